@@ -1,0 +1,76 @@
+# Every recipe sets up what it needs. VENV and PYTHON may be given: make test PYTHON=python3.12
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo explore test test-slow lint lock docs bench clean
+
+help: ## List the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo ## Run config/demo.toml on real market data: sealed, tracked, rendered, verified
+	@$(BIN)/evidence run --config config/demo.toml
+	@$(BIN)/evidence verify last
+
+explore: $(VENV)/.dev ## Open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks/explore_runs.ipynb
+
+test: $(VENV)/.dev ## Run the fast tests
+	$(BIN)/pytest -n 2
+
+test-slow: $(VENV)/.dev ## Run the tests that `make test` leaves out: slow, servers, browser, Quarto where installed
+	$(BIN)/pytest -n 2 -m "slow or server or postgres or browser or quarto"
+
+lint: $(VENV)/.dev ## Check style, types, the import layers and the locks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## Generate the pages that are made from the code
+	$(BIN)/python scripts/generate_reference.py
+
+bench: $(VENV)/.dev ## Measure: engine, tracking, the whole run
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/run_stages.py
+
+lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes, for all platforms
+	for name in dev all demo quarto base; do \
+	  case $$name in \
+	    base) extras="";; \
+	    demo) extras="--extra tracking --extra report";; \
+	    quarto) extras="--extra tracking --extra report --extra quarto";; \
+	    *) extras="--extra $$name";; \
+	  esac; \
+	  constraint=$$([ $$name = dev ] || echo "--constraint requirements/dev.txt"); \
+	  $(BIN)/uv pip compile pyproject.toml requirements/build.in $$extras $$constraint $(LOCK_FLAGS) \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+	    --output-file requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## Remove the environment and caches; results/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$$(command -v $(PYTHON))" --allow-existing $(VENV) && mkdir -p $(BIN) && ln -sf "$$(command -v uv)" $(BIN)/uv; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check uv; \
+	fi
+	@touch $@
+
+# The environment holds exactly what was locked for the widest recipe used so far.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
+	@if [ ! -e $(VENV)/.dev ]; then $(call install,demo); fi
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv
+	@$(call install,dev)
+	@touch $@
+
+define install
+VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/$(1).txt && \
+VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+endef

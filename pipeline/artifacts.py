@@ -1,0 +1,188 @@
+"""The artifacts a backtest leaves: written by the notebook, checked before the run is sealed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ArtifactError
+from pipeline.rundir import Layout, RunDir, write_atomic, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.backtest.engine import BacktestResult
+
+EQUITY_COLUMNS = ("timestamp", "equity", "drawdown", "benchmark_equity")
+
+
+def write_backtest_artifacts(
+    result: BacktestResult, directory: Path, *, benchmark: pd.Series | None = None
+) -> list[Path]:
+    """Write stats.json, equity.csv, trades, the equity figure and the summaries below `directory`.
+
+    `benchmark` is an equity curve on the index of `result.equity_curve`; without one the column stays empty.
+    Undefined stats become null. Returns the paths written. Raises StorageError.
+    """
+    files = Layout(directory)
+    stats = {name: _finite(value) for name, value in result.stats.items()}
+    write_json(files.stats, stats)
+    write_atomic(files.equity, equity_table(result, benchmark).to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(files.trades_csv, _trades_csv(result.trades))
+    write_atomic(files.trades_parquet, _parquet(result.trades))
+    write_atomic(files.equity_plot, _equity_png(result, benchmark))
+    write_json(files.trades_summary, trades_summary(result.trades))
+    write_atomic(files.report_text, report_text(result, stats).encode())
+    return [
+        files.stats,
+        files.equity,
+        files.trades_csv,
+        files.trades_parquet,
+        files.equity_plot,
+        files.trades_summary,
+        files.report_text,
+    ]
+
+
+def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> pd.DataFrame:
+    """Return the columns of equity.csv: ISO-8601 UTC timestamp, equity, drawdown (≤ 0), benchmark_equity."""
+    import pandas as pd
+
+    from pipeline.backtest.metrics import drawdown
+
+    equity = result.equity_curve
+    aligned = benchmark.reindex(equity.index).to_numpy() if benchmark is not None else math.nan
+    columns = {
+        "timestamp": iso_timestamps(equity.index),
+        "equity": equity.to_numpy(),
+        "drawdown": drawdown(equity).to_numpy(),
+        "benchmark_equity": aligned,
+    }
+    return pd.DataFrame(columns, columns=list(EQUITY_COLUMNS))
+
+
+def iso_timestamps(values: Any) -> list[str]:
+    """Return timestamps as ISO-8601 UTC text, `2018-12-31T00:00:00Z`; a missing one as empty text."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(values)
+    index = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
+    return ["" if pd.isna(stamp) else stamp.isoformat().replace("+00:00", "Z") for stamp in index]
+
+
+def trades_summary(trades: pd.DataFrame) -> dict[str, Any]:
+    """Return counts and sums over the trades, all of them and by side; undefined values are None."""
+    sides = {side: _summary(trades[trades["side"] == side]) for side in ("long", "short")}
+    return {"all": _summary(trades), "by_side": sides}
+
+
+def report_text(result: BacktestResult, stats: dict[str, Any]) -> str:
+    """Return the results as plain text, one value a line."""
+    title = f"Backtest report: {result.config.get('symbol', '')}".rstrip(": ")
+    width = max((len(name) for name in stats), default=0)
+    lines = [f"{name:<{width}}  {_plain(value)}" for name, value in stats.items()]
+    return "\n".join([title, "=" * len(title), "", *lines, ""])
+
+
+def check_artifacts(run: RunDir) -> None:
+    """Raise ArtifactError when a finished notebook has not left what the run directory's contract asks for.
+
+    Required: stats.json (strict JSON object of finite numbers and null), equity.csv (the columns of the
+    contract, finite equity), trades.parquet and trades.csv.
+    """
+    for path in (run.stats, run.equity, run.trades_parquet, run.trades_csv):
+        if not path.is_file():
+            raise ArtifactError(
+                f"The notebook ended without writing {path.name}. Call `run.save(result)` in its last cells."
+            )
+    _check_stats(run.stats)
+    _check_equity(run.equity)
+
+
+def _check_stats(path: Path) -> None:
+    def refuse(literal: str) -> float:
+        raise ArtifactError(f"{path.name} holds {literal}, which is not JSON. Write null for an undefined value.")
+
+    try:
+        stats = json.loads(path.read_bytes(), parse_constant=refuse)
+    except ValueError as error:
+        raise ArtifactError(f"{path.name} is not valid JSON: {error}.") from None
+    if not isinstance(stats, dict) or not stats:
+        raise ArtifactError(f"{path.name} must be a JSON object with at least one metric.")
+    for name, value in stats.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ArtifactError(f"{path.name}: {name} is {value!r}; a number or null is needed.")
+
+
+def _check_equity(path: Path) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if tuple(header) != EQUITY_COLUMNS:
+            raise ArtifactError(f"{path.name} has the columns {header}; needed: {list(EQUITY_COLUMNS)}.")
+        count = 0
+        for count, row in enumerate(rows, start=1):
+            if len(row) != len(EQUITY_COLUMNS) or not _is_finite(row[1]):
+                raise ArtifactError(f"{path.name}, line {count + 1}: equity is not a finite number.")
+    if count == 0:
+        raise ArtifactError(f"{path.name} has no rows.")
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _finite(value: Any) -> float | int | None:
+    """Return a plain Python number, None for NaN and infinities."""
+    if value is None:
+        return None
+    number = value.item() if hasattr(value, "item") else value
+    return number if math.isfinite(number) else None
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.6f}"
+
+
+def _summary(trades: pd.DataFrame) -> dict[str, Any]:
+    pnl = trades["net_pnl"].astype(float)
+    return {
+        "trades": len(trades),
+        "open_trades": int(trades["is_open"].sum()),
+        "winners": int((pnl > 0).sum()),
+        "losers": int((pnl < 0).sum()),
+        "net_pnl": float(pnl.sum()),
+        "fees": float(trades["fees"].sum()),
+        "average_pnl": _finite(pnl.mean()) if len(pnl) else None,
+        "best_pnl": _finite(pnl.max()) if len(pnl) else None,
+        "worst_pnl": _finite(pnl.min()) if len(pnl) else None,
+        "average_bars_held": _finite(trades["bars_held"].mean()) if len(pnl) else None,
+    }
+
+
+def _trades_csv(trades: pd.DataFrame) -> bytes:
+    table = trades.copy()
+    for column in ("entry_time", "exit_time"):
+        table[column] = iso_timestamps(table[column])
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
+def _parquet(trades: pd.DataFrame) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    trades.to_parquet(buffer, index=False, engine="pyarrow")
+    return buffer.getvalue()
+
+
+def _equity_png(result: BacktestResult, benchmark: pd.Series | None) -> bytes:
+    from pipeline.plots import equity_png
+
+    return equity_png(result.equity_curve, benchmark, title=str(result.config.get("symbol", "")))

@@ -1,0 +1,165 @@
+"""The commands of `evidence`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import EvidenceError, UsageError, VerificationError
+
+INTERRUPTED = 130
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 the run (or the command) failed, 2 wrong usage, 3 verification failed, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="evidence",
+    help="Turn a trading backtest into evidence another person can trust.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The run spec, a TOML file.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--param", metavar="KEY=VALUE", help="A param of the strategy, or any key of the spec by its path."
+        ),
+    ] = None,
+    tracking: Annotated[
+        str | None, typer.Option(metavar="MODE", help="warn, strict or off; overrides the spec.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Render the report after the run.")] = True,
+    run_id: Annotated[str | None, typer.Option(help="Use this run_id (UUID4) instead of a new one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a run spec: notebook, tracking, seal, report."""
+    from pipeline.cli import output
+    from pipeline.runner import run_backtest
+    from pipeline.settings import Settings
+    from pipeline.spec import parse_override, read_spec
+
+    overrides = dict(parse_override(text) for text in override or [])
+    overrides |= {"tracking.mode": tracking} if tracking else {}
+    overrides |= {} if report else {"report.enabled": False}
+    spec, given = read_spec(config, overrides)
+    settings = Settings.load()
+    with output.stages(quiet=as_json) as progress:
+        outcome = run_backtest(
+            spec, settings=settings, given=given, overrides=overrides, run_id=run_id, progress=progress
+        )
+    output.print_outcome(outcome, as_json=as_json)
+    if outcome.error is not None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def render(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    last: Annotated[bool, typer.Option("--last", help="Render the run started last.")] = False,
+    renderer: Annotated[str, typer.Option(help="auto, quarto or embedded.")] = "auto",
+    template: Annotated[str, typer.Option(help="Source of the report.")] = "reports/backtest_report.qmd",
+    as_json: AsJson = False,
+) -> None:
+    """Render the report of a run."""
+    from pipeline.cli import output
+    from pipeline.errors import SpecError
+    from pipeline.report.render import render_run
+    from pipeline.run import load_run
+    from pipeline.settings import Settings
+    from pipeline.template_files import template_path
+
+    if bool(run_id) == last:
+        raise UsageError("Give either a RUN_ID or --last.")
+    settings = Settings.load()
+    loaded = load_run("last" if last else run_id, settings=settings)
+    path = template_path(settings, template, error=SpecError)
+    record = render_run(loaded, renderer=renderer, template=path, settings=settings)
+    output.print_render(loaded, record, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show this many runs; 0 shows all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, the one started last first."""
+    from pipeline.cli import output
+    from pipeline.run import list_runs
+
+    runs = list_runs()
+    output.print_runs(runs[: limit or None], total=len(runs), as_json=as_json)
+
+
+@app.command()
+def show(run_id: RunId = "last", as_json: AsJson = False) -> None:
+    """Show one run: record, metrics, files, links."""
+    from pipeline.cli import output
+    from pipeline.run import load_run
+
+    output.print_run(load_run(run_id), as_json=as_json)
+
+
+@app.command()
+def verify(
+    run_id: RunId = "",
+    every: Annotated[bool, typer.Option("--all", help="Verify all runs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare run directories with their seals: name every edited, added or missing file."""
+    from pipeline.cli import output
+    from pipeline.run import list_runs, load_run
+
+    if bool(run_id) == every:
+        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
+    runs = list_runs() if every else [load_run(run_id)]
+    verifications = [loaded.verify() for loaded in runs]
+    output.print_verifications(verifications, as_json=as_json)
+    if not all(verification.ok for verification in verifications):
+        raise typer.Exit(VerificationError.exit_code)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, which version, what is missing and how to get it."""
+    from pipeline.cli import output
+    from pipeline.doctor import examine
+    from pipeline.settings import Settings
+
+    output.print_findings(examine(Settings.load()), as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; the console script `evidence`."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        app()
+    except EvidenceError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,218 @@
+"""How results look on the terminal: plain text that survives a pipe, JSON where asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.run import HEADLINE, Run, format_stat
+
+if TYPE_CHECKING:
+    from pipeline.doctor import Finding
+    from pipeline.evidence.verify import Verification
+    from pipeline.report.render import RenderRecord
+    from pipeline.runner import RunOutcome
+
+STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "UNREADABLE": "red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that never wraps what a script may read, and never interprets markup in our data."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print strict JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows on stderr which stage a run is in, with the seconds since the start."""
+    out = console(stderr=True)
+    begin = time.perf_counter()
+
+    def show(stage: str) -> None:
+        if not quiet:
+            out.print(Text(f"{time.perf_counter() - begin:6.1f} s  {stage.replace('_', ' ')}", style="dim"))
+
+    yield show
+
+
+def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
+    """Print how a run ended: status, metrics, paths, links, warnings."""
+    run = outcome.run
+    if as_json:
+        warnings = list(outcome.warnings)
+        print_json(
+            {**run_facts(run), "warnings": warnings, "stages": outcome.stages, "exit_error": _error_text(outcome)}
+        )
+        return
+    out = console()
+    _print_facts(out, run)
+    out.print(f"seconds     {', '.join(f'{name} {seconds:.1f}' for name, seconds in outcome.stages.items())}")
+    errors = console(stderr=True)
+    for warning in outcome.warnings:
+        errors.print(Text(f"Warning: {warning}", style="yellow"))
+    if outcome.error is not None:
+        errors.print(Text(f"Error: {outcome.error}", style="red"))
+
+
+def _error_text(outcome: RunOutcome) -> str | None:
+    return None if outcome.error is None else str(outcome.error)
+
+
+def print_render(run: Run, record: RenderRecord, *, as_json: bool) -> None:
+    """Print where the report is and what made it."""
+    if as_json:
+        print_json({"run_id": run.run_id, "report": str(run.dir.report), **asdict(record)})
+    else:
+        print(f"{run.dir.report}\nrendered by {record.renderer} {record.version}")
+
+
+def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
+    """Print one line a run."""
+    if as_json:
+        print_json([run_facts(run) for run in runs])
+        return
+    if not runs:
+        print("There are no runs yet. `evidence run --config config/demo.toml` makes one.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in (
+        "run_id",
+        "started (UTC)",
+        "name",
+        "strategy",
+        "symbol",
+        "status",
+        "return",
+        "sharpe",
+        "sealed",
+        "report",
+    ):
+        table.add_column(title, justify="right" if title in ("return", "sharpe") else "left", no_wrap=title == "run_id")
+    for run in runs:
+        table.add_row(*_row(run))
+    out = Console(markup=False, highlight=False) if sys.stdout.isatty() else Console(markup=False, width=200)
+    out.print(table)
+    if total > len(runs):
+        out.print(f"{total - len(runs)} more: evidence list --limit 0")
+
+
+def _row(run: Run) -> list[str | Text]:
+    record, config, stats = run.record, run.config, run.stats
+    total_return = stats.get("total_return")
+    return [
+        run.run_id,
+        record.started_at[:19].replace("T", " "),
+        _one_line(record.name),
+        _one_line(config.get("strategy", {}).get("name", "")),
+        _one_line(config.get("data", {}).get("symbol", "")),
+        Text(record.status, style=STYLES.get(record.status, "")),
+        "–" if total_return is None else f"{total_return:.1%}",
+        format_stat(stats.get("sharpe")),
+        "yes" if run.manifest_digest else "no",
+        "yes" if run.dir.report.is_file() else "–",
+    ]
+
+
+def _one_line(text: str) -> str:
+    """Return text without control characters, so that a name cannot write to the terminal."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return what is known of a run as JSON values."""
+    record = asdict(run.record)
+    for bulky in ("packages", "modules"):
+        record.pop(bulky)
+    return {
+        **record,
+        "directory": str(run.dir.path),
+        "report": str(run.dir.report) if run.dir.report.is_file() else None,
+        "manifest_sha256": run.manifest_digest,
+        "config": run.config,
+        "stats": run.stats,
+        "tracking": run.tracking,
+    }
+
+
+def print_run(run: Run, *, as_json: bool) -> None:
+    """Print everything known of a run."""
+    if as_json:
+        artifacts = [asdict(artifact) for artifact in run.artifacts]
+        extra = {"packages": run.record.packages, "modules": run.record.modules, "artifacts": artifacts}
+        print_json({**run_facts(run), **extra})
+        return
+    out = console()
+    _print_facts(out, run)
+    for title, values in (("stats", run.stats), ("params", run.config.get("strategy", {}).get("params", {}))):
+        out.print(Text(f"\n{title}", style="bold"))
+        for name, value in values.items():
+            shown = format_stat(value) if title == "stats" else json.dumps(value, ensure_ascii=False)
+            out.print(f"  {_one_line(name):<20} {_one_line(shown)}")
+    out.print(Text("\nfiles", style="bold"))
+    for artifact in run.artifacts:
+        out.print(f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path)}")
+
+
+def _print_facts(out: Console, run: Run) -> None:
+    record = run.record
+    out.print(Text.assemble("run         ", (run.run_id, "bold"), "  ", _one_line(record.name)))
+    out.print(Text.assemble("status      ", (record.status, STYLES.get(record.status, ""))))
+    if record.error is not None:
+        out.print(f"error       {_first_line(record.error.get('message', ''))}")
+    headline = [f"{name} {format_stat(run.stats[name])}" for name in HEADLINE if name in run.stats]
+    if headline:
+        out.print(f"metrics     {', '.join(headline)}")
+    out.print(f"directory   {run.dir.path}")
+    if run.dir.report.is_file():
+        out.print(f"report      {run.dir.report.as_uri()}")
+    if run.manifest_digest:
+        out.print(f"manifest    sha256:{run.manifest_digest}")
+    for label, key in (("mlflow run", "mlflow_run_id"), ("mlflow", "run_url")):
+        if (run.tracking or {}).get(key):
+            out.print(f"{label:<11} {(run.tracking or {})[key]}")
+
+
+def _first_line(text: str) -> str:
+    return _one_line(text.strip().splitlines()[0]) if text.strip() else ""
+
+
+def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
+    """Print one line a run, and one a problem."""
+    if as_json:
+        print_json([{**asdict(verification), "ok": verification.ok} for verification in verifications])
+        return
+    out = console()
+    for verification in verifications:
+        mark = ("ok", "green") if verification.ok else ("NOT OK", "red")
+        digest = f"manifest sha256:{verification.manifest_sha256}" if verification.manifest_sha256 else ""
+        out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} files  {digest}"))
+        for problem in verification.problems:
+            out.print(f"  {_one_line(str(problem))}")
+    if not verifications:
+        out.print("There are no runs.")
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what is installed and what is missing."""
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+        return
+    out = console()
+    for finding in findings:
+        state = Text(finding.version, style="green") if finding.version else Text("missing", style="yellow")
+        line = Text.assemble(f"{finding.group:<10} {finding.name:<18} ", state)
+        out.print(line if finding.version else line + Text(f": {finding.remedy}"))

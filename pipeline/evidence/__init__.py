@@ -1,0 +1,1 @@
+"""What makes a run directory evidence: provenance, the manifest that seals it, verification."""

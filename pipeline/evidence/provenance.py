@@ -1,0 +1,144 @@
+"""What a run was made from: code, packages, platform, as found out on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline.digest import sha256_file
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The commit a work tree is at; `dirty_sha256` covers the uncommitted changes, None when there are none."""
+
+    commit: str
+    dirty_sha256: str | None
+
+    @property
+    def dirty(self) -> bool:
+        """Say whether the work tree differs from the commit."""
+        return self.dirty_sha256 is not None
+
+
+def git_state(root: Path) -> GitState | None:
+    """Return the state of the git work tree that holds `root`; None without git or without a commit.
+
+    The digest of a dirty tree covers the diff of tracked files and the names and contents of untracked ones.
+    """
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    diff = _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD") or b""
+    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/") or b""
+    return GitState(commit.decode().strip(), _dirty_digest(root, diff, untracked))
+
+
+def _dirty_digest(root: Path, diff: bytes, untracked: bytes) -> str | None:
+    if not diff and not untracked:
+        return None
+    top = Path((_git(root, "rev-parse", "--show-toplevel") or b".").decode().strip())
+    digest = hashlib.sha256(diff)
+    for name in sorted(filter(None, untracked.split(b"\0"))):
+        path = top / name.decode(errors="surrogateescape")
+        content = sha256_file(path) if path.is_file() else "-"
+        digest.update(b"\0" + name + b"\0" + content.encode())
+    return digest.hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603 - fixed arguments
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a run was executed on: the interpreter, the platform, every installed package."""
+
+    python: str
+    implementation: str
+    platform: str
+    machine: str
+    packages: dict[str, str]
+
+    @classmethod
+    def of_this_process(cls) -> Environment:
+        """Describe this process; kernels started by it use the same interpreter and packages."""
+        return cls(
+            python=platform.python_version(),
+            implementation=platform.python_implementation(),
+            platform=platform.platform(),
+            machine=platform.machine(),
+            packages=installed_packages(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def installed_packages() -> dict[str, str]:
+    """Return name and version of every installed distribution, sorted by name."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.name
+        if name:
+            found[name.lower().replace("_", "-")] = distribution.version
+    return dict(sorted(found.items()))
+
+
+def modules_of_this_process() -> dict[str, str]:
+    """Return the SHA-256 of the source of each project module imported by this process so far."""
+    return project_modules(sys.modules)
+
+
+def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
+    """Return name and SHA-256 of the source of each module that belongs to the project.
+
+    These are this package's own and everything outside the standard library and site-packages.
+    """
+    foreign = _library_directories()
+    digests = {}
+    for name, module in sorted(modules.items()):
+        file = _source_of(module)
+        if file is None:
+            continue
+        ours = name == "pipeline" or name.startswith("pipeline.")
+        if ours or not any(file.is_relative_to(directory) for directory in foreign):
+            digests[name] = sha256_file(file)
+    return digests
+
+
+def _source_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return None
+    path = Path(file).resolve()
+    return path if path.is_file() else None
+
+
+def _library_directories() -> list[Path]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = {Path(sysconfig.get_path(key)).resolve() for key in keys}
+    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith(("site-packages", "dist-packages", ".zip"))}
+    return sorted(found)
+
+
+def lock_files(root: Path) -> dict[str, str]:
+    """Return the digests of the dependency lock files in the project's root, by POSIX path."""
+    patterns = ("requirements/*.txt", "requirements*.txt", "uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
+    files = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+    return {path.relative_to(root).as_posix(): sha256_file(path) for path in files}

@@ -1,0 +1,1 @@
+"""Executing notebooks: the only package that says papermill."""

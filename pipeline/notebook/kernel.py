@@ -1,0 +1,100 @@
+"""The papermill engine of this project: one private kernel per notebook, over IPC, with the caller's own Python."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+from pipeline.notebook.request import KernelRequest
+
+ENGINE = "evidence"
+BEFORE = '__import__("pipeline.notebook.inside", fromlist=["prepare"]).prepare()'
+AFTER = '__import__("pipeline.notebook.inside", fromlist=["record"]).record()'
+MAX_IPC_PATH = 90  # a Unix socket path holds about 107 bytes; the kernel adds "-<port>"
+
+
+class PrivateKernelManager(AsyncKernelManager):
+    """Starts `ipykernel` with this very interpreter, whatever kernelspecs are installed."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """Return a kernelspec that exists only in memory."""
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, language="python", display_name="Python 3 (evidence)")
+
+
+class PrivateClient(PapermillNotebookClient):
+    """Runs the preamble, the cells, and the record of what was imported, in one kernel of its own."""
+
+    directory: Path
+
+    def create_kernel_manager(self) -> PrivateKernelManager:
+        """Return a manager whose connection lies in the private directory; the client shuts its kernel down."""
+        manager = PrivateKernelManager(connection_file=str(self.directory / "kernel.json"))
+        if sys.platform != "win32":
+            manager.transport = "ipc"
+            manager.ip = str(self.directory / "kernel")
+        self.km = manager
+        return manager
+
+    def papermill_execute_cells(self) -> None:
+        """Execute all cells, the kernel's own preparation before, its record after, also when a cell failed."""
+        self.wait_for_reply(self.kc.execute(BEFORE, silent=True, store_history=False))
+        super().papermill_execute_cells()
+        self.wait_for_reply(self.kc.execute(AFTER, silent=True, store_history=False))
+
+
+class EvidenceEngine(Engine):
+    """Papermill engine that takes a KernelRequest."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, _kernel_name: str, *, request: KernelRequest, **_: Any) -> None:
+        """Execute the notebook that papermill prepared; nbclient's errors pass through."""
+        with _private_directory() as directory:
+            client = PrivateClient(
+                nb_man,
+                resources={"metadata": {"path": str(request.cwd)}},
+                timeout_func=_limits(request),
+                startup_timeout=120,
+                allow_stdin=False,
+            )
+            client.directory = directory
+            client.execute(env={**request.environment, "IPYTHONDIR": str(directory / "ipython")})
+
+
+def _limits(request: KernelRequest) -> Any:
+    """Return nbclient's `timeout_func`: what a cell may take, never more than is left for the notebook."""
+    deadline = None if request.timeout is None else time.monotonic() + request.timeout
+
+    def seconds(_: Any) -> float | None:
+        left = None if deadline is None else max(0.01, deadline - time.monotonic())
+        limits = [limit for limit in (request.cell_timeout, left) if limit is not None]
+        return min(limits) if limits else None
+
+    return seconds
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="evidence-"))
+    if len(str(directory)) > MAX_IPC_PATH:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix="evidence-", dir="/tmp"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+papermill_engines.register(ENGINE, EvidenceEngine)

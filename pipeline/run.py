@@ -1,0 +1,271 @@
+"""Read runs: load one by id, list all, compare two. The public way into `results/`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import EvidenceError, RunNotFoundError
+from pipeline.evidence.manifest import BUILDER, read_manifest
+from pipeline.evidence.verify import Verification, verify_run
+from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from nbformat import NotebookNode
+
+LAST = "last"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of one run; times are ISO-8601 UTC text, `stages` are seconds.
+
+    `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed).
+    `error` of a failed run has kind, message, cell, ename, evalue, traceback.
+    """
+
+    run_id: str
+    status: str
+    name: str = ""
+    started_at: str = ""
+    finished_at: str | None = None
+    origin: str = ""
+    error: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+    git: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    notebook: dict[str, Any] | None = None
+    seed: int | None = None
+    python: str = ""
+    platform: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    locks: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One sealed file: POSIX path relative to the run directory, bytes, SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Run:
+    """One run in `results/`, read lazily. Missing artifacts (failed runs) are empty or None, never an error."""
+
+    def __init__(self, directory: RunDir) -> None:
+        self.dir = directory
+        self.run_id = directory.run_id
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """The seal as written, unchecked; None for a run that was not sealed."""
+        try:
+            return read_manifest(self.dir)
+        except (OSError, ValueError):
+            return None
+
+    @cached_property
+    def manifest_digest(self) -> str | None:
+        """SHA-256 of the manifest's bytes; None for a run that was not sealed."""
+        from pipeline.digest import sha256_file
+
+        return sha256_file(self.dir.manifest) if self.dir.manifest.is_file() else None
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """What is known of the run."""
+        if self.manifest is None:
+            return _unsealed_record(self)
+        return _sealed_record(self.run_id, self.manifest, self.config)
+
+    @property
+    def status(self) -> str:
+        """RUNNING, FINISHED, FAILED or KILLED."""
+        return self.record.status
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run spec with all defaults resolved."""
+        config: dict[str, Any] = _json_or(self.dir.config_json, {})
+        return config
+
+    @cached_property
+    def stats(self) -> dict[str, float | int | None]:
+        """Metrics by name; undefined ones are None."""
+        stats: dict[str, float | int | None] = _json_or(self.dir.stats, {})
+        return stats
+
+    @cached_property
+    def tracking(self) -> dict[str, Any] | None:
+        """Tracking URI, experiment, MLflow run id and its URL."""
+        tracking: dict[str, Any] | None = _json_or(self.dir.tracking, None)
+        return tracking
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """Equity, drawdown (≤ 0) and benchmark_equity, indexed by UTC timestamp."""
+        import pandas as pd
+
+        if not self.dir.equity.is_file():
+            return pd.DataFrame(columns=["equity", "drawdown", "benchmark_equity"], dtype=float)
+        table = pd.read_csv(self.dir.equity)
+        table["timestamp"] = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601")
+        return table.set_index("timestamp")
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row a trade."""
+        import pandas as pd
+
+        return pd.read_parquet(self.dir.trades_parquet) if self.dir.trades_parquet.is_file() else pd.DataFrame()
+
+    @cached_property
+    def notebook(self) -> NotebookNode | None:
+        """The executed notebook; None for an interactive run."""
+        import nbformat
+
+        return nbformat.read(self.dir.notebook, as_version=4) if self.dir.notebook.is_file() else None
+
+    @cached_property
+    def artifacts(self) -> list[Artifact]:
+        """The sealed files; empty for a run that was not sealed."""
+        subjects = (self.manifest or {}).get("subject", [])
+        return [Artifact(s["name"], s["annotations"]["size"], s["digest"]["sha256"]) for s in subjects]
+
+    def verify(self) -> Verification:
+        """Compare the run directory, as it is now, with its seal."""
+        return verify_run(self.dir)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.run_id} {self.record.name!r} {self.status}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("status", self.status), ("started", self.record.started_at), ("directory", str(self.dir.path))]
+        rows += [(name, format_stat(self.stats.get(name))) for name in HEADLINE if name in self.stats]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in rows
+        )
+        title = html.escape(f"{self.record.name} · {self.run_id}")
+        return f"<table><caption style='text-align:left'><b>{title}</b></caption>{cells}</table>"
+
+
+HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
+
+
+def format_stat(value: float | int | None) -> str:
+    """Return a metric for people: four significant digits, a dash for undefined."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def load_run(run: str | Path = LAST, *, settings: Settings | None = None) -> Run:
+    """Load a run by its id, the start of its id, or `last` for the one started last.
+
+    Raises RunNotFoundError.
+    """
+    results = (settings or Settings.load()).results
+    if str(run) == LAST:
+        runs = list_runs(settings=settings)
+        if not runs:
+            raise RunNotFoundError(f"There are no runs in {results}. `evidence run` makes one.")
+        return runs[0]
+    return Run(find_run(results, str(run)))
+
+
+def list_runs(*, settings: Settings | None = None) -> list[Run]:
+    """Return all runs, the one started last first."""
+    results = (settings or Settings.load()).results
+    runs = [Run(RunDir(results, run_id)) for run_id in run_ids(results)]
+    return sorted(runs, key=lambda run: (run.record.started_at, run.run_id), reverse=True)
+
+
+def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> pd.DataFrame:
+    """Return a table with one row a metric and one column a run, in the order given."""
+    import pandas as pd
+
+    loaded = [run if isinstance(run, Run) else load_run(run, settings=settings) for run in runs]
+    return pd.DataFrame({f"{run.record.name} {run.run_id[:8]}": run.stats for run in loaded})
+
+
+def _json_or(path: Path, default: Any) -> Any:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return default
+
+
+def _unsealed_record(run: Run) -> RunRecord:
+    state = read_state(run.dir) or {}
+    running = state.get("status") == "RUNNING" and state.get("alive") is not False
+    return RunRecord(
+        run_id=run.run_id,
+        status="RUNNING" if running else "KILLED",
+        name=run.config.get("run", {}).get("name", ""),
+        started_at=state.get("started_at", ""),
+        origin=state.get("origin", ""),
+        error=None if running else {"kind": "killed", "message": _interrupted(state)},
+    )
+
+
+def _interrupted(state: dict[str, Any]) -> str:
+    stage = state.get("stage")
+    return f"interrupted during {stage}; never sealed" if stage else "interrupted; never sealed"
+
+
+def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]) -> RunRecord:
+    try:
+        predicate = manifest["predicate"]
+        definition, details = predicate["buildDefinition"], predicate["runDetails"]
+        outcome = predicate["evidence_run"]
+        inputs = {item["name"]: item for item in definition["resolvedDependencies"]}
+        internal = definition["internalParameters"]
+        return RunRecord(
+            run_id=run_id,
+            status=outcome["status"],
+            name=config.get("run", {}).get("name", ""),
+            started_at=details["metadata"]["startedOn"],
+            finished_at=details["metadata"]["finishedOn"],
+            origin=details["builder"]["id"].removeprefix(BUILDER),
+            error=outcome["error"],
+            warnings=tuple(outcome["warnings"]),
+            stages=outcome["stages"],
+            git=_git(inputs.get("git")),
+            data=_source(inputs.get("data")),
+            notebook=_source(inputs.get("notebook")),
+            seed=internal["seed"],
+            python=internal["platform"]["python"],
+            platform=internal["platform"]["platform"],
+            packages=_named(inputs, "package:", lambda item: item["uri"].rpartition("@")[2]),
+            modules=_named(inputs, "module:", lambda item: item["digest"]["sha256"]),
+            locks=_named(inputs, "lock:", lambda item: item["digest"]["sha256"]),
+            overrides=definition["externalParameters"]["overrides"],
+        )
+    except (KeyError, TypeError, AttributeError):
+        return RunRecord(run_id, "UNREADABLE", error={"kind": "manifest", "message": "the manifest was damaged"})
+
+
+def _git(item: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if item is None else {"commit": item["digest"]["gitCommit"], **item["annotations"]}
+
+
+def _source(item: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if item is None else {"uri": item["uri"], "sha256": item["digest"]["sha256"]}
+
+
+def _named(inputs: dict[str, Any], prefix: str, value: Any) -> dict[str, str]:
+    return {name.removeprefix(prefix): value(item) for name, item in inputs.items() if name.startswith(prefix)}
+
+
+__all__ = ["Artifact", "EvidenceError", "Run", "RunRecord", "compare", "list_runs", "load_run"]

@@ -1,0 +1,277 @@
+"""The run directory: the only module that knows the names of its files.
+
+results/<run_id>/
+  config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  equity.csv
+  trades.parquet  trades.csv  plots/*.png  reports/trades_summary.json  reports/backtest_report.txt
+  tracking.json  manifest.json  report/index.html  debug/*
+results/.running/<run_id>/
+  state.json      who executes the run, since when; gone once the run is sealed
+  notebook.ipynb  the notebook while it is being executed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import pretty_json
+from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, UsageError
+
+RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+MANIFEST = "manifest.json"
+REPORT_DIR = "report"
+UNSEALED = frozenset({MANIFEST})
+RUNNING_DIR = ".running"
+PARTIAL = ".partial-"
+
+
+def new_run_id() -> str:
+    """Return a new UUID4 as canonical lower-case text."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names of the files below one directory: a run directory, or one laid out alike."""
+
+    path: Path
+
+    @property
+    def config_toml(self) -> Path:
+        """The config exactly as given."""
+        return self.path / "config_snapshot.toml"
+
+    @property
+    def config_json(self) -> Path:
+        """The config parsed, defaults resolved, canonical JSON."""
+        return self.path / "config_snapshot.json"
+
+    @property
+    def notebook(self) -> Path:
+        """The executed notebook."""
+        return self.path / "notebook.ipynb"
+
+    @property
+    def stats(self) -> Path:
+        """Metrics, strict JSON."""
+        return self.path / "stats.json"
+
+    @property
+    def equity(self) -> Path:
+        """Equity curve: timestamp, equity, drawdown, benchmark_equity."""
+        return self.path / "equity.csv"
+
+    @property
+    def trades_parquet(self) -> Path:
+        """One row a trade."""
+        return self.path / "trades.parquet"
+
+    @property
+    def trades_csv(self) -> Path:
+        """One row a trade, for people."""
+        return self.path / "trades.csv"
+
+    @property
+    def plots(self) -> Path:
+        """Directory of static figures."""
+        return self.path / "plots"
+
+    @property
+    def equity_plot(self) -> Path:
+        """Static figure of equity and drawdown."""
+        return self.plots / "equity_curve.png"
+
+    @property
+    def trades_summary(self) -> Path:
+        """Counts and sums over the trades, JSON."""
+        return self.path / "reports" / "trades_summary.json"
+
+    @property
+    def report_text(self) -> Path:
+        """The results as plain text."""
+        return self.path / "reports" / "backtest_report.txt"
+
+    @property
+    def tracking(self) -> Path:
+        """Tracking URI, experiment id, MLflow run id, URL of the run."""
+        return self.path / "tracking.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The seal."""
+        return self.path / MANIFEST
+
+    @property
+    def report(self) -> Path:
+        """The rendered report, a view."""
+        return self.path / REPORT_DIR / "index.html"
+
+    @property
+    def debug(self) -> Path:
+        """Directory of optional records."""
+        return self.path / "debug"
+
+    @property
+    def modules(self) -> Path:
+        """Digests of the project modules the kernel had imported when the notebook ended."""
+        return self.debug / "modules.json"
+
+
+class RunDir(Layout):
+    """The files of one run below `results/<run_id>/`, and its scratch directory while it runs."""
+
+    def __init__(self, results: Path, run_id: str) -> None:
+        if not RUN_ID.fullmatch(run_id):
+            raise UsageError(f"{run_id!r} is not a run_id: a UUID4 in lower case is needed.")
+        super().__init__(results / run_id)
+
+    @property
+    def results(self) -> Path:
+        """Return the directory that holds all run directories."""
+        return self.path.parent
+
+    @property
+    def run_id(self) -> str:
+        """Return the id, which is the directory's name."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, results: Path, run_id: str) -> RunDir:
+        """Make a new, empty run directory; raises RunExistsError when there is one already."""
+        run = cls(results, run_id)
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+            run.path.mkdir()
+            run.scratch.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise RunExistsError(f"The run {run_id} is there already: {run.path}. Use a new run_id.") from None
+        except OSError as error:
+            raise StorageError(f"{run.path} cannot be made: {error.strerror}.") from error
+        return run
+
+    @property
+    def scratch(self) -> Path:
+        """Return the directory for what exists only while the run is executed."""
+        return self.results / RUNNING_DIR / self.run_id
+
+    @property
+    def notebook_in_progress(self) -> Path:
+        """The notebook while it is being executed."""
+        return self.scratch / "notebook.ipynb"
+
+    @property
+    def state(self) -> Path:
+        """Who executes the run; gone once the run is sealed."""
+        return self.scratch / "state.json"
+
+    def sealed_paths(self) -> list[str]:
+        """Return the sorted POSIX paths, relative to the run directory, of all files the seal covers.
+
+        Everything except the manifest itself and the views in `report/`. Symbolic links are listed
+        (and refused by the seal), never followed.
+        """
+        found = (path.relative_to(self.path).as_posix() for path in _walk(self.path))
+        return sorted(name for name in found if name not in UNSEALED and not name.startswith(f"{REPORT_DIR}/"))
+
+    def clear_scratch(self) -> None:
+        """Remove the scratch directory."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Write a file so that its final name only ever holds all of `data`; raises StorageError."""
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} could not be written: {error.strerror}. Free space or check permissions."
+        ) from error
+    return path
+
+
+def move_into_place(source: Path, target: Path) -> None:
+    """Move a finished file to its final name, when there is one; raises StorageError."""
+    try:
+        if source.is_file():
+            source.replace(target)
+    except OSError as error:
+        raise StorageError(f"{target} could not be written: {error.strerror}.") from error
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write strict, readable JSON atomically; NaN raises ValueError."""
+    return write_atomic(path, pretty_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def run_ids(results: Path) -> list[str]:
+    """Return the ids of all run directories below `results`, unordered."""
+    if not results.is_dir():
+        return []
+    return [entry.name for entry in os.scandir(results) if RUN_ID.fullmatch(entry.name) and entry.is_dir()]
+
+
+def find_run(results: Path, wanted: str) -> RunDir:
+    """Return the run with this id, or the only one whose id starts with it; raises RunNotFoundError."""
+    matches = [run_id for run_id in run_ids(results) if run_id.startswith(wanted.lower())] if wanted else []
+    if len(matches) == 1:
+        return RunDir(results, matches[0])
+    if matches:
+        raise RunNotFoundError(f"{wanted!r} is the start of {len(matches)} run ids in {results}. Give more of it.")
+    raise RunNotFoundError(f"There is no run {wanted!r} in {results}. `evidence list` shows what is there.")
+
+
+def write_state(run: RunDir, **facts: Any) -> None:
+    """Record who executes the run, so that others can tell a running run from a killed one."""
+    import psutil
+
+    process = psutil.Process()
+    owner = {"pid": process.pid, "pid_created": process.create_time(), "host": socket.gethostname()}
+    write_json(run.state, {**owner, **facts})
+
+
+def read_state(run: RunDir) -> dict[str, Any] | None:
+    """Return what `write_state` recorded, with `alive` added (None when on another host); None without a record."""
+    try:
+        state: dict[str, Any] = read_json(run.state)
+    except (OSError, ValueError):
+        return None
+    return {**state, "alive": _alive(state)}
+
+
+def _alive(state: dict[str, Any]) -> bool | None:
+    import psutil
+
+    if state.get("host") != socket.gethostname():
+        return None
+    try:
+        return bool(abs(psutil.Process(state["pid"]).create_time() - state["pid_created"]) < 1.0)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError):
+        return False

@@ -1,0 +1,211 @@
+"""Run a spec: RunSpec → RunDir → tracking → notebook → artifacts → manifest → tracking → report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import check_artifacts
+from pipeline.backtest.data import source_path
+from pipeline.backtest.strategies import get_strategy, resolve_params
+from pipeline.errors import EvidenceError, NotebookError, RenderError, SpecError, TrackingError
+from pipeline.notebook import inside
+from pipeline.notebook.execute import execute_notebook
+from pipeline.notebook.request import KernelRequest
+from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
+from pipeline.run import Run
+from pipeline.rundir import move_into_place, write_json
+from pipeline.sealing import OpenRun, Progress, finish_tracking, open_run, run_tags, seal_run, silent
+from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+from pipeline.template_files import template_path
+from pipeline.tracking.session import RunTracking, open_tracking
+
+ORIGIN = "evidence-run"
+SECTIONS = ("data", "strategy", "backtest")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec, checked as far as it can be before anything starts, and what it takes."""
+
+    spec: RunSpec
+    notebook: InputNotebook
+    parameters: dict[str, Any]
+    inputs: dict[str, tuple[str, Path]]
+    report_template: Path
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended: the run, its error (None when FINISHED), all warnings, seconds a stage."""
+
+    run: Run
+    error: EvidenceError | None
+    warnings: tuple[str, ...]
+    stages: dict[str, float]
+
+
+def run_backtest(
+    spec: RunSpec,
+    *,
+    settings: Settings,
+    given: bytes | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    progress: Progress = silent,
+) -> RunOutcome:
+    """Execute a spec into a new, sealed run directory, and render its report.
+
+    `given` are the bytes the spec was read from, `overrides` what was laid over them; `progress` is
+    called with the name of each stage as it begins. Raises UsageError before anything is started. A run
+    that started and failed is sealed as FAILED and returned with its error. A run that is interrupted
+    before its seal stays unsealed (KILLED), and the interruption is raised.
+    """
+    plan = plan_run(spec, settings)
+    run = open_run(
+        plan.spec,
+        settings,
+        origin=ORIGIN,
+        inputs=plan.inputs,
+        given=given,
+        overrides=overrides,
+        run_id=run_id,
+        progress=progress,
+    )
+    tracking: RunTracking | None = None
+    error: EvidenceError | None = None
+    try:
+        try:
+            with run.stage("tracking"):
+                tracking = _open_tracking(run)
+            with run.stage("notebook"):
+                _execute(run, plan, tracking)
+            with run.stage("artifacts"):
+                check_artifacts(run.dir)
+                run.check_inputs()
+                tracking.deliver()
+        except EvidenceError as failure:
+            error = failure
+        with run.stage("seal"):
+            seal_run(run, error=error)
+        with run.stage("tracking_end"):
+            error = _end_tracking(run, tracking, error)
+        with run.stage("report"):
+            _render(run, plan, tracking)
+    except BaseException:
+        _stopped(run, tracking)
+        raise
+    return RunOutcome(Run(run.dir), error, tuple(run.warnings), dict(run.stages))
+
+
+def plan_run(spec: RunSpec, settings: Settings) -> Plan:
+    """Check all that can be checked before anything starts; raises UsageError."""
+    params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
+    resolved = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
+    notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
+    inputs = {
+        "data": (spec.data.source, source_path(spec.data.source, settings.root)),
+        "notebook": (spec.run.notebook, notebook.path),
+    }
+    template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
+    return Plan(resolved, notebook, _parameters(resolved, notebook), inputs, template)
+
+
+def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
+    """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own.
+
+    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused.
+    """
+    values = spec.to_dict()
+    own = spec.run.parameters
+    check_parameters(notebook, [*own, *(name for name in SECTIONS if name in spec.model_fields_set)])
+    offered = {"seed": spec.run.seed, **{name: values[name] for name in SECTIONS}}
+    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **own}
+
+
+def _open_tracking(run: OpenRun) -> RunTracking:
+    tracking = open_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=run_tags(run))
+    write_json(run.dir.tracking, tracking.info.to_dict())
+    return tracking
+
+
+def _execute(run: OpenRun, plan: Plan, tracking: RunTracking) -> None:
+    request = KernelRequest(
+        cwd=run.settings.root,
+        environment={**_inherited(), **tracking.environment(), **_kernel_environment(run)},
+        cell_timeout=run.spec.run.cell_timeout,
+        timeout=run.spec.run.timeout,
+    )
+    parameters = {"run_id": run.dir.run_id, **plan.parameters}
+    try:
+        execute_notebook(plan.notebook, run.dir.notebook_in_progress, parameters, request, root=run.settings.root)
+    except EvidenceError:
+        move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
+        raise
+    move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without what would let a notebook log to another run."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_RUN_ID")}
+
+
+def _kernel_environment(run: OpenRun) -> dict[str, str]:
+    """Return what makes a kernel belong to this run, and its results independent of where it runs."""
+    return {
+        inside.RUN_ID: run.dir.run_id,
+        inside.SEED: str(run.spec.run.seed),
+        inside.MODULES_FILE: str(run.dir.modules),
+        "EVIDENCE_ROOT": str(run.settings.root),
+        "EVIDENCE_RESULTS": str(run.settings.results),
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+    }
+
+
+def _end_tracking(run: OpenRun, tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:
+    """Deliver the rest and end the tracked run; return the run's error, or tracking's own in strict mode."""
+    if tracking is None:
+        return error
+    try:
+        finish_tracking(run, tracking, "FAILED" if error else "FINISHED")
+    except TrackingError as failure:
+        error = error or failure
+    run.warnings += tracking.warnings
+    return error
+
+
+def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
+    """Render the report and attach it; without a renderer, or when it fails, warn and go on."""
+    from pipeline.report.render import render_run
+
+    if not run.spec.report.enabled:
+        return
+    try:
+        record = render_run(
+            Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings
+        )
+    except RenderError as failure:
+        run.warnings.append(f"No report was rendered: {failure}")
+        return
+    if tracking is not None:
+        known = len(tracking.warnings)
+        tags = {"evidence.report_sha256": record.report_sha256}
+        tracking.attach_report(run.dir.report.relative_to(run.dir.path), tags)
+        run.warnings += tracking.warnings[known:]
+
+
+def _stopped(run: OpenRun, tracking: RunTracking | None) -> None:
+    """Record an interruption as far as that is possible: nothing here may hide what was raised."""
+    if run.manifest_sha256 is not None:
+        return
+    try:
+        run.write_state("KILLED", next(reversed(run.stages), "open"))
+        if tracking is not None:
+            tracking.finish("KILLED")
+    except EvidenceError:
+        return

@@ -1,0 +1,183 @@
+"""Open a run directory and seal it: the two ends of every run, orchestrated or by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.digest import canonical_json, sha256_file
+from pipeline.errors import EvidenceError, InputChangedError
+from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
+from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
+from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
+from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+
+if TYPE_CHECKING:
+    from pipeline.tracking.protocol import Status
+    from pipeline.tracking.session import RunTracking
+
+DESCRIBED = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
+Progress = Callable[[str], None]
+
+
+def silent(_stage: str) -> None:
+    """Report no progress."""
+
+
+def utc_now() -> str:
+    """Return the time as ISO-8601 UTC text with microseconds."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class OpenRun:
+    """A run between its first file and its seal.
+
+    `inputs` maps a name to where it came from and its path; their digests are taken when the run is
+    opened and compared before it is sealed. `stages` are seconds, `warnings` sentences.
+    """
+
+    dir: RunDir
+    spec: RunSpec
+    settings: Settings
+    origin: str
+    inputs: dict[str, tuple[str, Path]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = silent
+    started_at: str = field(default_factory=utc_now)
+    git: GitState | None = None
+    warnings: list[str] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    manifest_sha256: str | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Say which stage the run is in, and record how many seconds it took."""
+        self.progress(name)
+        self.write_state("RUNNING", name)
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(time.perf_counter() - begin, 4)
+
+    def write_state(self, status: str, stage: str) -> None:
+        """Record the state beside the run directory, as long as the run is not sealed."""
+        if self.manifest_sha256 is None:
+            write_state(self.dir, status=status, stage=stage, started_at=self.started_at, origin=self.origin)
+
+    def check_inputs(self) -> None:
+        """Raise InputChangedError when an input is no longer what it was at the start."""
+        changed = [uri for name, (uri, path) in self.inputs.items() if sha256_file(path) != self.digests[name]]
+        if changed:
+            raise InputChangedError(
+                f"Changed while the run was executing: {', '.join(changed)}. Run again on files at rest."
+            )
+
+
+def open_run(
+    spec: RunSpec,
+    settings: Settings,
+    *,
+    origin: str,
+    inputs: dict[str, tuple[str, Path]],
+    given: bytes | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    progress: Progress = silent,
+) -> OpenRun:
+    """Make the run directory and write the config snapshots; raises RunExistsError, StorageError."""
+    directory = RunDir.create(settings.results, run_id or new_run_id())
+    run = OpenRun(directory, spec, settings, origin, inputs, dict(overrides or {}), progress)
+    with run.stage("open"):
+        write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
+        write_atomic(directory.config_json, canonical_json(spec.to_dict()))
+        run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
+        run.git = git_state(settings.root)
+    if run.git is None:
+        run.warnings.append(
+            f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."
+        )
+    return run
+
+
+def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
+    """Seal a run as FINISHED, or FAILED with its error; return the manifest's SHA-256."""
+    environment = Environment.of_this_process()
+    inputs = collect_inputs(
+        files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},
+        git=run.git,
+        environment=environment,
+        modules=read_json(run.dir.modules) if run.dir.modules.is_file() else {},
+        locks=lock_files(run.settings.root),
+    )
+    manifest = build_manifest(
+        run.dir,
+        origin=run.origin,
+        spec=run.spec.to_dict(),
+        overrides=run.overrides,
+        seed=run.spec.run.seed,
+        inputs=inputs,
+        environment=environment,
+        outcome=_outcome(run, error),
+    )
+    run.manifest_sha256 = write_manifest(run.dir, manifest)
+    run.dir.clear_scratch()
+    return run.manifest_sha256
+
+
+def run_tags(run: OpenRun) -> dict[str, str]:
+    """Return the tags a tracked run carries: who it is, what it trades, which code made it."""
+    git = {} if run.git is None else {"git_commit": run.git.commit, "git_dirty": str(run.git.dirty).lower()}
+    return {
+        **run.spec.run.tags,
+        "evidence.run_id": run.dir.run_id,
+        "run_id": run.dir.run_id,
+        "strategy": run.spec.strategy.name,
+        "symbol": run.spec.data.symbol,
+        "origin": run.origin,
+        **git,
+    }
+
+
+def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None:
+    """End the tracked run of a sealed run: its files as artifacts, the seal's digest as a tag, a description.
+
+    Raises TrackingError in mode `strict`.
+    """
+    files = [Path(name) for name in (*run.dir.sealed_paths(), run.dir.manifest.name)]
+    tags = {"evidence.manifest_sha256": run.manifest_sha256 or ""}
+    tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status))
+
+
+def _description(run: OpenRun, status: str) -> str:
+    """Return the text MLflow shows above the run: what ran, how it ended, how to check it."""
+    stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
+    lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
+    text = [f"{run.spec.strategy.name} on {run.spec.data.symbol}, {status}.", *lines]
+    return "\n\n".join([*text, "Report: artifact `report/index.html`.", f"Check: `evidence verify {run.dir.run_id}`"])
+
+
+def _outcome(run: OpenRun, error: EvidenceError | None) -> Outcome:
+    return Outcome(
+        status="FINISHED" if error is None else "FAILED",
+        started_at=run.started_at,
+        finished_at=utc_now(),
+        error=None if error is None else describe_error(error),
+        warnings=tuple(run.warnings),
+        stages=dict(run.stages),
+        tracking=read_json(run.dir.tracking) if run.dir.tracking.is_file() else None,
+    )
+
+
+def describe_error(error: EvidenceError) -> dict[str, Any]:
+    """Return an error as the record keeps it: kind, message and, for a failed cell, where and what."""
+    facts = {name: getattr(error, name, None) for name in ("cell", "ename", "evalue", "traceback")}
+    return {"kind": type(error).__name__, "message": str(error), **facts}

@@ -1,0 +1,209 @@
+"""A run seen from inside its notebook: the same cells work under `evidence run` and opened by hand."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.artifacts import check_artifacts, write_backtest_artifacts
+from pipeline.errors import ArtifactError, EvidenceError, SpecError, UsageError
+from pipeline.notebook import inside
+from pipeline.rundir import RunDir, read_json, write_atomic, write_json
+from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from pipeline.backtest.engine import BacktestResult
+    from pipeline.backtest.strategies import SignalFn
+    from pipeline.sealing import OpenRun
+    from pipeline.tracking import Tracker
+    from pipeline.tracking.session import RunTracking
+
+ORIGIN = "interactive"
+
+
+def start_run(
+    run_id: str | None = None,
+    *,
+    seed: int = 0,
+    data: Mapping[str, Any] | None = None,
+    strategy: Mapping[str, Any] | None = None,
+    backtest: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    tracking: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
+) -> NotebookRun:
+    """Start, or join, the run of this notebook.
+
+    Under `evidence run` the notebook is given the `run_id` of a run directory that is there already, and
+    joins it; the sections must then say what the run spec says. Opened by hand (`run_id` None) a new run
+    is started from the sections, and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
+    """
+    settings = settings or Settings.load()
+    sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest}
+    given = {key: dict(value) for key, value in sections.items() if value is not None}
+    if run_id is not None and os.environ.get(inside.RUN_ID) == run_id:
+        return _join(RunDir(settings.results, run_id), given, settings)
+    given["run"] = {"seed": seed, **({"name": name} if name else {})}
+    given["tracking"] = dict(tracking or {})
+    return _start_by_hand(RunSpec.from_mapping(given, where="the notebook"), run_id, settings)
+
+
+class NotebookRun:
+    """The run of this notebook: its data, its backtest, its artifacts, its tracker."""
+
+    def __init__(self, directory: RunDir, spec: RunSpec, settings: Settings, tracker: Tracker) -> None:
+        self.dir = directory
+        self.run_id = directory.run_id
+        self.spec = spec
+        self.settings = settings
+        self.tracker = tracker
+
+    def load_data(self) -> pd.DataFrame:
+        """Return the bars the spec names, checked against the data contract; raises DataError."""
+        from pipeline.backtest.data import load_ohlcv, source_path
+
+        data = self.spec.data
+        return load_ohlcv(
+            source_path(data.source, self.settings.root),
+            start=data.start,
+            end=data.end,
+            columns=data.columns or None,
+            timezone=data.timezone,
+            date_format=data.date_format,
+        )
+
+    def strategy_fn(self) -> SignalFn:
+        """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`."""
+        from pipeline.backtest.strategies import get_strategy
+
+        return get_strategy(self.spec.strategy.name, search=self.settings.root).signal_fn
+
+    def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
+        """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""
+        from pipeline.backtest.engine import BacktestEngine
+
+        rules = self.spec.backtest
+        engine = BacktestEngine(
+            use_execution_pipeline=rules.execution == "pipeline",
+            initial_cash=rules.initial_cash,
+            stop_pct=rules.stop_pct,
+        )
+        return engine.run_realistic(
+            df=df,
+            strategy_signal_fn=signal_fn or self.strategy_fn(),
+            strategy_params=dict(self.spec.strategy.params),
+            symbol=self.spec.data.symbol,
+            fee_bps=rules.fee_bps,
+            slippage_bps=rules.slippage_bps,
+        )
+
+    def buy_and_hold(self, df: pd.DataFrame) -> pd.Series:
+        """Return the equity of the initial cash held in the instrument from the first close on, without costs."""
+        equity: pd.Series = df["close"] / df["close"].iloc[0] * self.spec.backtest.initial_cash
+        return equity.rename("benchmark_equity")
+
+    def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None) -> None:
+        """Write the artifacts of the run directory's contract, and record the metrics with the tracker."""
+        write_backtest_artifacts(result, self.dir.path, benchmark=benchmark)
+        self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
+
+    def save_figure(self, figure: Figure, name: str) -> Path:
+        """Write a matplotlib figure to `plots/<name>.png` of the run directory; returns its path."""
+        import io
+
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise ArtifactError(f"{name!r} is not a name for a figure: letters, digits, - and _ only.")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        return write_atomic(self.dir.plots / f"{name}.png", buffer.getvalue())
+
+    def finish(self) -> None:
+        """End the notebook's part. Under `evidence run` the seal follows; by hand it is done here."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+
+    def __repr__(self) -> str:
+        return f"<NotebookRun {self.run_id} {self.spec.run.name!r}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("run_id", self.run_id),
+            ("strategy", f"{self.spec.strategy.name} {self.spec.strategy.params}"),
+            ("data", f"{self.spec.data.symbol}, {self.spec.data.source}"),
+        ]
+        cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in rows)
+        return f"<table>{cells}</table>"
+
+
+class InteractiveRun(NotebookRun):
+    """A run started by hand, without orchestration: `finish()` seals it."""
+
+    def __init__(self, opened: OpenRun, tracking: RunTracking, tracker: Tracker) -> None:
+        super().__init__(opened.dir, opened.spec, opened.settings, tracker)
+        self._opened = opened
+        self._tracking = tracking
+
+    def finish(self) -> None:
+        """Check the artifacts, seal the run directory, end the tracked run; a second call is refused."""
+        from pipeline.evidence.provenance import modules_of_this_process
+        from pipeline.sealing import finish_tracking, seal_run
+
+        if self._opened.manifest_sha256 is not None:
+            raise UsageError(f"The run {self.run_id} is sealed. Start another one with pipeline.start_run().")
+        check_artifacts(self.dir)
+        self._opened.check_inputs()
+        write_json(self.dir.modules, modules_of_this_process())
+        self._tracking.deliver()
+        seal_run(self._opened)
+        finish_tracking(self._opened, self._tracking, "FINISHED")
+
+
+def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> NotebookRun:
+    from pipeline.tracking.journal_tracker import kernel_tracker
+
+    values = read_json(directory.config_json)
+    spec = RunSpec.from_mapping(values, where=str(directory.config_json))
+    for section, wanted in given.items():
+        asked = RunSpec.from_mapping({**values, section: wanted}, where="the notebook")
+        if getattr(asked, section) != getattr(spec, section):
+            raise SpecError(
+                f"The notebook passes {section} = {wanted}, the run spec says {values[section]}. "
+                "Set values in the spec, or with -p, so that the evidence shows what was run."
+            )
+    return NotebookRun(directory, spec, settings, kernel_tracker(directory))
+
+
+def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
+    from pipeline.backtest.data import source_path
+    from pipeline.backtest.strategies import get_strategy, resolve_params
+    from pipeline.sealing import open_run, run_tags
+    from pipeline.tracking.journal_tracker import kernel_tracker
+    from pipeline.tracking.session import open_tracking
+
+    params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
+    spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
+    inputs = {"data": (spec.data.source, source_path(spec.data.source, settings.root))}
+    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id)
+    try:
+        tracking = open_tracking(spec.tracking, run=opened.dir, spec=spec, settings=settings, tags=run_tags(opened))
+        write_json(opened.dir.tracking, tracking.info.to_dict())
+    except EvidenceError:
+        opened.write_state("KILLED", "tracking")
+        raise
+    inside.seed_everything(spec.run.seed)
+    return InteractiveRun(opened, tracking, kernel_tracker(opened.dir))

@@ -1,0 +1,50 @@
+"""Where a project keeps things: found once at the edge, then handed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Directories of one project; all paths absolute.
+
+    `root` is what relative paths in a run spec are relative to; `results` holds the run directories;
+    `tracking_uri` is MLFLOW_TRACKING_URI when set, which a spec's own `tracking.uri` overrides.
+    """
+
+    root: Path
+    results: Path
+    tracking_uri: str | None = None
+
+    @classmethod
+    def load(cls, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Find the project: `root`, else EVIDENCE_ROOT, else the nearest parent that looks like one."""
+        chosen = root or (Path(environ["EVIDENCE_ROOT"]) if environ.get("EVIDENCE_ROOT") else None)
+        if chosen is not None and not chosen.is_dir():
+            raise UsageError(f"The project directory {chosen} does not exist. Give an existing one.")
+        base = (chosen or find_root(Path.cwd())).resolve()
+        results = Path(environ.get("EVIDENCE_RESULTS") or "results")
+        return cls(base, (base / results).resolve(), environ.get("MLFLOW_TRACKING_URI") or None)
+
+    @property
+    def default_tracking_uri(self) -> str:
+        """Return MLFLOW_TRACKING_URI, else an SQLite store in the project's root, where `mlflow ui` looks."""
+        return self.tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def resolve(self, path: str | Path) -> Path:
+        """Return `path` as absolute, relative ones taken from the project's root."""
+        return self.root / Path(path).expanduser()
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest directory from `start` upwards that holds a project, else `start`."""
+    for directory in (start, *start.parents):
+        if (directory / "_quarto.yml").is_file() or (directory / "notebooks" / "backtest.ipynb").is_file():
+            return directory
+    return start

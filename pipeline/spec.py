@@ -1,0 +1,194 @@
+"""The run spec: what a run was asked to do, read from TOML, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline.errors import SpecError, nearest
+
+Scalar = bool | int | float | str
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys and NaN refused, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """Who the run is: its names, its notebook, its seed and limits."""
+
+    name: str = Field("backtest", min_length=1, max_length=200, description="name of the run")
+    experiment: str = Field("evidence-chain", min_length=1, max_length=200, description="MLflow experiment")
+    notebook: str = Field("notebooks/backtest.ipynb", min_length=1, description="the input notebook")
+    seed: int = Field(0, ge=0, lt=2**32, description="seeds `random` and `numpy.random` in the kernel")
+    tags: dict[str, str] = Field(default_factory=dict, description="labels, also set on the MLflow run")
+    cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
+    timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="further parameters of the notebook")
+
+
+class DataSection(Section):
+    """Which market data is used."""
+
+    source: str = Field("sample:sp500", min_length=1, description="`sample:NAME`, or a CSV or Parquet file")
+    symbol: str = Field("SPX", min_length=1, max_length=100, description="name of the instrument")
+    start: dt.date | None = Field(None, description="first day used, inclusive")
+    end: dt.date | None = Field(None, description="last day used, inclusive")
+    columns: dict[str, str] = Field(default_factory=dict, description="column names, as open = 'Open'")
+    timezone: str | None = Field(None, description="zone of timestamps without one, as 'America/New_York'")
+    date_format: str | None = Field(None, description="strptime format of the timestamps")
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _date(cls, value: object) -> object:
+        """Accept TOML dates, date-times and ISO text."""
+        if isinstance(value, dt.datetime):
+            return value.date()
+        return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+class StrategySection(Section):
+    """Which strategy trades, with which params."""
+
+    name: str = Field("ma_crossover", min_length=1, description="a bundled strategy or `module:function`")
+    params: dict[str, Any] = Field(default_factory=dict, description="params of the strategy's own schema")
+
+
+class BacktestSection(Section):
+    """How orders are filled and what they cost."""
+
+    initial_cash: float = Field(100_000.0, gt=0, description="cash at the start")
+    fee_bps: float = Field(1.0, ge=0, lt=10_000, description="fee of each fill, basis points of notional")
+    slippage_bps: float = Field(1.0, ge=0, lt=10_000, description="price moved against the trader at each fill")
+    stop_pct: float | None = Field(None, gt=0, lt=100, description="stop-loss, percent from the entry price")
+    execution: Literal["pipeline", "simple"] = Field(
+        "pipeline", description="`pipeline`: orders fill at the next open; `simple`: at the signal's close (optimistic)"
+    )
+
+
+class TrackingSection(Section):
+    """Where the run is tracked."""
+
+    mode: Literal["warn", "strict", "off"] = Field("warn", description="what a tracking failure does to the run")
+    uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite in the project")
+    ui_url: str | None = Field(None, description="base URL of MLflow's web interface, for links")
+
+
+class ReportSection(Section):
+    """Whether and how the report is rendered after the run."""
+
+    enabled: bool = Field(True, description="render the report when the run has been sealed")
+    renderer: Literal["auto", "quarto", "embedded"] = Field("auto", description="`auto`: Quarto when found")
+    template: str = Field("reports/backtest_report.qmd", min_length=1, description="source of the report")
+
+
+class RunSpec(Section):
+    """Everything a run was asked to do. Equal specs have equal `to_dict()`."""
+
+    run: RunSection = Field(default_factory=RunSection)
+    data: DataSection = Field(default_factory=DataSection)
+    strategy: StrategySection = Field(default_factory=StrategySection)
+    backtest: BacktestSection = Field(default_factory=BacktestSection)
+    tracking: TrackingSection = Field(default_factory=TrackingSection)
+    report: ReportSection = Field(default_factory=ReportSection)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the run spec") -> RunSpec:
+        """Validate plain values; raises SpecError naming every problem, its place and the nearest valid name."""
+        try:
+            spec = cls.model_validate(values)
+        except ValidationError as error:
+            problems = "\n".join(f"  - {line}" for line in _problems(error))
+            raise SpecError(f"{where} is not a valid run spec:\n{problems}") from None
+        if spec.data.start and spec.data.end and spec.data.start > spec.data.end:
+            raise SpecError(f"{where}: data.start {spec.data.start} is after data.end {spec.data.end}.")
+        return spec
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec with all defaults resolved, as JSON values (dates as ISO text)."""
+        return self.model_dump(mode="json")
+
+    def to_toml(self) -> bytes:
+        """Return the spec as a TOML document that reads back to an equal spec."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.to_dict())).encode()
+
+
+def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[RunSpec, bytes]:
+    """Read a spec from a TOML file and lay `overrides` (dotted keys) over it.
+
+    Returns the spec and the file's bytes, unchanged. Raises SpecError.
+    """
+    try:
+        given = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"The run spec {path} cannot be read: {error.strerror}. Give an existing TOML file.") from None
+    return parse_spec(given, overrides, where=str(path)), given
+
+
+def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the run spec") -> RunSpec:
+    """Parse TOML bytes into a spec, `overrides` laid over it. Raises SpecError."""
+    try:
+        values = tomllib.loads(given.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{where} is not valid TOML: {error}.") from None
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    return RunSpec.from_mapping(values, where=where)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Parse `key=value` from the command line; the value is read as TOML, else taken as text.
+
+    A key without a dot is a param of the strategy: `fast=10` means `strategy.params.fast=10`.
+    """
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator or not key:
+        raise SpecError(f"The override {text!r} is not of the form key=value, as in -p fast=10.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    return (key if "." in key else f"strategy.params.{key}"), parsed
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    table = values
+    for name in parents:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise SpecError(f"The override {dotted} goes through {name!r}, which is a value, not a section.")
+    table[last] = value
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            *parents, name = item["loc"]
+            yield f"{place}: unknown key. {nearest(str(name), _valid_names(parents))}"
+        else:
+            yield f"{place}: {item['msg']} (given: {item['input']!r})"
+
+
+def _valid_names(parents: list[int | str]) -> list[str]:
+    model: Any = RunSpec
+    for name in parents:
+        model = model.model_fields[name].annotation
+    return list(model.model_fields)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,21 @@
+"""Find the notebook and the report source a spec names: the project's own, else the ones that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import EvidenceError
+from pipeline.settings import Settings
+
+PACKAGED = Path(__file__).parent / "templates"
+
+
+def template_path(settings: Settings, name: str, *, error: type[EvidenceError]) -> Path:
+    """Return the file `name` in the project's root, else the packaged one; raises `error` when there is none."""
+    own = settings.resolve(name)
+    if own.is_file():
+        return own
+    packaged = PACKAGED / name
+    if not Path(name).is_absolute() and ".." not in Path(name).parts and packaged.is_file():
+        return packaged
+    raise error(f"There is no file {own}. Give a path relative to the project's root, {settings.root}.")
