@@ -11,6 +11,7 @@ results/.running/<run_id>/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -120,6 +121,11 @@ class Layout:
         return self.path / "debug"
 
     @property
+    def kernel_log(self) -> Path:
+        """What the kernel's process printed past the notebook; absent when it printed nothing."""
+        return self.debug / "kernel.log"
+
+    @property
     def modules(self) -> Path:
         """Digests of the project modules the kernel had imported when the notebook ended."""
         return self.debug / "modules.json"
@@ -168,6 +174,11 @@ class RunDir(Layout):
         return self.scratch / "notebook.ipynb"
 
     @property
+    def kernel_log_in_progress(self) -> Path:
+        """What the kernel's process prints while it is running."""
+        return self.scratch / "kernel.log"
+
+    @property
     def state(self) -> Path:
         """Who executes the run; gone once the run is sealed."""
         return self.scratch / "state.json"
@@ -205,7 +216,8 @@ def write_atomic(path: Path, data: bytes) -> Path:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise StorageError(
             f"{path} could not be written: {error.strerror}. Free space or check permissions."
         ) from error
@@ -216,6 +228,7 @@ def move_into_place(source: Path, target: Path) -> None:
     """Move a finished file to its final name, when there is one; raises StorageError."""
     try:
         if source.is_file():
+            target.parent.mkdir(exist_ok=True)
             source.replace(target)
     except OSError as error:
         raise StorageError(f"{target} could not be written: {error.strerror}.") from error

@@ -103,7 +103,10 @@ def run_backtest(
 
 
 def plan_run(spec: RunSpec, settings: Settings) -> Plan:
-    """Check all that can be checked before anything starts; raises UsageError."""
+    """Check all that can be checked before anything starts; raises UsageError.
+
+    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused.
+    """
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     resolved = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
@@ -112,19 +115,15 @@ def plan_run(spec: RunSpec, settings: Settings) -> Plan:
         "notebook": (spec.run.notebook, notebook.path),
     }
     template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
+    check_parameters(notebook, [*spec.run.parameters, *(name for name in SECTIONS if name in spec.model_fields_set)])
     return Plan(resolved, notebook, _parameters(resolved, notebook), inputs, template)
 
 
 def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
-    """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own.
-
-    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused.
-    """
+    """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own."""
     values = spec.to_dict()
-    own = spec.run.parameters
-    check_parameters(notebook, [*own, *(name for name in SECTIONS if name in spec.model_fields_set)])
     offered = {"seed": spec.run.seed, **{name: values[name] for name in SECTIONS}}
-    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **own}
+    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **spec.run.parameters}
 
 
 def _open_tracking(run: OpenRun) -> RunTracking:
@@ -136,6 +135,7 @@ def _open_tracking(run: OpenRun) -> RunTracking:
 def _execute(run: OpenRun, plan: Plan, tracking: RunTracking) -> None:
     request = KernelRequest(
         cwd=run.settings.root,
+        log=run.dir.kernel_log_in_progress,
         environment={**_inherited(), **tracking.environment(), **_kernel_environment(run)},
         cell_timeout=run.spec.run.cell_timeout,
         timeout=run.spec.run.timeout,
@@ -144,9 +144,17 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking) -> None:
     try:
         execute_notebook(plan.notebook, run.dir.notebook_in_progress, parameters, request, root=run.settings.root)
     except EvidenceError:
-        move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
+        _keep_notebook(run)
         raise
+    _keep_notebook(run)
+
+
+def _keep_notebook(run: OpenRun) -> None:
+    """Give the executed notebook its final name; what the kernel's process printed is kept when there is any."""
     move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
+    log = run.dir.kernel_log_in_progress
+    if log.is_file() and log.stat().st_size:
+        move_into_place(log, run.dir.kernel_log)
 
 
 def _inherited() -> dict[str, str]:

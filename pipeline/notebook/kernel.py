@@ -67,10 +67,11 @@ class EvidenceEngine(Engine):
                 resources={"metadata": {"path": str(request.cwd)}},
                 timeout_func=_limits(request),
                 startup_timeout=120,
-                allow_stdin=False,
             )
             client.directory = directory
-            client.execute(env={**request.environment, "IPYTHONDIR": str(directory / "ipython")})
+            environment = {**request.environment, "IPYTHONDIR": str(directory / "ipython")}
+            with request.log.open("ab") as log:
+                client.execute(env=environment, stdout=log, stderr=log)
 
 
 def _limits(request: KernelRequest) -> Any:

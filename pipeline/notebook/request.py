@@ -8,9 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class KernelRequest:
-    """Working directory, environment variables, and limits in seconds (None: no limit)."""
+    """Working directory, file for what the process itself prints, environment, limits in seconds (None: no limit)."""
 
     cwd: Path
+    log: Path
     environment: dict[str, str] = field(default_factory=dict)
     cell_timeout: float | None = None
     timeout: float | None = None

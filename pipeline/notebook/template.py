@@ -32,12 +32,10 @@ def read_notebook(path: Path) -> InputNotebook:
     """
     try:
         data = path.read_bytes()
-        notebook = json.loads(data)
-        cells = notebook["cells"]
     except OSError as error:
         raise NotebookError(f"The notebook {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError):
-        raise NotebookError(f"{path} is not a Jupyter notebook of format 4.") from None
+    notebook = _parsed(path, data)
+    cells = notebook["cells"]
     language = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
     if language != "python":
         raise NotebookError(f"{path} is a {language} notebook; only Python notebooks are executed.")
@@ -55,6 +53,18 @@ def check_parameters(notebook: InputNotebook, wanted: Mapping[str, Any] | Iterab
                 f"{notebook.path} has no parameter {name!r} in its `parameters` cell. "
                 f"{nearest(name, notebook.parameters)}"
             )
+
+
+def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        notebook: dict[str, Any] = json.loads(data)
+        if notebook["nbformat"] == 4 and all(
+            "source" in cell and cell["metadata"] is not None for cell in notebook["cells"]
+        ):
+            return notebook
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise NotebookError(f"{path} is not a Jupyter notebook of format 4.")
 
 
 def _parameters_source(path: Path, cells: list[dict[str, Any]]) -> str:
