@@ -1,0 +1,128 @@
+"""The data contract of OHLCV bars, written as a pandera schema; a violation names file, rows and rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pandera.pandas import DataFrameSchema
+
+PRICES = ("open", "high", "low", "close")
+SHOWN_ROWS = 3
+
+
+def checked(values: pd.DataFrame, stamps: pd.DatetimeIndex, places: Sequence[str], *, where: str) -> pd.DataFrame:
+    """Return `values` as float64 columns on the index `stamps` if they keep the contract.
+
+    `places` names the rows for messages, as "line 2". Raises DataError listing every broken rule with its first rows.
+    """
+    if len(values) == 0:
+        raise DataError(f"{where} has no rows.")
+    frame = pd.DataFrame({name: pd.to_numeric(values[name], errors="coerce") for name in values.columns})
+    frame = frame.astype("float64").set_axis(pd.RangeIndex(len(frame)), axis=0)
+    frame.insert(0, "timestamp", stamps)
+    broken = _violations(frame)
+    if broken:
+        raise DataError(_message(frame, values, broken, places, where))
+    return frame.set_index("timestamp")
+
+
+def check_frame(df: pd.DataFrame, *, where: str = "the data frame") -> None:
+    """Check a frame already in the loaded form (see pipeline.backtest.data); rows are named by timestamp.
+
+    Raises DataError. A frame that passes a few array comparisons is accepted without loading pandera.
+    """
+    missing = [name for name in PRICES if name not in df.columns]
+    if missing or not isinstance(df.index, pd.DatetimeIndex) or df.index.tz is None:
+        raise DataError(
+            f"{where} needs the columns {', '.join(PRICES)} and a DatetimeIndex in UTC"
+            f"{'; missing: ' + ', '.join(missing) if missing else ''}. pipeline.backtest.load_ohlcv gives such a frame."
+        )
+    if not _plainly_fine(df):
+        names = [name for name in (*PRICES, "volume") if name in df.columns]
+        checked(
+            df[names],
+            df.index.as_unit("ns").tz_convert("UTC"),
+            [f"row {row}" for row in range(1, len(df) + 1)],
+            where=where,
+        )
+
+
+def ohlcv_schema(*, volume: bool) -> DataFrameSchema:
+    """Return the contract as a pandera schema over a frame with `timestamp` as a column."""
+    import pandera.pandas as pa
+
+    def price() -> Any:
+        return pa.Column(
+            "float64", [_number(pa), pa.Check(lambda s: ~(s <= 0), error="prices are above zero")], nullable=True
+        )
+
+    columns = {name: price() for name in PRICES}
+    if volume:
+        at_least_zero = pa.Check(lambda s: ~(s < 0), error="volume is not negative")
+        columns["volume"] = pa.Column("float64", [_number(pa), at_least_zero], nullable=True)
+    increasing = pa.Check(lambda s: ~(s.diff() < pd.Timedelta(0)), error="timestamps increase from row to row")
+    unique = pa.Check(lambda s: ~s.duplicated(), error="each timestamp occurs once")
+    columns["timestamp"] = pa.Column("datetime64[ns, UTC]", [increasing, unique])
+    high = pa.Check(lambda d: ~(d["high"] < d[["open", "close"]].max(axis=1)), error="high >= max(open, close)")
+    low = pa.Check(lambda d: ~(d["low"] > d[["open", "close"]].min(axis=1)), error="low <= min(open, close)")
+    return pa.DataFrameSchema(columns, checks=[high, low], strict=True)
+
+
+def _number(pa: Any) -> Any:
+    return pa.Check(np.isfinite, error="every value is a number (no blank, NaN, infinity or text)", ignore_na=False)
+
+
+def _violations(frame: pd.DataFrame) -> dict[str, list[int]]:
+    """Return rule -> row positions, empty when the contract holds."""
+    import pandera.errors
+
+    try:
+        ohlcv_schema(volume="volume" in frame.columns).validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        grouped = cases.groupby("check", sort=False)["index"]
+        return {str(rule): sorted({int(row) for row in rows.dropna()}) for rule, rows in grouped}
+    return {}
+
+
+def _message(
+    frame: pd.DataFrame, given: pd.DataFrame, broken: dict[str, list[int]], places: Sequence[str], where: str
+) -> str:
+    parts = [f"{where} breaks the data contract:"]
+    for rule, rows in broken.items():
+        shown = "; ".join(_row(frame, given, row, places) for row in rows[:SHOWN_ROWS])
+        more = f"; and {len(rows) - SHOWN_ROWS:,} more" if len(rows) > SHOWN_ROWS else ""
+        parts.append(
+            f"  - rule: {rule}. {len(rows):,} {'row breaks' if len(rows) == 1 else 'rows break'} it: {shown}{more}"
+        )
+    if (frame["high"] < frame["low"]).mean() > 0.5:
+        parts.append("In most rows high is below low: the two columns look swapped.")
+    parts.append("Repair the rows, or say which column is which in data.columns.")
+    return "\n".join(parts)
+
+
+def _row(frame: pd.DataFrame, given: pd.DataFrame, row: int, places: Sequence[str]) -> str:
+    stamp = frame["timestamp"].iloc[row].isoformat().replace("+00:00", "Z")
+    values = ", ".join(f"{name} {given[name].iloc[row]}" for name in given.columns)
+    return f"{places[row]} ({stamp}: {values})"
+
+
+def _plainly_fine(df: pd.DataFrame) -> bool:
+    if len(df) == 0 or any(df[name].dtype != np.float64 for name in PRICES):
+        return False
+    open_, high, low, close = (df[name].to_numpy() for name in PRICES)
+    stamps = pd.DatetimeIndex(df.index).asi8
+    return bool(
+        np.isfinite(high).all()
+        and (low > 0).all()
+        and (high >= np.maximum(open_, close)).all()
+        and (low <= np.minimum(open_, close)).all()
+        and (stamps[1:] > stamps[:-1]).all()
+    )
