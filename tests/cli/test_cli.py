@@ -1,0 +1,69 @@
+"""The command line: fast, honest about mistakes, safe in a pipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.settings import Settings
+
+COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+
+
+def evidence(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`evidence --help` and `import pipeline` load neither pandas nor papermill nor mlflow."""
+    code = (
+        "import sys, contextlib\nsys.argv = ['evidence', '--help']\nfrom pipeline.cli import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print([m for m in ('numpy', 'pandas', 'papermill', 'mlflow', 'matplotlib', 'pandera') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["show", "abc"], 2, "There is no run 'abc'"),
+        (["show"], 2, "There are no runs"),
+        (["verify"], 2, "RUN_ID"),
+        (["verify", "--all"], 0, ""),
+        (["render"], 2, "RUN_ID or --last"),
+        (["run", "--config", "absent.toml"], 2, "absent.toml cannot be read"),
+        (["run", "--config", "config/demo.toml", "-p", "fats=1"], 2, "Did you mean 'fast'?"),
+        (["run", "--config", "config/demo.toml", "-p", "fast"], 2, "key=value"),
+        (["run", "--config", "config/demo.toml", "--tracking", "loud"], 2, "tracking.mode"),
+        (["run", "--config", "config/demo.toml", "--run-id", "x"], 2, "UUID4"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_mistakes_are_said_on_stderr_with_their_exit_code(
+    project: Settings, arguments: list[str], code: int, message: str
+) -> None:
+    """Wrong usage is exit code 2 and a sentence on stderr; never a traceback."""
+    done = evidence(*arguments)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(project: Settings) -> None:
+    """Every finding without a version comes with a remedy."""
+    findings = json.loads(evidence("doctor", "--json").stdout)
+    names = {finding["name"] for finding in findings}
+    assert {"pandas", "mlflow-skinny", "pypandoc_binary", "quarto", "git", "results"} <= names
+    assert all(finding["version"] or finding["remedy"] for finding in findings)
+    assert evidence("doctor").returncode == 0
+
+
+def test_an_empty_project_lists_nothing(project: Settings) -> None:
+    """No runs: a hint for people, an empty list for programs."""
+    assert "evidence run" in evidence("list").stdout
+    assert json.loads(evidence("list", "--json").stdout) == []
