@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.palette import LIGHT, matplotlib_style
 
@@ -24,7 +24,7 @@ def equity_png(equity: pd.Series, benchmark: pd.Series | None = None, *, title: 
 
     from pipeline.backtest.metrics import drawdown
 
-    style = {**mpl.rcParamsDefault, **matplotlib_style(), "font.sans-serif": ["DejaVu Sans"]}
+    style: dict[str, Any] = {**mpl.rcParamsDefault, **matplotlib_style(), "font.sans-serif": ["DejaVu Sans"]}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(layout="constrained")

@@ -108,9 +108,21 @@ class Run:
 
     @cached_property
     def tracking(self) -> dict[str, Any] | None:
-        """Tracking URI, experiment, MLflow run id and its URL."""
-        tracking: dict[str, Any] | None = _json_or(self.dir.tracking, None)
-        return tracking
+        """Where the run is tracked now: URI, experiment, MLflow run id and its URL.
+
+        It differs from the sealed tracking.json when the run was delivered later, or to a rebuilt store.
+        """
+        from pipeline.tracking.sync import current_info
+
+        info = current_info(self.dir)
+        return None if info is None else info.to_dict()
+
+    @property
+    def pending(self) -> int:
+        """How many entries of the journal have not reached MLflow."""
+        from pipeline.tracking.sync import pending
+
+        return pending(self.dir)
 
     @cached_property
     def equity(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.tracking_commands import sync, ui
 from pipeline.errors import EvidenceError, UsageError, VerificationError
 
 INTERRUPTED = 130
@@ -120,7 +121,10 @@ def verify(
     every: Annotated[bool, typer.Option("--all", help="Verify all runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare run directories with their seals: name every edited, added or missing file."""
+    """Check runs against their seals.
+
+    Every edited, added or missing file is named; the exit code is then 3.
+    """
     from pipeline.cli import output
     from pipeline.run import list_runs, load_run
 
@@ -135,12 +139,16 @@ def verify(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is installed, which version, what is missing and how to get it."""
+    """Say what is installed, and how to get what is not."""
     from pipeline.cli import output
     from pipeline.doctor import examine
     from pipeline.settings import Settings
 
     output.print_findings(examine(Settings.load()), as_json=as_json)
+
+
+app.command()(sync)
+app.command()(ui)
 
 
 def main() -> None:

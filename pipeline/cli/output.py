@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.evidence.verify import Verification
     from pipeline.report.render import RenderRecord
     from pipeline.runner import RunOutcome
+    from pipeline.tracking import SyncResult
 
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "UNREADABLE": "red"}
 
@@ -99,6 +100,7 @@ def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
         "return",
         "sharpe",
         "sealed",
+        "mlflow",
         "report",
     ):
         table.add_column(title, justify="right" if title in ("return", "sharpe") else "left", no_wrap=title == "run_id")
@@ -123,8 +125,15 @@ def _row(run: Run) -> list[str | Text]:
         "–" if total_return is None else f"{total_return:.1%}",
         format_stat(stats.get("sharpe")),
         "yes" if run.manifest_digest else "no",
+        _tracking_state(run),
         "yes" if run.dir.report.is_file() else "–",
     ]
+
+
+def _tracking_state(run: Run) -> str:
+    if run.pending:
+        return f"{run.pending} pending"
+    return "yes" if (run.tracking or {}).get("mlflow_run_id") else "–"
 
 
 def _one_line(text: str) -> str:
@@ -145,6 +154,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "config": run.config,
         "stats": run.stats,
         "tracking": run.tracking,
+        "tracking_pending": run.pending,
     }
 
 
@@ -204,6 +214,24 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
             out.print(f"  {_one_line(str(problem))}")
     if not verifications:
         out.print("There are no runs.")
+
+
+def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
+    """Print what came of delivering to MLflow, one line a run."""
+    if as_json:
+        print_json([asdict(result) for result in results])
+        return
+    out = console()
+    for result in results:
+        mark = ("failed", "red") if result.error else ("ok", "green")
+        facts = f"  delivered {result.delivered}, pending {result.pending}  mlflow run {result.mlflow_run_id or '–'}"
+        out.print(Text.assemble(result.run_id, "  ", mark, facts))
+        for rejected in result.rejected:
+            out.print(f"  refused by the store: {_one_line(rejected)}")
+        if result.error:
+            out.print(f"  {_one_line(result.error)}")
+    if not results:
+        out.print("Nothing is pending.")
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

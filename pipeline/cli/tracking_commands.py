@@ -1,0 +1,56 @@
+"""The commands around MLflow: deliver what is pending, rebuild a store, open the web interface."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UsageError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def sync(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All runs that have something pending.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Recreate the runs in an empty store, from results/ alone.")
+    ] = False,
+    uri: Annotated[str | None, typer.Option(help="Deliver to this store instead of the run's own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver to MLflow what is still pending.
+
+    With --rebuild, recreate the runs of a lost store from results/.
+    """
+    from pipeline import tracking
+    from pipeline.cli import output
+    from pipeline.run import load_run
+    from pipeline.settings import Settings
+
+    if bool(run_id) == every:
+        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
+    settings = Settings.load()
+    ids = None if every else [load_run(run_id, settings=settings).run_id]
+    results = (tracking.rebuild if rebuild else tracking.sync_runs)(settings, ids, uri=uri)
+    output.print_synced(results, as_json=as_json)
+    if any(result.error for result in results):
+        raise typer.Exit(1)
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    uri: Annotated[str | None, typer.Option(help="Show this store instead of the project's.")] = None,
+) -> None:
+    """Serve MLflow's web interface on this machine."""
+    from pipeline.settings import Settings
+    from pipeline.tracking.ui import serve_ui
+
+    settings = Settings.load()
+    store = uri or settings.default_tracking_uri
+    if store.startswith(("http://", "https://")):
+        print(store)
+        return
+    print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    raise typer.Exit(serve_ui(store, settings, port=port))
