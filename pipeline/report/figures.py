@@ -1,0 +1,123 @@
+"""Interactive figures as data: plotly's JSON, without a colour (the page sets those, light or dark) and without ids.
+
+A figure is a plain dict in the schema of plotly.js, so nothing has to be installed to make one, and the same run
+gives the same bytes. The tests validate every figure with plotly's own Python classes. `role` in a trace's `meta`
+names the colour of the palette it takes; see `assets/report.js`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.downsample import keep
+from pipeline.report.escape import html_text, markdown_text, raw_block, script_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Figure = dict[str, Any]
+
+
+def equity_figure(equity: pd.DataFrame) -> Figure:
+    """Return equity (and its benchmark) above drawdown, on one time axis; long curves are thinned out."""
+    traces = [_line(equity["equity"], "Strategy", "strategy", money=True)]
+    benchmark = equity.get("benchmark_equity")
+    if benchmark is not None and benchmark.notna().any():
+        traces.append(_line(benchmark, "Buy and hold", "benchmark", money=True, width=1.2))
+    if "drawdown" in equity and equity["drawdown"].notna().any():
+        below = _line(equity["drawdown"], "Drawdown", "drawdown", width=1.0)
+        below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False, "hovertemplate": "%{y:.2%}"}
+        traces.append(below)
+    layout = {
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+        "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%d %b %Y"},
+        "yaxis": {"domain": [0.34, 1.0], "tickformat": ",.0f", "title": {"text": "Equity"}},
+        "yaxis2": {"domain": [0.0, 0.26], "tickformat": ".0%", "title": {"text": "Drawdown"}, "nticks": 4},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def yearly_figure(years: list[str], strategy: list[float], benchmark: list[float] | None) -> Figure:
+    """Return the return of each calendar year as bars, beside the benchmark where there is one."""
+    traces = [_bars(years, strategy, "Strategy", "strategy")]
+    if benchmark is not None:
+        traces.append(_bars(years, benchmark, "Buy and hold", "benchmark"))
+    layout = {
+        "barmode": "group",
+        "bargap": 0.3,
+        "hovermode": "x unified",
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+        "xaxis": {"type": "category"},
+        "yaxis": {"tickformat": ".0%", "title": {"text": "Return"}},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def figure_block(
+    name: str, figure: Any, *, caption: str, label: str, height: int = 440, tools: tuple[str, ...] = ()
+) -> str:
+    """Return a numbered figure as Markdown: a div `#fig-NAME` around raw HTML and the caption.
+
+    `figure` is a dict in plotly's schema or a plotly Figure; `label` says in words what it shows, for those who
+    do not see it. `tools` are the controls above it: `range` and `log`. Numbers must be finite or None.
+    """
+    data = script_json(_plain(figure))
+    controls = f' data-tools="{html_text(" ".join(tools))}"' if tools else ""
+    html = (
+        f'<div class="plot" id="plot-{html_text(name)}" role="group" aria-label="{html_text(label)}"'
+        f' style="height:{int(height)}px"{controls}></div>\n'
+        '<noscript><p class="note">This figure needs JavaScript; the figures of the run itself do not.</p></noscript>\n'
+        f'<script type="application/json" class="plot-data" data-for="plot-{html_text(name)}">{data}</script>'
+    )
+    return f"\n::: {{#fig-{name} .interactive}}\n{raw_block(html)}\n{markdown_text(caption)}\n:::\n"
+
+
+def _plain(figure: Any) -> Figure:
+    values: Figure = figure.to_plotly_json() if hasattr(figure, "to_plotly_json") else figure
+    if hasattr(figure, "to_json"):
+        import json
+
+        values = json.loads(figure.to_json())
+    values.get("layout", {}).pop("template", None)
+    return {"data": values.get("data", []), "layout": values.get("layout", {})}
+
+
+def _line(series: pd.Series, name: str, role: str, *, money: bool = False, width: float = 1.6) -> Figure:
+    chosen = keep(series.to_numpy(dtype=float))
+    thinned = series.iloc[chosen]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": _timestamps(thinned.index),
+        "y": [_rounded(value) for value in thinned.to_numpy(dtype=float)],
+        "line": {"width": width, "simplify": False},
+        "meta": {"role": role},
+        "hovertemplate": "%{y:,.0f}" if money else "%{y}",
+    }
+
+
+def _bars(labels: list[str], values: list[float], name: str, role: str) -> Figure:
+    return {
+        "type": "bar",
+        "name": name,
+        "x": labels,
+        "y": [_rounded(value) for value in values],
+        "meta": {"role": role},
+        "hovertemplate": "%{y:.2%}",
+    }
+
+
+def _timestamps(index: Any) -> list[str]:
+    stamps = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
+    daily = bool((stamps == stamps.normalize()).all())
+    return [str(text) for text in stamps.strftime("%Y-%m-%d" if daily else "%Y-%m-%dT%H:%M:%S")]
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

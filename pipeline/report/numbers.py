@@ -1,0 +1,122 @@
+"""Numbers for people: one precision a kind, a real minus sign, a dash for what is undefined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+DASH = "–"
+MINUS = "\u2212"
+
+PERCENT, RATIO, MONEY, COUNT, FLAG, NUMBER = "percent", "ratio", "money", "count", "flag", "number"
+
+
+def format_number(value: object, kind: str = NUMBER) -> str:
+    """Return `value` as text; None, NaN, infinities and what is not a number become a dash.
+
+    Kinds: percent (given as a decimal: 0.1234 is `12.34%`), ratio and money (two decimals), count (no decimals),
+    flag (0 is `no`), number (four significant digits).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return DASH
+    text = _FORMATS.get(kind, _significant)(float(value))
+    bare = text.strip("-0.,%")
+    return text.removeprefix("-") if not bare else text.replace("-", MINUS, 1)
+
+
+def format_bytes(size: int) -> str:
+    """Return a size with a binary unit: `512 B`, `1.4 KiB`, `2.0 MiB`."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration: `0.42 s`, `12.3 s`, `3 min 05 s`."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _significant(value: float) -> str:
+    if value == 0 or 1e-4 <= abs(value) < 1e15:
+        decimals = 0 if value == 0 or value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{decimals}f}"
+    return f"{value:.3e}"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    PERCENT: lambda value: f"{value * 100:,.2f}%",
+    RATIO: lambda value: f"{value:,.2f}",
+    MONEY: lambda value: f"{value:,.2f}",
+    COUNT: lambda value: f"{value:,.0f}",
+    FLAG: lambda value: "yes" if value else "no",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one entry of stats.json is shown: its label, its kind, and the convention behind the number."""
+
+    label: str
+    kind: str
+    meaning: str
+
+
+METRICS = {
+    "total_return": Metric("Total return", PERCENT, "Final equity over initial cash, minus 1, after all costs."),
+    "cagr": Metric("CAGR", PERCENT, "Compound annual growth by calendar time; a year is 365.25 days."),
+    "annual_volatility": Metric(
+        "Annual volatility",
+        PERCENT,
+        "Standard deviation of simple returns (ddof 1), times the square root of bars a year.",
+    ),
+    "sharpe": Metric("Sharpe ratio", RATIO, "Mean over standard deviation (ddof 1) of excess returns, annualised."),
+    "sortino": Metric(
+        "Sortino ratio", RATIO, "Mean excess return over downside deviation across all bars, annualised."
+    ),
+    "calmar": Metric("Calmar ratio", RATIO, "CAGR over the absolute maximum drawdown."),
+    "max_drawdown": Metric("Maximum drawdown", PERCENT, "Deepest fall below the highest equity so far."),
+    "time_in_drawdown": Metric("Time in drawdown", PERCENT, "Share of bars below the highest equity so far."),
+    "skewness": Metric("Skewness", RATIO, "Third standardised population moment of returns per bar."),
+    "kurtosis": Metric("Kurtosis", RATIO, "Fourth standardised population moment; a normal distribution has 3."),
+    "final_equity": Metric("Final equity", MONEY, "Cash plus positions at the last close."),
+    "total_trades": Metric("Closed trades", COUNT, "Trades with an exit; an open one is not counted."),
+    "open_trades": Metric("Open trades", COUNT, "Positions still held at the last bar, marked to market."),
+    "win_rate": Metric("Win rate", PERCENT, "Share of closed trades with a net profit."),
+    "profit_factor": Metric("Profit factor", RATIO, "Sum of net profits over sum of net losses of closed trades."),
+    "avg_trade": Metric("Average trade", PERCENT, "Mean net return of closed trades on their entry value."),
+    "best_trade": Metric("Best trade", PERCENT, "Highest net return of a closed trade on its entry value."),
+    "worst_trade": Metric("Worst trade", PERCENT, "Lowest net return of a closed trade on its entry value."),
+    "avg_bars_held": Metric("Average holding time", NUMBER, "Mean number of bars a closed trade was held."),
+    "exposure": Metric("Exposure", PERCENT, "Share of bars with a position at the close."),
+    "turnover": Metric("Turnover a year", RATIO, "Value traded over mean equity, by year."),
+    "fees_paid": Metric("Fees paid", MONEY, "Sum of the fees of all fills."),
+    "slippage_paid": Metric("Slippage paid", MONEY, "Sum of what slippage cost on all fills."),
+    "bankrupt": Metric("Account ruined", FLAG, "Whether equity fell to zero or below; trading stops there."),
+    "n_bars": Metric("Bars", COUNT, "Number of bars in the equity curve."),
+    "periods_per_year": Metric("Bars a year", NUMBER, "Found from the data; annualises volatility and ratios."),
+}
+HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "annual_volatility", "total_trades")
+WITH_BENCHMARK = frozenset(
+    {
+        "total_return", "cagr", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown",
+        "time_in_drawdown", "skewness", "kurtosis", "final_equity",
+    }
+)  # fmt: skip
+
+
+def metric(name: str) -> Metric:
+    """Return how the metric `name` is shown; one this module does not know keeps its own name."""
+    return METRICS.get(name, Metric(name, NUMBER, ""))
+
+
+def ordered(names: list[str]) -> list[str]:
+    """Return metric names in the order of `METRICS`, unknown ones last, by name."""
+    known = [name for name in METRICS if name in names]
+    return known + sorted(name for name in names if name not in METRICS)

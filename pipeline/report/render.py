@@ -1,0 +1,113 @@
+"""Render the report of one run: resolve, render, finish, check, and move one file into the run directory."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.errors import RenderError
+from pipeline.report.page import build_page
+from pipeline.report.renderers import AUTO, choose_renderer
+from pipeline.report.resolve import ASSETS, resolve
+from pipeline.report.selfcontained import check_self_contained, finish
+from pipeline.rundir import read_json, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from pipeline.run import Run
+    from pipeline.settings import Settings
+
+TEMPLATE = Path("reports") / "backtest_report.qmd"
+RECORD = "render.json"
+
+
+@dataclass(frozen=True)
+class RenderRecord:
+    """How a report was made; equal records mean equal reports. It holds no time, so it can be made again.
+
+    `renderer` is the renderer's name, `version` the program's; `template_sha256` covers the `.qmd`, `assets_sha256`
+    style, scripts, filter and page template; `manifest_sha256` is None for a run that was not sealed.
+    """
+
+    run_id: str
+    renderer: str
+    version: str
+    template: str
+    template_sha256: str
+    assets_sha256: str
+    manifest_sha256: str | None
+    report: str
+    report_sha256: str
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def render_run(
+    run: Run, *, renderer: str = AUTO, template: Path | None = None, settings: Settings | None = None
+) -> RenderRecord:
+    """Render the report of `run` to `report/index.html` in its directory, with `report/render.json` beside it.
+
+    `renderer` is auto, quarto or embedded; `template` a `.qmd` (default: the project's, else the one in the
+    package). Nothing else in the run directory changes; a report that was there stays until the new one is whole.
+    Raises RenderError, RendererNotFoundError.
+    """
+    chosen = choose_renderer(renderer)
+    source = find_template(template, settings)
+    with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
+        scratch = Path(directory)
+        page = build_page(run, images=scratch / "images")
+        title = f"{page.title} · backtest report · {run.run_id[:8]}"
+        resolved = resolve(source, scratch, parameters={"run_id": run.run_id, "page": page}, title=title)
+        rendered = chosen.render(resolved, scratch).read_text(encoding="utf-8")
+    html = finish(rendered, own_scripts=chosen.own_scripts)
+    check_self_contained(html)
+    data = html.encode()
+    record = RenderRecord(
+        run_id=run.run_id,
+        renderer=chosen.name,
+        version=chosen.version(),
+        template=source.name,
+        template_sha256=sha256_file(source),
+        assets_sha256=assets_digest(),
+        manifest_sha256=run.manifest_digest,
+        report=run.dir.report.name,
+        report_sha256=sha256_bytes(data),
+        size=len(data),
+    )
+    write_atomic(run.dir.report, data)
+    write_json(run.dir.report.with_name(RECORD), record.to_dict())
+    return record
+
+
+def read_record(run: Run) -> RenderRecord | None:
+    """Return the record of the run's report; None when there is none that can be read."""
+    try:
+        return RenderRecord(**read_json(run.dir.report.with_name(RECORD)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def find_template(given: Path | None, settings: Settings | None) -> Path:
+    """Return the `.qmd` to use: the given one, the project's, or the one shipped in the package."""
+    if given is not None:
+        path = settings.resolve(given) if settings else Path(given)
+        if not path.is_file():
+            raise RenderError(f"The report template {path} does not exist. Give an existing .qmd.")
+        return path.resolve()
+    packaged = Path(__file__).parent.parent / "templates" / TEMPLATE
+    places = [settings.root / TEMPLATE] if settings else []
+    for path in (*places, packaged, Path(__file__).parent.parent.parent / TEMPLATE):
+        if path.is_file():
+            return path.resolve()
+    raise RenderError(f"There is no report template {TEMPLATE} in the project. Give one.")
+
+
+def assets_digest() -> str:
+    """Return one digest over the files of this package that shape every report."""
+    lines = [f"{sha256_file(path)}  {path.name}" for path in sorted(ASSETS.iterdir()) if path.is_file()]
+    return sha256_bytes("\n".join(lines).encode())

@@ -1,0 +1,171 @@
+"""Execute the cells of a `.qmd` and write one resolved Markdown file that either renderer turns into HTML."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import linecache
+import shutil
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import RenderError
+from pipeline.report.escape import clean, html_lines, markdown_text, raw_block
+from pipeline.report.qmd import Cell, Source, read_qmd
+
+RESOLVED = "report.md"
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = "scripts.html"
+# What only matters to an engine that executes cells; the resolved document has none left.
+EXECUTION_KEYS = ("jupyter", "engine", "execute", "params", "knitr")
+FILE_KEYS = ("template", "css", "include-in-header", "include-before-body", "include-after-body")
+
+
+def resolve(template: Path, scratch: Path, *, parameters: Mapping[str, Any], title: str) -> Path:
+    """Execute `template` and write `report.md`, with the files it needs beside it, into `scratch`.
+
+    `parameters` replace the values set in the cell tagged `parameters`, which must set all of them. `title` becomes
+    the title of the browser's window. Raises RenderError naming the cell and line of what went wrong.
+    """
+    source = read_qmd(template)
+    body = _execute(source, parameters)
+    front = _front_matter(source, scratch, title)
+    path = scratch / RESOLVED
+    path.write_text(f"---\n{front}---\n\n{body}\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def _execute(source: Source, parameters: Mapping[str, Any]) -> str:
+    """Return the body with each cell replaced by what it printed; all cells share one namespace."""
+    namespace: dict[str, Any] = {"__name__": "__report__"}
+    echo = bool((source.front.get("execute") or {}).get("echo", False))
+    injected = not parameters
+    out = []
+    for part in source.parts:
+        if isinstance(part, str):
+            out.append(part)
+            continue
+        out.append(_run_cell(source, part, namespace, echo=echo))
+        if "parameters" in part.tags:
+            _inject(source, part, namespace, parameters)
+            injected = True
+    if not injected:
+        raise RenderError(
+            f"{source.path} has no cell tagged `parameters`. Add one with `#| tags: [parameters]` that sets "
+            f"{', '.join(parameters)}."
+        )
+    return "\n".join(out)
+
+
+def _inject(source: Source, cell: Cell, namespace: dict[str, Any], parameters: Mapping[str, Any]) -> None:
+    missing = [name for name in parameters if name not in namespace]
+    if missing:
+        raise RenderError(f"{_place(source, cell)}: the parameters cell does not set {', '.join(missing)}. Add it.")
+    namespace.update(parameters)
+
+
+def _run_cell(source: Source, cell: Cell, namespace: dict[str, Any], *, echo: bool) -> str:
+    if cell.options.get("eval") is False:
+        return ""
+    printed = io.StringIO()
+    try:
+        statements, last = _compile(source, cell)
+        with contextlib.redirect_stdout(printed):
+            exec(statements, namespace)  # noqa: S102 - executing the cells of the template is the purpose
+            value = eval(last, namespace) if last is not None else None  # noqa: S307
+    except (Exception, SystemExit) as error:
+        raise _cell_error(source, cell, error) from error
+    if cell.options.get("include") is False:
+        return ""
+    code = _fenced(cell.code, "python") if cell.options.get("echo", echo) else ""
+    return code + _output(cell, printed.getvalue(), value)
+
+
+def _compile(source: Source, cell: Cell) -> tuple[Any, Any]:
+    """Return the code of all statements and of a last one that is an expression, with the lines of the file."""
+    name = f"{source.path.name} (cell {cell.number})"
+    padded = "\n" * (cell.line - 1) + cell.code + "\n"
+    linecache.cache[name] = (len(padded), None, padded.splitlines(keepends=True), name)
+    tree = ast.parse(padded, name)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    if last is None:
+        return compile(tree, name, "exec"), None
+    return compile(tree, name, "exec"), compile(ast.Expression(last.value), name, "eval")  # type: ignore[attr-defined]
+
+
+def _output(cell: Cell, printed: str, value: Any) -> str:
+    mode = cell.options.get("output", True)
+    if mode is False:
+        return ""
+    text = printed if mode == "asis" else _fenced(printed, "text") if printed.strip() else ""
+    return text + (_displayed(value) if value is not None else "")
+
+
+def _displayed(value: Any) -> str:
+    """Return the value of a cell's last expression the way a notebook shows it: Markdown, else HTML, else text."""
+    for name, wrap in (("_repr_markdown_", str), ("_repr_html_", raw_block)):
+        shown = getattr(value, name, None)
+        text = shown() if callable(shown) else None
+        if text:
+            return f"\n{wrap(text)}\n"
+    return _fenced(repr(value), "text")
+
+
+def _fenced(text: str, kind: str) -> str:
+    return raw_block(f'<pre class="{kind}"><code>{html_lines(text.rstrip())}</code></pre>')
+
+
+def _cell_error(source: Source, cell: Cell, error: BaseException) -> RenderError:
+    """Say which cell and which line of the template raised, and what."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == f"{source.path.name} (cell {cell.number})":
+            line = frame.lineno
+    where = _place(source, cell) if line is None else f"{source.path}, line {line} (cell {cell.number})"
+    return RenderError(f"{where}: {type(error).__name__}: {clean(error)}")
+
+
+def _place(source: Source, cell: Cell) -> str:
+    return f"{source.path}, line {cell.line} (cell {cell.number})"
+
+
+def _front_matter(source: Source, scratch: Path, title: str) -> str:
+    import yaml
+
+    front = {key: value for key, value in source.front.items() if key not in EXECUTION_KEYS}
+    front["pagetitle"] = markdown_text(title)
+    chosen = front.get("format")
+    options = chosen.get("html") if isinstance(chosen, dict) else None
+    html = dict(options) if isinstance(options, dict) else {}
+    for key in FILE_KEYS:
+        if key in html:
+            html[key] = _with_files(source, scratch, html[key])
+    front["format"] = {"html": {key: value for key, value in html.items() if value not in (None, [])}}
+    text: str = yaml.safe_dump(front, sort_keys=True, allow_unicode=True, width=10_000)
+    return text
+
+
+def _with_files(source: Source, scratch: Path, given: Any) -> Any:
+    """Copy the files an option names beside the resolved document and return their new names."""
+    if isinstance(given, list):
+        return [name for name in (_with_files(source, scratch, item) for item in given) if name]
+    if not isinstance(given, str):
+        return given
+    path = _find(source, given)
+    if path == ASSETS / SCRIPTS:  # scripts are put in after rendering
+        return None
+    shutil.copyfile(path, scratch / path.name)
+    return path.name
+
+
+def _find(source: Source, given: str) -> Path:
+    """Return a file named relative to the template, else the asset of that name in this package."""
+    beside = (source.path.parent / given).resolve()
+    packaged = ASSETS / Path(given).name
+    for path in (beside, packaged):
+        if path.is_file():
+            return path
+    raise RenderError(f"{source.path} names the file {given}, which is not there.")

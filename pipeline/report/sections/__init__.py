@@ -1,0 +1,1 @@
+"""The parts of the report: functions from a page to Markdown text."""

@@ -1,0 +1,168 @@
+"""Where a run comes from: inputs, code, configuration, environment, artifacts, warnings, and how to check them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.escape import html_text, raw_block, relative_url, web_url
+from pipeline.report.numbers import DASH, format_bytes, format_seconds
+from pipeline.report.sections.summary import plain, seal_mark, status_mark
+from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+
+
+def provenance(page: Page) -> str:
+    """Return the facts that identify the run and everything it was made from."""
+    record = page.record
+    rows: list[tuple[str, Cell]] = [
+        ("Run", code(page.run.run_id)),
+        ("Status", Html(status_mark(page.run.status))),
+        ("Seal", Html(f"{seal_mark(page)} {_seal_text(page)}")),
+        ("Manifest SHA-256", _digest(page.run.manifest_digest)),
+        ("MLflow run", _tracking(page)),
+        ("Code", _git(record.git)),
+        ("Data", _source(record.data)),
+        ("Notebook", _source(record.notebook)),
+        ("Made by", record.origin or DASH),
+        ("Started", _time(record.started_at)),
+        ("Finished", _time(record.finished_at)),
+        ("Time by stage", _stages(record.stages)),
+    ]
+    return definitions("What this run is and what it was made from", rows)
+
+
+def how_to_verify(page: Page) -> str:
+    """Return the commands that check the run and render this report again."""
+    run_id = page.run.run_id
+    commands = f"evidence verify {run_id}\nevidence render {run_id}"
+    return raw_block(
+        '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
+        f'<pre tabindex="0" role="region" aria-label="Commands"><code>{html_text(commands.splitlines()[0])}\n'
+        f"{html_text(commands.splitlines()[1])}</code></pre></div>"
+    )
+
+
+def configuration(page: Page) -> str:
+    """Return the run spec, one value a row, overridden ones marked."""
+    if not page.run.config:
+        return "\nThis run left no configuration (`config_snapshot.json`).\n"
+    overridden = set(page.record.overrides)
+    rows: list[list[Cell]] = [[code(key), _setting(value, key in overridden)] for key, value in _flat(page.run.config)]
+    return table("The run spec, defaults resolved", [Column("Setting"), Column("Value")], rows, name="facts")
+
+
+def environment(page: Page) -> str:
+    """Return interpreter, platform, lock files; packages and modules folded away."""
+    record = page.record
+    if not (record.python or record.packages or record.modules):
+        return "\nThis run left no record of its environment.\n"
+    rows: list[tuple[str, Cell]] = [
+        ("Python", record.python or DASH),
+        ("Platform", record.platform or DASH),
+        ("Seed", DASH if record.seed is None else str(record.seed)),
+        *((f"Lock file {name}", _digest(digest)) for name, digest in sorted(record.locks.items())),
+    ]
+    packages = _folded("Installed packages", ("Package", "Version"), record.packages)
+    modules = _folded("Project modules that were imported", ("Module", "SHA-256"), record.modules)
+    return definitions("Where the run was executed", rows) + packages + modules
+
+
+def artifacts(page: Page) -> str:
+    """Return the sealed files with size, digest and a relative link."""
+    if not page.run.artifacts:
+        return "\nThis run was not sealed, so no artifact has a digest.\n"
+    columns = [Column("File"), Column("Size", numeric=True), Column("SHA-256")]
+    rows: list[list[Cell]] = [
+        [link(item.path, relative_url(item.path)), format_bytes(item.size), _digest(item.sha256)]
+        for item in page.run.artifacts
+    ]
+    return table("Sealed files; links work beside the run directory", columns, rows, name="files")
+
+
+def warnings(page: Page) -> str:
+    """Return the warnings of the run as a list."""
+    if not page.record.warnings:
+        return "\nThis run recorded no warnings.\n"
+    items = "\n".join(f"<li>{html_text(text)}</li>" for text in page.record.warnings)
+    return raw_block(f'<ul class="warnings">\n{items}\n</ul>')
+
+
+def _seal_text(page: Page) -> str:
+    if page.run.manifest_digest is None:
+        return ""
+    found = page.verification
+    if found.ok:
+        return f"All {found.files} files matched their digests when this report was made."
+    items = "".join(f"<li>{html_text(problem)}</li>" for problem in found.problems)
+    return f"The run directory differed from its seal when this report was made:<ul>{items}</ul>"
+
+
+def _tracking(page: Page) -> Cell:
+    tracking = page.run.tracking or {}
+    mlflow_id = tracking.get("mlflow_run_id")
+    if not mlflow_id:
+        return "not tracked"
+    shown = link(str(mlflow_id), web_url(tracking.get("run_url")))
+    experiment = tracking.get("experiment_name")
+    where = f" in experiment {html_text(experiment)}" if experiment else ""
+    return Html(f'<span class="id">{shown.text}</span>{where}')
+
+
+def _git(git: dict[str, Any] | None) -> Cell:
+    if not git or not git.get("commit"):
+        return "not in a git work tree: the code's version is not recorded"
+    state = "with uncommitted changes" if git.get("dirty") else "clean"
+    mark = f'<span class="mark mark-{"killed" if git.get("dirty") else "finished"}">{state}</span>'
+    return Html(f"commit <code>{html_text(git['commit'])}</code> {mark}")
+
+
+def _source(source: dict[str, Any] | None) -> Cell:
+    if not source:
+        return DASH
+    return Html(f"<code>{html_text(source.get('uri', ''))}</code><br>{_digest(source.get('sha256')).text}")
+
+
+def _digest(digest: str | None) -> Html:
+    if not digest:
+        return Html(DASH)
+    return Html(f'<code class="digest">{html_text(digest)}</code>')
+
+
+def _time(text: str | None) -> str:
+    """Return ISO-8601 UTC text to the second, for people."""
+    return f"{text[:19].replace('T', ' ')} UTC" if text and text.endswith("Z") else text or DASH
+
+
+def _stages(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in stages.items()) or DASH
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and values; the order is the config's own, which is canonical."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, DASH if value is None or value == {} else plain(value)
+
+
+def _setting(value: str, overridden: bool) -> Html:  # noqa: FBT001 - a fact about the value
+    mark = ' <span class="note">(override)</span>' if overridden else ""
+    return Html(code(value).text + mark)
+
+
+def _folded(title: str, heads: tuple[str, str], values: dict[str, str]) -> str:
+    if not values:
+        return ""
+    rows = "\n".join(
+        f'<tr><th scope="row">{html_text(key)}</th><td><code class="digest">{html_text(value)}</code></td></tr>'
+        for key, value in sorted(values.items())
+    )
+    head = "".join(f'<th scope="col">{html_text(text)}</th>' for text in heads)
+    inner = wrapped(title, f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>", name="facts tall")
+    summary = f"{html_text(title)} ({len(values)})"
+    return raw_block(f"<details><summary>{summary}</summary>\n{inner}\n</details>")

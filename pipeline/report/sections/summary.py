@@ -1,0 +1,118 @@
+"""The head of the report and its metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.report.escape import html_text, raw_block, web_url
+from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, metric, ordered
+from pipeline.report.tables import Column, Html, table
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+
+SHORT = 10
+
+
+def header(page: Page) -> str:
+    """Return the page's title block: name, what was traded and when, status, headline numbers."""
+    subject = " · ".join(html_text(part) for part in _subject(page) if part)
+    html = (
+        '<header class="run-head">\n<p class="kicker">Backtest report</p>\n'
+        f"<h1>{html_text(page.title)}</h1>\n"
+        f'<p class="subject">{subject}</p>\n'
+        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)}</p>\n'
+        f'<p class="ids">{" ".join(_ids(page))}</p>\n'
+        "</header>"
+    )
+    return raw_block(html) + headline(page)
+
+
+def headline(page: Page) -> str:
+    """Return the six headline numbers as cards; empty for a run without metrics."""
+    shown = [name for name in HEADLINE if name in page.stats]
+    if not shown:
+        return ""
+    cards = "\n".join(_card(page, name) for name in shown)
+    return raw_block(f'<dl class="cards">\n{cards}\n</dl>')
+
+
+def status_mark(status: str) -> str:
+    """Return the status as text with a coloured mark."""
+    known = status if status in {"FINISHED", "FAILED", "KILLED", "RUNNING"} else "UNREADABLE"
+    return f'<span class="mark mark-{known.lower()}">{html_text(status)}</span>'
+
+
+def seal_mark(page: Page) -> str:
+    """Say in a word whether the run directory matched its seal when the report was made."""
+    if page.run.manifest_digest is None:
+        return '<span class="mark mark-killed">NOT SEALED</span>'
+    if page.verification.ok:
+        return '<span class="mark mark-finished">SEAL MATCHES</span>'
+    return '<span class="mark mark-failed">SEAL BROKEN</span>'
+
+
+def metrics(page: Page) -> str:
+    """Return all metrics as a table, beside the benchmark's where there is one."""
+    names = ordered(list(page.stats))
+    if not names:
+        return "\nThis run left no metrics (`stats.json`).\n"
+    benchmark = page.benchmark
+    columns = [Column("Metric"), Column("Strategy", numeric=True)]
+    columns += [Column("Buy and hold", numeric=True)] if benchmark else []
+    rows = [_metric_row(page, name, benchmark) for name in names]
+    return table("Metrics of the whole period", [*columns, Column("Convention")], rows, name="metrics")
+
+
+def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None]) -> list[str | Html]:
+    shown = metric(name)
+    row: list[str | Html] = [shown.label, format_number(page.stats[name], shown.kind)]
+    if benchmark:
+        row.append(format_number(benchmark.get(name), shown.kind) if name in WITH_BENCHMARK else Html(""))
+    return [*row, Html(f'<span class="meaning">{html_text(shown.meaning)}</span>')]
+
+
+def _card(page: Page, name: str) -> str:
+    shown = metric(name)
+    value = format_number(page.stats[name], shown.kind)
+    beside = ""
+    if page.benchmark and name in WITH_BENCHMARK:
+        beside = f'<dd class="beside">buy and hold {format_number(page.benchmark.get(name), shown.kind)}</dd>'
+    label = html_text(shown.label)
+    return f'<div class="card" title="{html_text(shown.meaning)}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
+
+
+def _ids(page: Page) -> Iterator[str]:
+    """Yield what identifies the run, digests and commit shortened; the provenance section has them whole."""
+    git, data, tracking = page.record.git or {}, page.record.data or {}, page.run.tracking or {}
+    yield f"<span>run <code>{html_text(page.run.run_id)}</code></span>"
+    shortened = [("manifest", page.run.manifest_digest, ""), ("data", data.get("sha256"), "")]
+    shortened.append(("commit", git.get("commit"), " (with uncommitted changes)" if git.get("dirty") else " (clean)"))
+    for name, digest, remark in shortened:
+        if digest:
+            yield f"<span>{name} <code>{html_text(str(digest)[:SHORT])}</code>{remark}</span>"
+    url = web_url(tracking.get("run_url"))
+    if url:
+        yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
+
+
+def _subject(page: Page) -> list[str]:
+    strategy, params = page.setting("strategy", "name"), page.setting("strategy", "params")
+    symbol = page.setting("data", "symbol")
+    given = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
+    return [f"{strategy or ''} ({given})" if given else str(strategy or ""), str(symbol or ""), period(page)]
+
+
+def plain(value: object) -> str:
+    """Return a value of the configuration the way the spec writes it: text as it is, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def period(page: Page) -> str:
+    """Return the days the equity curve covers and its number of bars; empty without one."""
+    if page.equity.empty:
+        return ""
+    first, last = page.equity.index[0], page.equity.index[-1]
+    return f"{first:%d %b %Y} {DASH} {last:%d %b %Y} · {len(page.equity):,} bars"

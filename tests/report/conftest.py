@@ -1,0 +1,110 @@
+"""Runs and rendered reports shared by the tests of the report, and a browser with the network cut."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import report_builder as builder
+from report_builder import CHROMIUM, FAILURE, SPEC, TEMPLATE, TRACKING
+
+from pipeline.report import RenderRecord, render_run
+from pipeline.run import Run
+from pipeline.rundir import RunDir
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Render = Callable[..., RenderRecord]
+
+
+@pytest.fixture(scope="session")
+def render() -> Render:
+    """Render with the embedded renderer and the shipped template, unless told otherwise."""
+
+    def call(run: Run, **options: Any) -> RenderRecord:
+        return render_run(run, **{"renderer": "embedded", "template": TEMPLATE, **options})
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def backtest() -> Any:
+    """Return a backtest of real data with its benchmark, made once."""
+    return builder.backtest()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Render) -> Run:
+    """Return a finished, sealed, tracked run with its report."""
+    results = tmp_path_factory.mktemp("finished") / "results"
+    run = builder.build_run(
+        results, spec=SPEC, result=backtest, tracking=TRACKING, warnings=("The data ends early.",), number=1
+    )
+    render(run)
+    return run
+
+
+@pytest.fixture
+def copied(finished: Run, tmp_path: Path) -> Run:
+    """Return a copy of the finished run of its own, without its report."""
+    results = tmp_path / "results"
+    ignored = shutil.ignore_patterns("report")
+    shutil.copytree(finished.dir.path, results / finished.run_id, ignore=ignored)
+    return Run(RunDir(results, finished.run_id))
+
+
+@pytest.fixture(scope="session")
+def failed(tmp_path_factory: pytest.TempPathFactory, render: Render) -> Run:
+    """Return a failed, sealed run with its report."""
+    run = builder.build_run(tmp_path_factory.mktemp("failed") / "results", spec=SPEC, error=FAILURE, number=2)
+    render(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return headless Chromium; skips where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page opened with the network cut; it remembers every request, error and warning."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("console", lambda m: self.problems.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", lambda r: self.problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Open a run's report at a size and in a colour scheme; fails the test at its end for any problem."""
+    visits: list[Visit] = []
+
+    def call(run: Run, *, width: int = 1440, dark: bool = False) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True
+        )
+        one = Visit(context.new_page())
+        visits.append(one)
+        one.page.goto(run.dir.report.as_uri())
+        one.page.wait_for_load_state("load")
+        return one
+
+    yield call
+    problems = [problem for one in visits for problem in one.problems]
+    for one in visits:
+        one.page.context.close()
+    assert problems == []

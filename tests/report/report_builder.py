@@ -1,0 +1,103 @@
+"""Run directories for the tests of the report, made by the project's own engine and seal from real market data."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.artifacts import write_backtest_artifacts
+from pipeline.backtest.data import load_ohlcv, source_path
+from pipeline.backtest.engine import BacktestEngine, BacktestResult
+from pipeline.backtest.strategies import get_strategy
+from pipeline.errors import CellFailedError, EvidenceError
+from pipeline.run import Run
+from pipeline.rundir import write_json
+from pipeline.sealing import OpenRun, open_run, seal_run
+from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "backtest_report.qmd"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SPEC = {
+    "run": {"name": "S&P 500 crossover", "experiment": "demo"},
+    "strategy": {"name": "ma_crossover", "params": {"fast": 20, "slow": 100}},
+}
+TRACKING = {
+    "experiment_name": "demo",
+    "mlflow_run_id": "0123456789abcdef0123456789abcdef",
+    "run_url": "http://127.0.0.1:5000/#/experiments/1/runs/0123456789abcdef0123456789abcdef",
+}
+TRACEBACK = (
+    'Traceback (most recent call last):\n  File "cell", line 3, in <module>\n\nZeroDivisionError: division by zero'
+)
+FAILURE = CellFailedError(
+    "cell 5 raised", cell=5, ename="ZeroDivisionError", evalue="division by zero", traceback=TRACEBACK
+)
+
+_ids = itertools.count(1)
+
+
+def run_id(number: int | None = None) -> str:
+    """Return a valid, predictable run_id."""
+    return f"{next(_ids) if number is None else number:08x}-0000-4000-8000-000000000000"
+
+
+def backtest(fast: int = 20, slow: int = 100) -> tuple[BacktestResult, pd.Series]:
+    """Trade a moving-average crossover on the bundled S&P 500 sample; return it with buying and holding."""
+    data = load_ohlcv("sample:sp500")
+    strategy = get_strategy("ma_crossover")
+    result = BacktestEngine().run_realistic(
+        df=data,
+        strategy_signal_fn=strategy.signal_fn,
+        strategy_params={"fast": fast, "slow": slow},
+        symbol="SPX",
+        fee_bps=1.0,
+        slippage_bps=1.0,
+    )
+    close = data["close"]
+    return result, close / float(close.iloc[0]) * 100_000.0
+
+
+def build_run(
+    results: Path,
+    *,
+    spec: dict[str, Any] | None = None,
+    result: tuple[BacktestResult, pd.Series] | None = None,
+    error: EvidenceError | None = None,
+    warnings: tuple[str, ...] = (),
+    tracking: dict[str, Any] | None = None,
+    number: int | None = None,
+    seal: bool = True,
+) -> Run:
+    """Write a run directory below `results` the way the runner does, and return it loaded."""
+    run = _open(results, spec, number)
+    _OPEN[run.dir.run_id] = run
+    if result is not None:
+        write_backtest_artifacts(result[0], run.dir.path, benchmark=result[1])
+    if tracking is not None:
+        write_json(run.dir.tracking, tracking)
+    if seal:
+        seal_open(Run(run.dir), error=error, warnings=warnings)
+    return Run(run.dir)
+
+
+def seal_open(run: Run, *, error: EvidenceError | None = None, warnings: tuple[str, ...] = ()) -> None:
+    """Seal a run that `build_run` left open."""
+    opened = _OPEN.pop(run.run_id)
+    opened.warnings[:] = warnings
+    opened.stages["notebook"] = 1.25
+    seal_run(opened, error=error)
+
+
+_OPEN: dict[str, OpenRun] = {}
+
+
+def _open(results: Path, spec: dict[str, Any] | None, number: int | None) -> OpenRun:
+    settings = Settings(root=results.parent, results=results)
+    inputs = {"data": ("sample:sp500", source_path("sample:sp500"))}
+    chosen = RunSpec.from_mapping(spec or {})
+    return open_run(chosen, settings, origin="evidence-run", inputs=inputs, run_id=run_id(number))
