@@ -22,7 +22,7 @@ test: $(VENV)/.dev ## Run the fast tests
 test-slow: $(VENV)/.dev ## Run the tests that `make test` leaves out: slow, servers, browser, Quarto where installed
 	$(BIN)/pytest -n 2 -m "slow or server or postgres or browser or quarto"
 
-lint: $(VENV)/.dev ## Check style, types, the import layers and the locks
+lint: $(VENV)/.dev ## Check style, types and the import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

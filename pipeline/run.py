@@ -208,7 +208,9 @@ def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> p
     import pandas as pd
 
     loaded = [run if isinstance(run, Run) else load_run(run, settings=settings) for run in runs]
-    return pd.DataFrame({f"{run.record.name} {run.run_id[:8]}": run.stats for run in loaded})
+    table = pd.DataFrame([run.stats for run in loaded]).T
+    table.columns = pd.Index([f"{run.record.name} {run.run_id[:8]}" for run in loaded])
+    return table
 
 
 def _json_or(path: Path, default: Any) -> Any:

@@ -16,7 +16,7 @@ from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, 
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import RunSpec, json_values
 
 if TYPE_CHECKING:
     from pipeline.tracking.protocol import Status
@@ -95,7 +95,7 @@ def open_run(
 ) -> OpenRun:
     """Make the run directory and write the config snapshots; raises RunExistsError, StorageError."""
     directory = RunDir.create(settings.results, run_id or new_run_id())
-    run = OpenRun(directory, spec, settings, origin, inputs, dict(overrides or {}), progress)
+    run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress)
     with run.stage("open"):
         write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
         write_atomic(directory.config_json, canonical_json(spec.to_dict()))

@@ -43,7 +43,7 @@ class DataSection(Section):
     end: dt.date | None = Field(None, description="last day used, inclusive")
     columns: dict[str, str] = Field(default_factory=dict, description="column names, as open = 'Open'")
     timezone: str | None = Field(None, description="zone of timestamps without one, as 'America/New_York'")
-    date_format: str | None = Field(None, description="strptime format of the timestamps")
+    date_format: str | None = Field(None, description="strptime format of the timestamps, or s, ms, us, ns for a Unix epoch")
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -159,6 +159,19 @@ def parse_override(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         parsed = value
     return (key if "." in key else f"strategy.params.{key}"), parsed
+
+
+def json_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides as JSON values: TOML dates and times become ISO text."""
+    return {key: _json_value(value) for key, value in overrides.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json_values(value)
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else value
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -6,7 +6,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 evidence="$root/.venv/bin/evidence"
 [ -x "$evidence" ] || evidence=evidence
 if ! command -v "$evidence" >/dev/null 2>&1; then
-  echo "evidence is not installed: run 'make install' in $root, or pip install 'evidence-chain[report]'." >&2
+  echo "evidence is not installed: run 'make demo' in $root, or pip install 'evidence-chain[report]'." >&2
   exit 1
 fi
 EVIDENCE_ROOT=${EVIDENCE_ROOT:-$root}

@@ -1,0 +1,222 @@
+"""Write the reference pages that are made from the code: docs/cli.md and docs/run-spec.md.
+
+python scripts/generate_reference.py            write them
+python scripts/generate_reference.py --check    change nothing; exit 1 when a page is not what would be written
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+import pydantic
+import typer.main
+
+from pipeline.backtest.data import sample_names
+from pipeline.backtest.strategies import ALIASES, Parameter, Strategy, get_strategy, strategy_names
+from pipeline.cli.app import EXIT_CODES, app
+from pipeline.spec import RunSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = "<!-- Made by scripts/generate_reference.py from the code; `make docs` writes it anew. -->"
+SIGNS = {annotated_types.Gt: ">", annotated_types.Ge: ">=", annotated_types.Lt: "<", annotated_types.Le: "<="}
+
+CLI_INTRO = f"""# The command line
+
+{GENERATED}
+
+`evidence COMMAND --help` says the same on the terminal. Results go to standard output, progress, warnings and errors to
+standard error; with `--json` standard output is one JSON document.
+
+{EXIT_CODES}
+
+| variable | meaning |
+|---|---|
+| `EVIDENCE_ROOT` | the project's directory; without it, the nearest parent of the current one that holds a project |
+| `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
+| `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
+"""
+
+SPEC_INTRO = f"""# The run spec
+
+{GENERATED}
+
+A run spec is a TOML file that says what a run is asked to do; [config/demo.toml](../config/demo.toml) is one. Every key
+has a default, so an empty file is a valid spec. An unknown key, a value of the wrong type and a value out of bounds are
+refused before anything starts, with exit code 2. Relative paths start at the project's directory.
+
+`evidence run --config SPEC -p KEY=VALUE` lays a value over the file. A key without a dot is a param of the strategy
+(`-p fast=10`); with dots it is any key of the spec (`-p backtest.fee_bps=2`). The value is read as TOML, and as text
+when it is not TOML. Overrides are recorded in the manifest.
+"""
+
+STRATEGY_INTRO = """
+## Params of the bundled strategies
+
+What `[strategy] params` may hold. Bounds are inclusive.
+
+A strategy of your own is written `module:function`. The module is looked for in the project's directory first, then on
+the Python path. Its params are passed on unchecked, unless the function has an attribute `parameters` (a tuple of
+`pipeline.backtest.Parameter`): then they are checked in the same way.
+"""
+
+
+def cli_page() -> str:
+    """Return docs/cli.md."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    names = "\n".join(f"- [`evidence {name}`](#evidence-{name})" for name in commands)
+    return _joined(CLI_INTRO, names, *(_command(name, command) for name, command in commands.items()))
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [item for item in command.params if not _is_option(item)]
+    options = [item for item in command.params if _is_option(item) and "--help" not in item.opts]
+    needed = [f"{item.opts[0]} {_placeholder(item)}" for item in options if item.required]
+    usage = " ".join(["evidence", name, *needed, "[OPTIONS]", *map(_argument, arguments)])
+    rows = [(_argument(item), _default(item), item.help) for item in arguments]
+    rows += [(_option(item), _default(item), item.help) for item in options]
+    table = _table(("argument or option", "default", "meaning"), rows)
+    return f"## evidence {name}\n\n{command.help}\n\n    {usage}\n\n{table}"
+
+
+def _is_option(item: Any) -> bool:
+    return str(item.opts[0]).startswith("-")
+
+
+def _argument(item: Any) -> str:
+    text = _placeholder(item)
+    return text if item.required or text.startswith("[") else f"[{text}]"
+
+
+def _placeholder(item: Any) -> str:
+    return str(item.metavar or item.name.upper())
+
+
+def _option(item: Any) -> str:
+    names = ", ".join([*item.opts, *item.secondary_opts])
+    return names if item.is_flag else f"{names} {_placeholder(item)}"
+
+
+def _default(item: Any) -> str:
+    if item.required:
+        return "required"
+    if _is_option(item) and item.is_flag:
+        chosen = item.opts if item.default else item.secondary_opts
+        return f"`{chosen[-1]}`" if chosen else ""
+    return "" if item.default in (None, "", ()) else f"`{item.default}`"
+
+
+def spec_page() -> str:
+    """Return docs/run-spec.md."""
+    sections = [_section(name, field) for name, field in RunSpec.model_fields.items()]
+    samples = ", ".join(f"`sample:{name}`" for name in sample_names())
+    strategies = [_strategy(get_strategy(name)) for name in strategy_names()]
+    return _joined(SPEC_INTRO, f"Bundled samples: {samples}.", *sections, STRATEGY_INTRO, *strategies)
+
+
+def _joined(*parts: str) -> str:
+    """Return the parts with one empty line between them."""
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _section(name: str, field: Any) -> str:
+    model: type[pydantic.BaseModel] = field.annotation
+    rows = [
+        (
+            key,
+            _type(item.annotation),
+            _value(item.get_default(call_default_factory=True)),
+            _bounds(item),
+            item.description,
+        )
+        for key, item in model.model_fields.items()
+    ]
+    about = (model.__doc__ or "").strip()
+    return f"## [{name}]\n\n{about}\n\n{_table(('key', 'type', 'default', 'bounds', 'meaning'), rows)}"
+
+
+def _type(annotation: Any) -> str:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{choice}`" for choice in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(item) for item in inner if item is not type(None))
+    if origin is dict:
+        return "table" if inner[1] is Any else f"table of {_type(inner[1])}"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(
+        annotation.__name__, annotation.__name__
+    )
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _bounds(item: Any) -> str:
+    return ", ".join(_bound_texts(item.metadata))
+
+
+def _bound_texts(metadata: list[Any]) -> Iterator[str]:
+    for rule in metadata:
+        sign = SIGNS.get(type(rule))
+        if sign is not None:
+            yield f"{sign} {dataclasses.astuple(rule)[0]:,}"
+        elif isinstance(rule, annotated_types.MinLen) and rule.min_length == 1:
+            yield "not empty"
+        elif isinstance(rule, annotated_types.MaxLen):
+            yield f"at most {rule.max_length} characters"
+
+
+def _strategy(strategy: Strategy) -> str:
+    other = ", ".join(f"`{alias}`" for alias, name in ALIASES.items() if name == strategy.name)
+    parts = [f"### {strategy.name}", strategy.summary + (f" Also called {other}." if other else "")]
+    rows = [(p.name, _type(p.type), _value(p.default), _parameter_bounds(p), p.meaning) for p in strategy.parameters]
+    parts.append(_table(("param", "type", "default", "bounds", "meaning"), rows) if rows else "It has no params.")
+    if strategy.constraints:
+        parts.append("Must hold: " + ", ".join(f"`{rule}`" for rule in strategy.constraints) + ".")
+    return _joined(*parts)
+
+
+def _parameter_bounds(parameter: Parameter) -> str:
+    if parameter.choices is not None:
+        return "one of " + ", ".join(f"`{choice}`" for choice in parameter.choices)
+    return "" if parameter.low is None or parameter.high is None else f"{parameter.low:,} to {parameter.high:,}"
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    body = [line((f"`{first}`", *rest)) for first, *rest in rows]
+    return "\n".join([line(titles), "|" + "---|" * len(titles), *body]) + "\n"
+
+
+PAGES = {"docs/cli.md": cli_page, "docs/run-spec.md": spec_page}
+
+
+def main() -> int:
+    """Write the pages, or with --check name the stale ones and return 1 when there are any."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a page is stale")
+    check = parser.parse_args().check
+    stale = 0
+    for name, make in PAGES.items():
+        path, text = ROOT / name, make()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        if not check:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{name} {'is stale: `make docs` writes it anew' if check else 'written'}")
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
