@@ -60,4 +60,4 @@ def test_nothing_installed(copy: Path) -> None:
     """Without either it says how to install it."""
     done = call(copy)
     assert done.returncode == 1
-    assert "make install" in done.stderr
+    assert "make demo" in done.stderr

@@ -105,10 +105,12 @@ def _tracking(page: Page) -> Cell:
     mlflow_id = tracking.get("mlflow_run_id")
     if not mlflow_id:
         return "not tracked"
-    shown = link(str(mlflow_id), web_url(tracking.get("run_url")))
+    url = web_url(tracking.get("run_url"))
+    shown = link(str(mlflow_id), url)
     experiment = tracking.get("experiment_name")
     where = f" in experiment {html_text(experiment)}" if experiment else ""
-    return Html(f'<span class="id">{shown.text}</span>{where}')
+    local = " (the link opens while <code>evidence ui</code> is running)" if url and "://127.0.0.1" in url else ""
+    return Html(f'<span class="id">{shown.text}</span>{where}{local}')
 
 
 def _git(git: dict[str, Any] | None) -> Cell:
