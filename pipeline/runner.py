@@ -56,20 +56,21 @@ def run_backtest(
     given: bytes | None = None,
     overrides: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    origin: str = ORIGIN,
     progress: Progress = silent,
 ) -> RunOutcome:
     """Execute a spec into a new, sealed run directory, and render its report.
 
-    `given` are the bytes the spec was read from, `overrides` what was laid over them; `progress` is
-    called with the name of each stage as it begins. Raises UsageError before anything is started. A run
-    that started and failed is sealed as FAILED and returned with its error. A run that is interrupted
-    before its seal stays unsealed (KILLED), and the interruption is raised.
+    `given` are the bytes the spec was read from, `overrides` what was laid over them, `origin` says who
+    asked for the run; `progress` is called with the name of each stage as it begins. Raises UsageError
+    before anything is started. A run that started and failed is sealed as FAILED and returned with its
+    error. A run that is interrupted before its seal stays unsealed (KILLED), and the interruption is raised.
     """
     plan = plan_run(spec, settings)
     run = open_run(
         plan.spec,
         settings,
-        origin=ORIGIN,
+        origin=origin,
         inputs=plan.inputs,
         given=given,
         overrides=overrides,
@@ -94,8 +95,9 @@ def run_backtest(
             seal_run(run, error=error)
         with run.stage("tracking_end"):
             error = _end_tracking(run, tracking, error)
-        with run.stage("report"):
-            _render(run, plan, tracking)
+        if plan.spec.report.enabled:
+            with run.stage("report"):
+                _render(run, plan, tracking)
     except BaseException:
         _stopped(run, tracking)
         raise
@@ -123,7 +125,7 @@ def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
     """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own."""
     values = spec.to_dict()
     offered = {"seed": spec.run.seed, **{name: values[name] for name in SECTIONS}}
-    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **spec.run.parameters}
+    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **values["run"]["parameters"]}
 
 
 def _open_tracking(run: OpenRun) -> RunTracking:
@@ -191,8 +193,6 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
     """Render the report and attach it; without a renderer, or when it fails, warn and go on."""
     from pipeline.report.render import render_run
 
-    if not run.spec.report.enabled:
-        return
     try:
         record = render_run(
             Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings

@@ -1,0 +1,140 @@
+"""A tracker that only writes the journal: no MLflow, no network, so a notebook waits for neither."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StorageError, TrackingError
+from pipeline.rundir import RunDir, write_atomic
+from pipeline.tracking import fluent
+from pipeline.tracking.journal import JournalWriter, now_ms, read_journal
+from pipeline.tracking.noop import NoopTracker
+from pipeline.tracking.outbox import Home
+from pipeline.tracking.protocol import Mode, Status, Tracker
+from pipeline.tracking.recording import RecordingTracker
+
+MODE_VARIABLE = "EVIDENCE_TRACKING_MODE"
+JOURNAL_VARIABLE = "EVIDENCE_TRACKING_JOURNAL"
+RUN_ID_VARIABLE = "EVIDENCE_MLFLOW_RUN_ID"
+RAW = "raw"
+
+
+class JournalTracker(RecordingTracker):
+    """Appends to the journal of one run; who owns the run delivers it and decides how it ends."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        mode: Mode = "warn",
+        mlflow_run_id: str | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        """`mlflow_run_id` is the MLflow run's id where known; `extra` is added to the data of every entry."""
+        super().__init__(mode)
+        self.home = home
+        self.mlflow_run_id = mlflow_run_id
+        self._extra = extra or {}
+        self._writer = JournalWriter(home.journal)
+        self._raw_used = False
+        self._waiting: list[tuple[str, dict[str, Any], int]] = []
+
+    def _begin(self, run_name: str | None) -> str | None:
+        journal = read_journal(self.home.journal)
+        for entry in journal.of("params"):
+            self._params.update(entry.data["items"])
+        if not journal.of("start"):
+            self._put("start", {"name": run_name or "run", "experiment": "evidence-chain", "tags": {}})
+        return self.mlflow_run_id or self.home.run_id
+
+    def _finish(self, status: Status) -> None:  # noqa: ARG002 - how a run ends is its owner's decision
+        self._flush()
+
+    def _put(self, kind: str, data: dict[str, Any]) -> None:
+        self._waiting.append((kind, {**data, **self._extra}, now_ms()))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Append what waits; what cannot be written now is tried again with the next call."""
+        try:
+            while self._waiting:
+                kind, data, at = self._waiting[0]
+                self._writer.append(kind, data, at=at)
+                del self._waiting[0]
+        except StorageError as error:
+            self._failed(error)
+
+    def _put_file(self, path: Path, target: str) -> None:
+        resolved, base = path.resolve(), self.home.base.resolve()
+        if resolved.is_relative_to(base) and resolved.name == target.rpartition("/")[2]:
+            self._put("artifact", {"path": target, "file": resolved.relative_to(base).as_posix()})
+            return
+        place = self._place(target)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        except OSError as error:
+            self._failed(StorageError(f"{place} could not be written: {error.strerror}."))
+            return
+        self._put("artifact", {"path": target, "file": place.relative_to(self.home.base).as_posix()})
+
+    def _put_bytes(self, content: bytes, target: str) -> None:
+        place = self._place(target)
+        try:
+            write_atomic(place, content)
+        except StorageError as error:
+            self._failed(error)
+            return
+        self._put("artifact", {"path": target, "file": place.relative_to(self.home.base).as_posix()})
+
+    def _place(self, target: str) -> Path:
+        """Return a path for a file of that name which no other file has."""
+        name = target.rpartition("/")[2]
+        number = len(list(self.home.files.glob("*"))) + 1
+        while (self.home.files / str(number)).exists():
+            number += 1
+        return self.home.files / str(number) / name
+
+    def _failed(self, error: StorageError) -> None:
+        if self.mode == "strict":
+            raise TrackingError(str(error)) from error
+        self._warn(str(error), stacklevel=5)
+
+    def note_raw_use(self) -> None:
+        """Record, once, that raw MLflow calls were made past this journal."""
+        if not self._raw_used:
+            self._raw_used = True
+            self._put(RAW, {})
+
+    @property
+    def known_params(self) -> frozenset[str]:
+        """Names of the params that the run's owner recorded from the spec."""
+        return frozenset(self._params)
+
+    def log_backtest(self, result: Any) -> None:
+        """Record a backtest's config and stats; its files are in the run directory, whose owner records them."""
+        from pipeline.tracking.backtest import log_backtest_metadata
+
+        log_backtest_metadata(self, result=result)
+
+
+def kernel_tracker(run: RunDir) -> Tracker:
+    """Return the tracker for the notebook of `run`, its run active; a NoopTracker when tracking is off.
+
+    From here on raw MLflow calls in this process stay in the notebook's run too.
+    """
+    mode = os.environ.get(MODE_VARIABLE, "warn")
+    if mode == "off":
+        return NoopTracker()
+    tracker = JournalTracker(
+        Home.of_run(run),
+        mode="strict" if mode == "strict" else "warn",
+        mlflow_run_id=os.environ.get(RUN_ID_VARIABLE) or None,
+    )
+    tracker.start_run()
+    if os.environ.get(fluent.VARIABLE):
+        fluent.keep_to_run(os.environ[fluent.VARIABLE], tracker.note_raw_use)
+    return tracker

@@ -1,0 +1,171 @@
+"""Where a run's journal lies and what of it has reached the store.
+
+results/<run_id>/debug/tracking.jsonl       the journal, sealed with the run
+results/<run_id>/debug/tracking/<n>/…       files that were logged and lie nowhere else
+results/.outbox/<run_id>/late.jsonl         what is logged after the seal: digests, report, end
+results/.outbox/<run_id>/state.json         how far delivery has come; can be deleted, costs one look-up
+results/.outbox/<run_id>/tracking.jsonl     the journal of a script's run, which has no run directory
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from pipeline.errors import StorageError
+from pipeline.rundir import RUN_ID, RunDir, read_json, write_json
+from pipeline.tracking.journal import Journal, locked, read_journal
+
+OUTBOX_DIR = ".outbox"
+JOURNAL = "tracking.jsonl"
+FILES_DIR = "tracking"
+
+
+@dataclass(frozen=True)
+class State:
+    """How far delivery has come. `journal` and `late` are the last delivered sequence numbers.
+
+    `sizes` are the bytes of both files when everything in them had been delivered; `rejected` names what the
+    store refused for good; `error` is why the last attempt failed.
+    """
+
+    tracking_uri: str | None = None
+    experiment_id: str | None = None
+    mlflow_run_id: str | None = None
+    artifact_uri: str | None = None
+    journal: int = 0
+    late: int = 0
+    sizes: tuple[int, int] = (-1, -1)
+    ended: bool = False
+    rejected: tuple[str, ...] = field(default=())
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Home:
+    """The files of one run's tracking. `base` is what paths in the journal are relative to."""
+
+    run_id: str
+    base: Path
+    journal: Path
+    files: Path
+    outbox: Path
+
+    @classmethod
+    def of_run(cls, run: RunDir) -> Home:
+        """Return the home of a run with a run directory."""
+        outbox = run.results / OUTBOX_DIR / run.run_id
+        return cls(run.run_id, run.path, run.debug / JOURNAL, run.debug / FILES_DIR, outbox)
+
+    @classmethod
+    def of_script(cls, results: Path, run_id: str) -> Home:
+        """Return the home of a run that a script tracks by itself."""
+        outbox = results / OUTBOX_DIR / run_id
+        return cls(run_id, outbox, outbox / JOURNAL, outbox / FILES_DIR, outbox)
+
+    @classmethod
+    def find(cls, results: Path, run_id: str) -> Home:
+        """Return the home of the run with this id, whichever kind it is."""
+        run = RunDir(results, run_id)
+        return cls.of_run(run) if run.path.is_dir() else cls.of_script(results, run_id)
+
+    @property
+    def late(self) -> Path:
+        """The journal of what is logged after the seal."""
+        return self.outbox / "late.jsonl"
+
+    @property
+    def state_file(self) -> Path:
+        """How far delivery has come."""
+        return self.outbox / "state.json"
+
+    @property
+    def owner(self) -> Path:
+        """The process of a script that still logs to its journal."""
+        return self.outbox / "owner.json"
+
+    def read(self) -> tuple[Journal, Journal]:
+        """Return the journal and the late journal."""
+        return read_journal(self.journal), read_journal(self.late)
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the bytes of both journals; 0 for a missing one."""
+        return _size(self.journal), _size(self.late)
+
+    def load(self) -> State:
+        """Return how far delivery has come; a missing or unreadable record is the beginning."""
+        try:
+            values = read_json(self.state_file)
+            known = {item.name for item in fields(State)}
+            kept = {name: value for name, value in values.items() if name in known}
+            for name in ("sizes", "rejected"):
+                kept[name] = tuple(kept.get(name) or getattr(State(), name))
+            return State(**kept)
+        except (OSError, ValueError, TypeError, AttributeError):
+            return State()
+
+    def save(self, state: State) -> State:
+        """Write down how far delivery has come; raises StorageError."""
+        write_json(self.state_file, asdict(state))
+        return state
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time deliver this run; raises StorageError."""
+        try:
+            self.outbox.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.outbox / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StorageError(f"{self.outbox} cannot be written: {error.strerror}.") from error
+        try:
+            with locked(descriptor):
+                yield
+        finally:
+            os.close(descriptor)
+
+    def pending(self) -> int:
+        """Return how many journal entries have not reached the store."""
+        state = self.load()
+        if self.sizes() == state.sizes:
+            return 0
+        journal, late = self.read()
+        return sum(e.seq > state.journal for e in journal.entries) + sum(e.seq > state.late for e in late.entries)
+
+
+def tracked_runs(results: Path) -> list[str]:
+    """Return the sorted ids of all runs below `results` that have something in an outbox."""
+    directory = results / OUTBOX_DIR
+    if not directory.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(directory) if RUN_ID.fullmatch(entry.name))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def write_owner(home: Home) -> None:
+    """Record that this process logs to the journal, so that nobody takes its run for a killed one."""
+    import psutil
+
+    process = psutil.Process()
+    write_json(home.owner, {"pid": process.pid, "created": process.create_time(), "host": socket.gethostname()})
+
+
+def is_owned(home: Home) -> bool:
+    """Return whether a script on this machine still logs to the journal."""
+    import psutil
+
+    try:
+        owner = read_json(home.owner)
+        same = abs(psutil.Process(owner["pid"]).create_time() - owner["created"]) < 1.0
+        return bool(owner["host"] == socket.gethostname() and same)
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return False

@@ -1,0 +1,62 @@
+"""An SQLite store: its schema made once, readers not blocked by the writer, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pipeline.errors import TrackingError
+from pipeline.tracking import journal
+
+PAUSE = 0.002
+
+
+def is_ready(database: Path) -> bool:
+    """Return whether the database has MLflow's schema and is in write-ahead mode."""
+    if not database.is_file() or database.stat().st_size == 0:
+        return False
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    return {"alembic_version", "runs", "metrics"} <= names and mode == "wal"
+
+
+def use_wal(database: Path) -> None:
+    """Put the database in write-ahead mode, which it keeps: writers and readers no longer block each other."""
+    with closing(sqlite3.connect(database, timeout=10.0)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+@contextmanager
+def turn(database: Path, seconds: float) -> Iterator[None]:
+    """Wait for our turn to write, at most `seconds`; raises TrackingError.
+
+    SQLite lets one process write and makes the others poll, some of them for ever. A lock file beside the
+    database queues this package's writers before they get there.
+    """
+    if journal.fcntl is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _acquire(descriptor, database, time.monotonic() + seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, database: Path, deadline: float) -> None:
+    while True:
+        try:
+            journal.fcntl.flock(descriptor, journal.fcntl.LOCK_EX | journal.fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TrackingError(f"The tracking store {database} is busy: others keep writing to it.") from None
+            time.sleep(PAUSE)
+        else:
+            return

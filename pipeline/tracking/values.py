@@ -1,0 +1,121 @@
+"""Turn what callers log into what MLflow stores: flat params as text, finite metrics, short tags."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# MLflow's limits. Beyond them it cuts silently (values) or refuses the whole batch (names).
+MAX_PARAM = 6000
+MAX_TAG = 8000
+MAX_NAME = 250
+BAD_CHARACTERS = re.compile(r"[^/\w.\- :]")
+
+
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of nested mappings; an empty mapping is a value itself."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def as_text(value: Any) -> str:
+    """Return the text of a param or tag: None is `null`, lists and mappings are JSON, dates ISO 8601."""
+    value = plain(value)
+    if value is None:
+        return "null"
+    if hasattr(value, "shape") and callable(getattr(value, "tolist", None)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset, Mapping)):
+        ordered = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        return json.dumps(ordered, default=_json_default, ensure_ascii=False)
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """Return a numpy scalar (or a zero-dimensional array) as the Python value it holds."""
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return value.item()
+    return value
+
+
+def _json_default(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if callable(getattr(value, "tolist", None)):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else as_text(value)
+
+
+def valid_name(name: str) -> str:
+    """Return `name` as MLflow accepts it: at most 250 characters of letters, digits and `_-. :/`."""
+    cleaned = BAD_CHARACTERS.sub("_", name) or "_"
+    if posixpath.normpath(cleaned) != cleaned or cleaned.startswith(("/", "..")) or cleaned == ".":
+        cleaned = re.sub(r"/+", "/", cleaned).strip("/").replace("..", "_").replace("./", "_/") or "_"
+        cleaned = "_" if posixpath.normpath(cleaned) in (".", "..") else posixpath.normpath(cleaned)
+    if len(cleaned) > MAX_NAME:
+        cleaned = f"{cleaned[: MAX_NAME - 9]}~{fingerprint(name)}"
+    return cleaned
+
+
+def fingerprint(text: str) -> str:
+    """Return eight hex digits that tell apart names which became equal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def shorten(text: str, limit: int, kept_in: str) -> str:
+    """Return `text` cut to `limit` characters, its end naming the artifact that holds all of it."""
+    note = f"… [{len(text)} characters, all of them in {kept_in}]"
+    return text[: limit - len(note)] + note
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Metrics sorted by what can be done with them: finite ones, undefined ones, and what is no number."""
+
+    finite: dict[str, float]
+    undefined: dict[str, str]
+    refused: dict[str, str]
+
+
+def sort_metrics(metrics: Mapping[Any, Any]) -> Numbers:
+    """Sort metrics: ints and floats are recorded, NaN and infinities listed, booleans and others refused."""
+    numbers = Numbers({}, {}, {})
+    for key, given in metrics.items():
+        value, name = plain(given), str(key)
+        if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):
+            numbers.refused[name] = type(value).__name__
+            continue
+        number = _to_float(value)
+        if number is None:
+            numbers.refused[name] = type(value).__name__
+        elif math.isfinite(number):
+            numbers.finite[name] = number
+        else:
+            numbers.undefined[name] = str(number)
+    return numbers
+
+
+def _to_float(value: Any) -> float | None:
+    """Return the value as a float; an integer too large for one is infinite; None when it has no float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,142 @@
+"""Recording backtests: by the engine itself, by hand, and of results that lack things."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.backtest.engine import BacktestEngine, BacktestResult
+from pipeline.tracking import (
+    MLflowTracker,
+    NoopTracker,
+    TrackingWarning,
+    log_backtest_artifacts,
+    log_backtest_metadata,
+)
+from pipeline.tracking.backtest import git_commit
+
+FILES = {
+    "stats.json",
+    "equity_curve.csv",
+    "trades.csv",
+    "trades.parquet",
+    "plots/equity_curve.png",
+    "reports/trades_summary.json",
+    "reports/backtest_report.txt",
+}
+
+
+def bars(count: int = 120) -> pd.DataFrame:
+    """Return smooth daily bars that rise and fall."""
+    close = 100 + 10 * np.sin(np.arange(count) / 8)
+    index = pd.date_range("2020-01-01", periods=count, freq="D", tz="UTC", name="timestamp")
+    return pd.DataFrame({"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 1.0}, index)
+
+
+def signals(df: pd.DataFrame, params: Any) -> pd.Series:
+    """Long above the moving average."""
+    return (df["close"] > df["close"].rolling(params["window"]).mean()).astype(int)
+
+
+def backtest(tracker: Any = None, **options: Any) -> BacktestResult:
+    engine = BacktestEngine(tracker=tracker, **options)
+    return engine.run_realistic(df=bars(), strategy_signal_fn=signals, strategy_params={"window": 10}, symbol="SIN")
+
+
+def files_of(client: mlflow.MlflowClient, run_id: str) -> set[str]:
+    root = Path(client.download_artifacts(run_id, ""))
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.filterwarnings("ignore::pipeline.tracking.TrackingWarning")
+@pytest.mark.parametrize("pipeline", [True, False])
+def test_the_engine_records_by_itself(sqlite_uri: str, client: mlflow.MlflowClient, pipeline: bool) -> None:
+    """Both modes: config and strategy params, metrics, commit, files; the same numbers as in the result."""
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        result = backtest(tracker, use_execution_pipeline=pipeline)
+    run = client.get_run(tracker.run_id)
+    finite = {k: float(v) for k, v in result.stats.items() if v is not None and np.isfinite(v)}
+    assert run.data.metrics == finite
+    assert run.data.params["strategy.params.window"] == "10"
+    assert run.data.params["initial_cash"] == "100000.0"
+    assert run.data.tags["symbol"] == "SIN"
+    assert run.data.tags["execution"] == ("pipeline" if pipeline else "simple")
+    assert files_of(client, tracker.run_id) == FILES
+
+
+def test_without_a_tracker_nothing_is_recorded(sqlite_uri: str, client: mlflow.MlflowClient) -> None:
+    """tracker=None and a NoopTracker leave no trace."""
+    backtest(None)
+    backtest(NoopTracker())
+    assert [e.name for e in client.search_experiments()] == ["Default"]
+
+
+@pytest.mark.filterwarnings("ignore::pipeline.tracking.TrackingWarning")
+def test_metadata_and_artifacts_by_hand(sqlite_uri: str, client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    """Tags and a config of one's own; a local copy where asked."""
+    result = backtest()
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        config = {"strategy": "mine", "depth": {"x": 1}}
+        log_backtest_metadata(tracker, config=config, result=result, tags={"desk": "fx"})
+        kept = log_backtest_artifacts(tracker, result=result, artifacts_dir=tmp_path / "kept")
+    run = client.get_run(tracker.run_id)
+    assert run.data.params == {"strategy": "mine", "depth.x": "1"}
+    assert run.data.tags["desk"] == "fx"
+    assert {path.relative_to(tmp_path / "kept").as_posix() for path in kept} == FILES
+    assert all(path.is_file() for path in kept)
+    assert json.loads((tmp_path / "kept" / "stats.json").read_text())["total_trades"] == result.stats["total_trades"]
+
+
+def test_files_that_are_there_are_recorded(sqlite_uri: str, client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    """Without a result, what lies in the directory counts."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "stats.json").write_text("{}")
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        log_backtest_artifacts(tracker, artifacts_dir=tmp_path / "kept")
+        with pytest.warns(TrackingWarning, match="No backtest artifacts"):
+            log_backtest_artifacts(tracker)
+    assert files_of(client, tracker.run_id) == {"stats.json"}
+
+
+@pytest.mark.filterwarnings("ignore::pipeline.tracking.TrackingWarning")
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        7,
+        {},
+        types.SimpleNamespace(),
+        types.SimpleNamespace(stats={"sharpe": float("nan"), "x": object()}, equity_curve=None, trades=3, config="?"),
+        types.SimpleNamespace(stats=None, equity_curve=pd.Series([1.0, 2.0]), trades=pd.DataFrame(), config=None),
+    ],
+)
+def test_odd_results_never_raise(sqlite_uri: str, result: Any) -> None:
+    """Recording must not cost the caller her backtest."""
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        log_backtest_metadata(tracker, result=result)
+        log_backtest_artifacts(tracker, result=result)
+        tracker.log_backtest(result)
+    log_backtest_metadata(None, result=result)
+    log_backtest_artifacts(object(), result=result)
+
+
+def test_the_commit_is_read_from_the_repository(tmp_path: Path) -> None:
+    """A detached head, a branch and a packed branch; outside of a repository there is none."""
+    assert git_commit(tmp_path) is None
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("a" * 40 + "\n")
+    assert git_commit(tmp_path) == "a" * 40
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert git_commit(tmp_path) is None
+    (git / "packed-refs").write_text("# pack-refs\n" + "b" * 40 + " refs/heads/main\n")
+    assert git_commit(tmp_path / "deep" / "er") == "b" * 40
+    (git / "refs" / "heads" / "main").write_text("c" * 40 + "\n")
+    assert git_commit(tmp_path) == "c" * 40
