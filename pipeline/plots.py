@@ -24,7 +24,7 @@ def equity_png(equity: pd.Series, benchmark: pd.Series | None = None, *, title: 
 
     from pipeline.backtest.metrics import drawdown
 
-    style: dict[str, Any] = {**mpl.rcParamsDefault, **matplotlib_style(), "font.sans-serif": ["DejaVu Sans"]}
+    style: Any = {**mpl.rcParamsDefault, **matplotlib_style(), "font.sans-serif": ["DejaVu Sans"]}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(layout="constrained")
@@ -53,4 +53,3 @@ def _drawdown_axes(axes: Axes, drawdowns: pd.Series) -> None:
     axes.set_ylabel("Drawdown")
     axes.yaxis.set_major_formatter("{x:.0f} %")
     axes.margins(x=0.01)
-

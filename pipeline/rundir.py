@@ -2,8 +2,10 @@
 
 results/<run_id>/
   config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  equity.csv
-  trades.parquet  trades.csv  plots/*.png  reports/trades_summary.json  reports/backtest_report.txt
-  tracking.json  manifest.json  report/index.html  debug/*
+  robustness.json  trades.parquet  trades.csv  plots/*.png  reports/trades_summary.json  reports/backtest_report.txt
+  tracking.json  manifest.json  manifest.dsse.json  debug/*
+  report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
+results/ledger.jsonl  what happened in `results/`, chained; results/anchors/* time stamps of its checkpoints
 results/.running/<run_id>/
   state.json      who executes the run, since when; gone once the run is sealed
   notebook.ipynb  the notebook while it is being executed
@@ -28,8 +30,13 @@ from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, Usag
 
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.dsse.json"
 REPORT_DIR = "report"
-UNSEALED = frozenset({MANIFEST})
+REPORT_STATEMENT = "statement.dsse.json"
+REPORT_STATEMENT_UNSIGNED = "statement.json"
+LEDGER = "ledger.jsonl"
+ANCHORS_DIR = "anchors"
+UNSEALED = frozenset({MANIFEST, SIGNATURE})
 RUNNING_DIR = ".running"
 PARTIAL = ".partial-"
 
@@ -69,6 +76,11 @@ class Layout:
     def equity(self) -> Path:
         """Equity curve: timestamp, equity, drawdown, benchmark_equity."""
         return self.path / "equity.csv"
+
+    @property
+    def robustness(self) -> Path:
+        """How far the results can be trusted, strict JSON; absent when nothing was examined."""
+        return self.path / "robustness.json"
 
     @property
     def trades_parquet(self) -> Path:
@@ -111,9 +123,24 @@ class Layout:
         return self.path / MANIFEST
 
     @property
+    def signature(self) -> Path:
+        """The manifest in a DSSE envelope; absent when nobody signed."""
+        return self.path / SIGNATURE
+
+    @property
     def report(self) -> Path:
         """The rendered report, a view."""
         return self.path / REPORT_DIR / "index.html"
+
+    @property
+    def report_statement(self) -> Path:
+        """What the report was made from, in a DSSE envelope."""
+        return self.path / REPORT_DIR / REPORT_STATEMENT
+
+    @property
+    def report_statement_unsigned(self) -> Path:
+        """The same without a signature, when nobody signs."""
+        return self.path / REPORT_DIR / REPORT_STATEMENT_UNSIGNED
 
     @property
     def debug(self) -> Path:
@@ -192,9 +219,26 @@ class RunDir(Layout):
         found = (path.relative_to(self.path).as_posix() for path in _walk(self.path))
         return sorted(name for name in found if name not in UNSEALED and not name.startswith(f"{REPORT_DIR}/"))
 
+    def report_paths(self) -> list[str]:
+        """Return the sorted POSIX paths, relative to the run directory, of all files in `report/`."""
+        directory = self.path / REPORT_DIR
+        if directory.is_symlink() or not directory.is_dir():
+            return []
+        return sorted(path.relative_to(self.path).as_posix() for path in _walk(directory))
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger of the results directory."""
+        return self.results / LEDGER
+
     def clear_scratch(self) -> None:
         """Remove the scratch directory."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def list_files(directory: Path) -> list[str]:
+    """Return the sorted POSIX paths of everything below a directory but directories; links are not followed."""
+    return sorted(path.relative_to(directory).as_posix() for path in _walk(directory))
 
 
 def _walk(directory: Path) -> Iterator[Path]:
@@ -222,6 +266,20 @@ def write_atomic(path: Path, data: bytes) -> Path:
             f"{path} could not be written: {error.strerror}. Free space or check permissions."
         ) from error
     return path
+
+
+def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
+    """Write a file into a sealed run directory by way of `.running`, atomically; raises StorageError.
+
+    A process that is killed half way leaves nothing behind in the run directory.
+    """
+    waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{run.run_id}-{target.name}", data)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        waiting.replace(target)
+    except OSError as error:
+        raise StorageError(f"{target} could not be written: {error.strerror}.") from error
+    return target
 
 
 def move_into_place(source: Path, target: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import check_artifacts
 from pipeline.backtest.data import source_path
 from pipeline.backtest.strategies import get_strategy, resolve_params
 from pipeline.errors import EvidenceError, NotebookError, RenderError, SpecError, TrackingError
+from pipeline.evidence.keys import SECRETS, load_signer
+from pipeline.evidence.recording import record_kill, record_report
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
 from pipeline.notebook.request import KernelRequest
@@ -23,6 +25,9 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.template_files import template_path
 from pipeline.tracking.session import RunTracking, open_tracking
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ORIGIN = "evidence-run"
 SECTIONS = ("data", "strategy", "backtest")
@@ -58,13 +63,15 @@ def run_backtest(
     run_id: str | None = None,
     origin: str = ORIGIN,
     progress: Progress = silent,
+    signing_key: Callable[[], Signer | None] = load_signer,
 ) -> RunOutcome:
     """Execute a spec into a new, sealed run directory, and render its report.
 
     `given` are the bytes the spec was read from, `overrides` what was laid over them, `origin` says who
-    asked for the run; `progress` is called with the name of each stage as it begins. Raises UsageError
-    before anything is started. A run that started and failed is sealed as FAILED and returned with its
-    error. A run that is interrupted before its seal stays unsealed (KILLED), and the interruption is raised.
+    asked for the run; `progress` is called with the name of each stage as it begins; `signing_key` returns
+    what signs, None for an unsigned run. Raises UsageError before anything is started. A run that started
+    and failed is sealed as FAILED and returned with its error. A run that is interrupted before its seal
+    stays unsealed (KILLED), and the interruption is raised.
     """
     plan = plan_run(spec, settings)
     run = open_run(
@@ -76,6 +83,7 @@ def run_backtest(
         overrides=overrides,
         run_id=run_id,
         progress=progress,
+        signer=signing_key(),
     )
     tracking: RunTracking | None = None
     error: EvidenceError | None = None
@@ -125,7 +133,10 @@ def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
     """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own."""
     values = spec.to_dict()
     offered = {"seed": spec.run.seed, **{name: values[name] for name in SECTIONS}}
-    return {**{name: value for name, value in offered.items() if name in notebook.parameters}, **values["run"]["parameters"]}
+    return {
+        **{name: value for name, value in offered.items() if name in notebook.parameters},
+        **values["run"]["parameters"],
+    }
 
 
 def _open_tracking(run: OpenRun) -> RunTracking:
@@ -160,8 +171,9 @@ def _keep_notebook(run: OpenRun) -> None:
 
 
 def _inherited() -> dict[str, str]:
-    """Return this process's environment without what would let a notebook log to another run."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_RUN_ID")}
+    """Return this process's environment without the signing key and without the run another notebook logs to."""
+    withheld = {"MLFLOW_RUN_ID", *SECRETS}
+    return {name: value for name, value in os.environ.items() if name not in withheld}
 
 
 def _kernel_environment(run: OpenRun) -> dict[str, str]:
@@ -173,6 +185,7 @@ def _kernel_environment(run: OpenRun) -> dict[str, str]:
         "EVIDENCE_ROOT": str(run.settings.root),
         "EVIDENCE_RESULTS": str(run.settings.results),
         "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "TZ": "UTC",
     }
 
@@ -197,6 +210,7 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
         record = render_run(
             Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings
         )
+        record_report(run.dir, run.signer)
     except RenderError as failure:
         run.warnings.append(f"No report was rendered: {failure}")
         return
@@ -213,6 +227,7 @@ def _stopped(run: OpenRun, tracking: RunTracking | None) -> None:
         return
     try:
         run.write_state("KILLED", next(reversed(run.stages), "open"))
+        record_kill(run.dir, run.signer)
         if tracking is not None:
             tracking.finish("KILLED")
     except EvidenceError:

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import EvidenceError, InputChangedError
+from pipeline.evidence.inputs import keep_inputs
 from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
+from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
     from pipeline.tracking.protocol import Status
     from pipeline.tracking.session import RunTracking
 
@@ -56,6 +60,7 @@ class OpenRun:
     stages: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     manifest_sha256: str | None = None
+    signer: Signer | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -92,20 +97,37 @@ def open_run(
     overrides: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     progress: Progress = silent,
+    signer: Signer | None = None,
 ) -> OpenRun:
-    """Make the run directory and write the config snapshots; raises RunExistsError, StorageError."""
+    """Make the run directory, write the config snapshots, keep the inputs, and enter the run into the ledger.
+
+    `signer` signs the seal, the report's statement and the entries; None leaves them unsigned. Raises
+    RunExistsError, StorageError, and VerificationError when the ledger's end is damaged.
+    """
     directory = RunDir.create(settings.results, run_id or new_run_id())
-    run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress)
+    run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
+    try:
+        _begin(run, given)
+    except BaseException:
+        run.write_state("KILLED", "open")
+        raise
+    return run
+
+
+def _begin(run: OpenRun, given: bytes | None) -> None:
+    directory, spec, settings, inputs = run.dir, run.spec, run.settings, run.inputs
     with run.stage("open"):
         write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
         write_atomic(directory.config_json, canonical_json(spec.to_dict()))
         run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
         run.git = git_state(settings.root)
+        files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
+        run.warnings += keep_inputs(settings.results, files)
+        record_start(directory, run.signer, strategy=spec.strategy.name, data_sha256=run.digests.get("data"))
     if run.git is None:
         run.warnings.append(
             f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."
         )
-    return run
 
 
 def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
@@ -129,6 +151,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
         outcome=_outcome(run, error),
     )
     run.manifest_sha256 = write_manifest(run.dir, manifest)
+    record_seal(run.dir, run.signer)
     run.dir.clear_scratch()
     return run.manifest_sha256
 
@@ -153,7 +176,10 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
     Raises TrackingError in mode `strict`.
     """
     files = [Path(name) for name in (*run.dir.sealed_paths(), run.dir.manifest.name)]
-    tags = {"evidence.manifest_sha256": run.manifest_sha256 or ""}
+    tags = {
+        "evidence.manifest_sha256": run.manifest_sha256 or "",
+        "evidence.ledger_checkpoint": checkpoint(run.dir) or "",
+    }
     tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status))
 
 

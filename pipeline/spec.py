@@ -43,7 +43,9 @@ class DataSection(Section):
     end: dt.date | None = Field(None, description="last day used, inclusive")
     columns: dict[str, str] = Field(default_factory=dict, description="column names, as open = 'Open'")
     timezone: str | None = Field(None, description="zone of timestamps without one, as 'America/New_York'")
-    date_format: str | None = Field(None, description="strptime format of the timestamps, or s, ms, us, ns for a Unix epoch")
+    date_format: str | None = Field(
+        None, description="strptime format of the timestamps, or s, ms, us, ns for a Unix epoch"
+    )
 
     @field_validator("start", "end", mode="before")
     @classmethod

@@ -41,6 +41,8 @@ standard error; with `--json` standard output is one JSON document.
 |---|---|
 | `EVIDENCE_ROOT` | the project's directory; without it, the nearest parent of the current one that holds a project |
 | `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
+| `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or the file that holds it; default: the user's own |
+| `EVIDENCE_KEY_PASSPHRASE` | its passphrase; without it, it is asked for |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
 """
 
@@ -70,9 +72,18 @@ the Python path. Its params are passed on unchecked, unless the function has an 
 
 def cli_page() -> str:
     """Return docs/cli.md."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    names = "\n".join(f"- [`evidence {name}`](#evidence-{name})" for name in commands)
+    commands = dict(all_commands(typer.main.get_command(app)))
+    names = "\n".join(f"- [`evidence {name}`](#evidence-{name.replace(' ', '-')})" for name in commands)
     return _joined(CLI_INTRO, names, *(_command(name, command) for name, command in commands.items()))
+
+
+def all_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command under its full name, those of groups as `keys init`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def _command(name: str, command: Any) -> str:

@@ -6,6 +6,7 @@ Exit code 0 when all checks pass, 1 otherwise.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -163,6 +164,7 @@ def main(arguments: list[str]) -> int:
     """Run the checks and print a line for each."""
     failed = 0
     warnings.simplefilter("ignore")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         uri = arguments[0] if arguments else f"sqlite:///{place / 'mlflow.db'}"

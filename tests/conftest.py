@@ -14,6 +14,16 @@ from pipeline.settings import Settings
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests from the signing key and the settings of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for name in ("EVIDENCE_KEY", "EVIDENCE_KEY_FILE", "EVIDENCE_KEY_PASSPHRASE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return a project with the shipped notebook, report source and demo spec, as the current directory."""

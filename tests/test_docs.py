@@ -25,6 +25,7 @@ FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^    [^\n]*\n)+", re.MULTILINE)
 FOLDERS = "config|docs|notebooks|reports|scripts|benchmarks|tests|pipeline"
 RUN_FILES = {path.as_posix() for path in (Layout(Path()).trades_summary, Layout(Path()).report_text)}
+MADE_BY_USERS = {"config/trusted_keys.toml"}  # `evidence keys init` makes it
 SPAN = re.compile(r"`([^`\n]+)`")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
@@ -64,7 +65,11 @@ def test_commands_and_options_exist(page: Path) -> None:
     for line in code_lines(page):
         for command, rest in re.findall(r"(?:^|[/\s])evidence ([a-z][\w-]*)([^|;&#]*)", line):
             assert command in COMMANDS, f"{line!r}: there is no command {command!r}"
-            known = {name for item in COMMANDS[command].params for name in (*item.opts, *item.secondary_opts)}
+            found = COMMANDS[command]
+            if hasattr(found, "commands") and rest.split():
+                assert rest.split()[0] in found.commands, f"{line!r}: {command} has no command {rest.split()[0]!r}"
+                found = found.commands[rest.split()[0]]
+            known = {name for item in found.params for name in (*item.opts, *item.secondary_opts)}
             for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", rest):
                 assert option in known | {"--help", "-h"}, f"{line!r}: {command} has no option {option}"
 
@@ -83,7 +88,7 @@ def test_files_named_in_code_exist(page: Path) -> None:
     """A path below one of the repository's directories, shown as code, is there (run directories have paths alike)."""
     for line in code_lines(page):
         for path in re.findall(rf"(?<![\w/.])((?:{FOLDERS})/[\w./-]+)(?![\w<*])", line):
-            found = path in RUN_FILES or (REPOSITORY / path.rstrip("./")).exists()
+            found = path in RUN_FILES | MADE_BY_USERS or (REPOSITORY / path.rstrip("./")).exists()
             assert found, f"{line!r}: {path} does not exist"
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli import evidence_commands, replay_commands
 from pipeline.cli.tracking_commands import sync, ui
-from pipeline.errors import EvidenceError, UsageError, VerificationError
+from pipeline.errors import EvidenceError, UsageError
 
 INTERRUPTED = 130
 EXIT_CODES = (
@@ -46,10 +47,14 @@ def run(
     ] = None,
     report: Annotated[bool, typer.Option(help="Render the report after the run.")] = True,
     run_id: Annotated[str | None, typer.Option(help="Use this run_id (UUID4) instead of a new one.")] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Return a finished run made from the very same inputs, if there is one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute a run spec: notebook, tracking, seal, report."""
     from pipeline.cli import output
+    from pipeline.cli.evidence_commands import signing_key
     from pipeline.runner import run_backtest
     from pipeline.settings import Settings
     from pipeline.spec import parse_override, read_spec
@@ -59,9 +64,17 @@ def run(
     overrides |= {} if report else {"report.enabled": False}
     spec, given = read_spec(config, overrides)
     settings = Settings.load()
+    if reuse and output.print_reused(spec, settings, as_json=as_json):
+        return
     with output.stages(quiet=as_json) as progress:
         outcome = run_backtest(
-            spec, settings=settings, given=given, overrides=overrides, run_id=run_id, progress=progress
+            spec,
+            settings=settings,
+            given=given,
+            overrides=overrides,
+            run_id=run_id,
+            progress=progress,
+            signing_key=signing_key,
         )
     output.print_outcome(outcome, as_json=as_json)
     if outcome.error is not None:
@@ -78,7 +91,9 @@ def render(
 ) -> None:
     """Render the report of a run."""
     from pipeline.cli import output
+    from pipeline.cli.evidence_commands import signing_key
     from pipeline.errors import SpecError
+    from pipeline.evidence.recording import record_report
     from pipeline.report.render import render_run
     from pipeline.run import load_run
     from pipeline.settings import Settings
@@ -90,6 +105,8 @@ def render(
     loaded = load_run("last" if last else run_id, settings=settings)
     path = template_path(settings, template, error=SpecError)
     record = render_run(loaded, renderer=renderer, template=path, settings=settings)
+    if loaded.manifest_digest is not None:
+        record_report(loaded.dir, signing_key())
     output.print_render(loaded, record, as_json=as_json)
 
 
@@ -116,28 +133,6 @@ def show(run_id: RunId = "last", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(
-    run_id: RunId = "",
-    every: Annotated[bool, typer.Option("--all", help="Verify all runs.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check runs against their seals.
-
-    Every edited, added or missing file is named; the exit code is then 3.
-    """
-    from pipeline.cli import output
-    from pipeline.run import list_runs, load_run
-
-    if bool(run_id) == every:
-        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
-    runs = list_runs() if every else [load_run(run_id)]
-    verifications = [loaded.verify() for loaded in runs]
-    output.print_verifications(verifications, as_json=as_json)
-    if not all(verification.ok for verification in verifications):
-        raise typer.Exit(VerificationError.exit_code)
-
-
-@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, and how to get what is not."""
     from pipeline.cli import output
@@ -149,6 +144,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 app.command()(sync)
 app.command()(ui)
+evidence_commands.register(app)
+replay_commands.register(app)
 
 
 def main() -> None:

@@ -18,9 +18,11 @@ from pipeline.run import HEADLINE, Run, format_stat
 
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
-    from pipeline.evidence.verify import Verification
+    from pipeline.evidence.problem import Verification
     from pipeline.report.render import RenderRecord
     from pipeline.runner import RunOutcome
+    from pipeline.settings import Settings
+    from pipeline.spec import RunSpec
     from pipeline.tracking import SyncResult
 
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "UNREADABLE": "red"}
@@ -67,6 +69,21 @@ def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
         errors.print(Text(f"Warning: {warning}", style="yellow"))
     if outcome.error is not None:
         errors.print(Text(f"Error: {outcome.error}", style="red"))
+
+
+def print_reused(spec: RunSpec, settings: Settings, *, as_json: bool) -> bool:
+    """Print the run that can be used instead of executing `spec`, or why there is none; say which it was."""
+    from pipeline.replay import find_reusable
+
+    found = find_reusable(spec, settings)
+    console(stderr=True).print(Text(f"reuse: {_one_line(found.why)}", style="dim"))
+    if found.run is None:
+        return False
+    if as_json:
+        print_json({**run_facts(found.run), "reused": True, "why": found.why})
+    else:
+        _print_facts(console(), found.run)
+    return True
 
 
 def _error_text(outcome: RunOutcome) -> str | None:
@@ -201,7 +218,7 @@ def _first_line(text: str) -> str:
 
 
 def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
-    """Print one line a run, and one a problem."""
+    """Print one line a run, and one a problem or note."""
     if as_json:
         print_json([{**asdict(verification), "ok": verification.ok} for verification in verifications])
         return
@@ -212,6 +229,8 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
         out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} files  {digest}"))
         for problem in verification.problems:
             out.print(f"  {_one_line(str(problem))}")
+        for note in verification.notes:
+            out.print(Text(f"  note: {_one_line(note)}", style="dim"))
     if not verifications:
         out.print("There are no runs.")
 

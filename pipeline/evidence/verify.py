@@ -1,105 +1,211 @@
-"""Verify a run directory against its manifest: find every edited, added or missing file."""
+"""Verify a run directory: its files against the manifest, the manifest against signature, trust file and ledger."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.digest import canonical_json, sha256_bytes, sha256_file
-from pipeline.errors import VerificationError
-from pipeline.evidence.manifest import (
-    BUILD_TYPE,
-    PREDICATE_TYPE,
-    SCHEMA_VERSION,
-    STATEMENT_TYPE,
-    read_manifest,
-)
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.evidence.dsse import read_envelope
+from pipeline.evidence.ledger import SEALER, Entry
+from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.manifest import BUILD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
+from pipeline.evidence.problem import Problem, Verification
+from pipeline.evidence.statement import check_report
+from pipeline.evidence.strict_json import parse_canonical
+from pipeline.evidence.trust import Trust
 from pipeline.rundir import RunDir
 
+KNOWN_VERSIONS = frozenset({1})
+SHA256 = re.compile(r"[0-9a-f]{64}")
+LARGEST_SIZE = 2**53
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that does not match the seal: which file, what kind, said in a sentence."""
-
-    path: str
-    kind: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.kind}: {self.message}"
+__all__ = ["Problem", "Verification", "check_subjects", "verify_run"]
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of verifying one run directory."""
+def verify_run(
+    run: RunDir, *, trust: Trust | None = None, ledger: LedgerCheck | Path | None = None, report: bool = True
+) -> Verification:
+    """Compare a run directory with its manifest, and the manifest with what is given. Reads only; never raises.
 
-    run_id: str
-    problems: tuple[Problem, ...]
-    files: int = 0
-    manifest_sha256: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Say whether everything matches the seal."""
-        return not self.problems
-
-    def raise_for_problems(self) -> None:
-        """Raise VerificationError that names each problem; nothing when all is well."""
-        if self.problems:
-            lines = "\n".join(f"  - {problem}" for problem in self.problems)
-            raise VerificationError(f"The run {self.run_id} does not match its seal:\n{lines}")
-
-
-def verify_run(run: RunDir) -> Verification:
-    """Compare a run directory with its manifest. Reads only; never raises for what it finds."""
-    if not run.manifest.is_file() or run.manifest.is_symlink():
-        text = "there is no manifest: the run was never sealed (still running, or interrupted)"
-        return Verification(run.run_id, (Problem("manifest.json", "unsealed", text),))
-    data = run.manifest.read_bytes()
+    `trust` checks signatures, and asks for them when its policy does. `ledger` is a ledger's path, which is checked
+    too, or one that was checked before: for many runs check it once. `report=False` leaves the report out.
+    """
+    if run.path.is_symlink() or not run.manifest.is_file() or run.manifest.is_symlink():
+        return Verification(run.run_id, (_unsealed(run),))
+    notes: list[str] = []
     try:
-        manifest = read_manifest(run)
-        problems = [*_manifest_problems(run, manifest, data)]
+        data = run.manifest.read_bytes()
+    except OSError as error:
+        return Verification(run.run_id, (Problem("manifest.json", "edited", f"it cannot be read ({error.strerror})"),))
+    digest = sha256_bytes(data)
+    try:
+        manifest = parse_canonical(data)
+        problems = [*_manifest_problems(run, manifest)]
         problems += _file_problems(run, manifest) if not problems else []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems = [Problem("manifest.json", "edited", f"it cannot be read as a manifest ({error})")]
-        return Verification(run.run_id, tuple(problems))
-    return Verification(run.run_id, tuple(problems), len(manifest["subject"]), sha256_bytes(data))
+        return Verification(run.run_id, tuple(problems), manifest_sha256=digest)
+    signer, found = _signature_problems(run, data, manifest, trust, notes)
+    problems += found
+    problems += check_report(run, digest, trust, notes) if report else []
+    if isinstance(ledger, Path):
+        ledger = check_ledger(ledger, trust=trust)
+        notes += ledger.notes
+        problems += ledger.problems
+    if ledger is not None and ledger.entries:
+        said = {str(problem) for problem in (*problems, *ledger.problems)}
+        told = _ledger_problems(run, digest, signer, ledger, trust)
+        problems += [problem for problem in told if str(problem) not in said]
+    known = trust.find(signer) if trust and signer else None
+    name = known.name if known else signer
+    return Verification(run.run_id, tuple(problems), len(manifest["subject"]), digest, tuple(notes), name)
 
 
-def _manifest_problems(run: RunDir, manifest: dict[str, Any], data: bytes) -> Iterator[Problem]:
+def _unsealed(run: RunDir) -> Problem:
+    if run.path.is_symlink() or run.manifest.is_symlink():
+        return Problem("manifest.json", "edited", "it is reached through a symbolic link, not part of the run")
+    text = "there is no manifest: the run was never sealed (still running, or interrupted)"
+    return Problem("manifest.json", "unsealed", text)
+
+
+def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:
     predicate = manifest["predicate"]
     version = predicate["evidence_run"]["schema_version"]
     types = (manifest["_type"], manifest["predicateType"], predicate["buildDefinition"]["buildType"])
-    if types != (STATEMENT_TYPE, PREDICATE_TYPE, BUILD_TYPE) or version != SCHEMA_VERSION:
+    if types != (STATEMENT_TYPE, PREDICATE_TYPE, BUILD_TYPE) or version not in KNOWN_VERSIONS:
         yield Problem(
             "manifest.json", "unknown schema", f"{types}, version {version}; a newer evidence-chain may know it"
         )
-    elif canonical_json(manifest) != data:
-        yield Problem("manifest.json", "edited", "it is not in canonical form, so it was not written by the seal")
     elif (sealed_id := predicate["runDetails"]["metadata"]["invocationId"]) != run.run_id:
         yield Problem("manifest.json", "renamed", f"it seals the run {sealed_id}")
+    else:
+        yield from check_subjects(manifest["subject"])
+
+
+def check_subjects(subjects: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Yield what no seal of ours lists: names that lead elsewhere, names said twice, digests that are none."""
+    seen: dict[str, str] = {}
+    for entry in subjects:
+        name, digest, size = entry["name"], entry["digest"], entry["annotations"]["size"]
+        if not is_plain_name(name):
+            yield Problem("manifest.json", "unsafe name", f"{name!r} leads out of the run directory or is not plain")
+        elif name in seen.values():
+            yield Problem("manifest.json", "edited", f"it lists {name!r} twice")
+        elif (form := unicodedata.normalize("NFC", name)) in seen:
+            yield Problem("manifest.json", "twin name", f"{name!r} and {seen[form]!r} look the same")
+        elif digest.keys() != {"sha256"} or not SHA256.fullmatch(digest["sha256"]):
+            yield Problem("manifest.json", "edited", f"{name!r} has no SHA-256")
+        elif not isinstance(size, int) or not 0 <= size <= LARGEST_SIZE:
+            yield Problem("manifest.json", "edited", f"{name!r} has no size")
+        seen[unicodedata.normalize("NFC", str(name))] = name
+
+
+def is_plain_name(name: Any) -> bool:
+    """Say whether `name` is a relative POSIX path that stays below its directory on every platform."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+        return False
+    return not name.startswith("/") and not re.match(r"[A-Za-z]:", name) and not {"", ".", ".."} & {*name.split("/")}
 
 
 def _file_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:
     sealed = {entry["name"]: entry for entry in manifest["subject"]}
     present = set(run.sealed_paths())
+    added = sorted(present - sealed.keys())
     for name in sorted(sealed.keys() - present):
-        yield Problem(name, "missing", "the seal lists it, the directory does not have it")
-    for name in sorted(present - sealed.keys()):
+        hint = _moved(run, sealed[name], name, added)
+        yield Problem(name, "missing", f"the seal lists it, the directory does not have it{hint}")
+    for name in added:
         yield Problem(name, "added", "the directory has it, the seal does not list it")
     for name in sorted(sealed.keys() & present):
         yield from _content_problem(run, name, sealed[name])
 
 
+def _moved(run: RunDir, entry: dict[str, Any], name: str, added: list[str]) -> str:
+    """Say where a missing file went, when an added one has its content, or its name in another Unicode form."""
+    form = unicodedata.normalize("NFC", name)
+    for other in added:
+        if unicodedata.normalize("NFC", other) == form:
+            return f"; {other!r} is the same name in another Unicode form"
+        path = run.path / other
+        regular = path.is_file() and not path.is_symlink() and path.stat().st_size == entry["annotations"]["size"]
+        if regular and sha256_file(path) == entry["digest"]["sha256"]:
+            return f"; it was renamed to {other!r}"
+    return ""
+
+
 def _content_problem(run: RunDir, name: str, entry: dict[str, Any]) -> Iterator[Problem]:
     path = run.path / PurePosixPath(name)
-    if path.is_symlink() or not path.is_file():
-        yield Problem(name, "edited", "it is not a regular file any more")
+    try:
+        if path.is_symlink() or not path.is_file():
+            yield Problem(name, "edited", "it is not a regular file any more")
+            return
+        size, sealed_size = path.stat().st_size, entry["annotations"]["size"]
+        if size != sealed_size:
+            yield Problem(name, "edited", f"{size} bytes, the seal says {sealed_size}")
+        elif sha256_file(path) != entry["digest"]["sha256"]:
+            yield Problem(name, "edited", "its SHA-256 is not the sealed one")
+    except OSError as error:
+        yield Problem(name, "edited", f"it cannot be read ({error.strerror})")
+
+
+def _signature_problems(
+    run: RunDir, data: bytes, manifest: dict[str, Any], trust: Trust | None, notes: list[str]
+) -> tuple[str | None, list[Problem]]:
+    """Return the keyid that signed, None when nobody did, and what is wrong with the signature."""
+    name = run.signature.name
+    if not run.signature.is_file() and not run.signature.is_symlink():
+        notes.append("the run is unsigned")
+        required = trust is not None and trust.require_signatures
+        return None, [Problem(name, "unsigned", f"{trust.source} asks for a signature")] if required and trust else []
+    try:
+        signed = read_envelope(b"" if run.signature.is_symlink() else run.signature.read_bytes())
+    except (OSError, ValueError) as error:
+        return None, [Problem(name, "bad signature", f"it cannot be read as a signature ({error})")]
+    if signed.payload != data:
+        return signed.keyid, [Problem(name, "bad signature", "it signs another manifest than the one that is here")]
+    if trust is None:
+        notes.append(f"signed by the key {signed.keyid[:16]}…; not checked: there is no trust file")
+        return signed.keyid, []
+    when = manifest["predicate"]["runDetails"]["metadata"].get("finishedOn")
+    return signed.keyid, [Problem(name, kind, message) for kind, message in trust.check(signed, when)]
+
+
+def _ledger_problems(
+    run: RunDir, digest: str, signer: str | None, ledger: LedgerCheck, trust: Trust | None
+) -> Iterator[Problem]:
+    entry, report = ledger.seal_of(run.run_id), ledger.report_of(run.run_id)
+    for told in (told for told in (entry, report) if told and told.signed and trust):
+        yield from _entry_problems(told, trust)
+    if entry is None:
+        text = "no entry says this run was sealed: it was added past the ledger, or its process was killed before"
+        yield Problem("ledger.jsonl", "missing entry", f"{text} (then: `evidence ledger adopt {run.run_id}`)")
         return
-    size, sealed_size = path.stat().st_size, entry["annotations"]["size"]
-    if size != sealed_size:
-        yield Problem(name, "edited", f"{size} bytes, the seal says {sealed_size}")
-    elif sha256_file(path) != entry["digest"]["sha256"]:
-        yield Problem(name, "edited", "its SHA-256 is not the sealed one")
+    if entry.event.subject_sha256 != digest:
+        text = f"the ledger's entry {entry.seq} recorded the manifest sha256:{entry.event.subject_sha256}"
+        yield Problem("manifest.json", "edited", f"{text}, this one is another")
+    elif (sealer := entry.event.details.get(SEALER)) and not signer:
+        yield Problem(run.signature.name, "missing", f"the ledger's entry {entry.seq} says the run is signed")
+    elif sealer and sealer != signer:
+        text = f"signed by the key {str(signer)[:16]}…, the ledger's entry {entry.seq} says {str(sealer)[:16]}…"
+        yield Problem(run.signature.name, "wrong signer", text)
+    if report is not None and run.report.is_file():
+        yield from _report_problems(run, report)
+
+
+def _entry_problems(entry: Entry, trust: Trust | None) -> Iterator[Problem]:
+    if entry.signed is not None and trust is not None:
+        for kind, message in trust.check(entry.signed, entry.time):
+            yield Problem("ledger.jsonl", kind, f"entry {entry.seq}: {message}")
+
+
+def _report_problems(run: RunDir, entry: Entry) -> Iterator[Problem]:
+    """Compare the report with the last one the ledger knows of."""
+    name, statement = (path.relative_to(run.path).as_posix() for path in (run.report, run.report_statement))
+    if sha256_file(run.report) != entry.event.subject_sha256:
+        yield Problem(name, "edited", f"it is not the report of the ledger's entry {entry.seq}")
+    if entry.event.details.get(SEALER) and not run.report_statement.is_file():
+        yield Problem(statement, "missing", f"the ledger's entry {entry.seq} says the report is signed")

@@ -133,12 +133,14 @@ def test_a_fault_at_every_request(
             run, tracking = open_run(proxy.address)
             execute(run, tracking)
             took = time.monotonic() - began
-            assert took < 10, (fault, fail_at, took)
+            assert took < 20, (fault, fail_at, took)
             proxy.arm("", 0)
-            result = sync_run(run, settings)
-            assert result.error is None, (fault, fail_at, result)
-            assert pending(run) == 0
-            assert_mlflow_equals_journal(Home.of_run(run), Store(proxy.address), tmp_path / "read")
+            with monkeypatch.context() as patient:
+                patient.delenv("EVIDENCE_TRACKING_TIMEOUT")
+                result = sync_run(run, settings)
+                assert result.error is None, (fault, fail_at, result)
+                assert pending(run) == 0
+                assert_mlflow_equals_journal(Home.of_run(run), Store(proxy.address), tmp_path / "read")
             cases += 1
     assert cases == requests * len(FAULTS) >= 80
     print(f"{cases} cases over {requests} requests")

@@ -1,0 +1,371 @@
+"""The commands `keys`, `ledger`, `bundle` and `verify`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+    from pipeline.evidence.ledger import Checkpoint
+    from pipeline.evidence.problem import Verification
+    from pipeline.settings import Settings
+
+keys = typer.Typer(no_args_is_help=True, help="Signing keys and the trust file.")
+ledger = typer.Typer(no_args_is_help=True, help="The chained record of what happened in the results directory.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TrustFile = Annotated[
+    Path | None,
+    typer.Option("--trust", metavar="FILE", help="Allowed keys, instead of config/trusted_keys.toml."),
+]
+CheckpointText = Annotated[
+    str | None,
+    typer.Option("--checkpoint", metavar="SEQ:SHA256", help="One printed earlier, or a file that holds it."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    app.add_typer(keys, name="keys")
+    app.add_typer(ledger, name="ledger")
+    app.command()(bundle)
+    app.command()(verify)
+
+
+def verify(
+    run_id: Annotated[
+        str, typer.Argument(metavar="[RUN_ID | BUNDLE.zip]", help="A run_id, the start of one, `last`, or a bundle.")
+    ] = "",
+    every: Annotated[bool, typer.Option("--all", help="Verify the ledger and all runs.")] = False,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="A run directory or an unpacked bundle, anywhere."
+        ),
+    ] = None,
+    trust: TrustFile = None,
+    checkpoint: CheckpointText = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check seals, signatures, reports and the ledger.
+
+    Every file that is not what it was is named, and how; the exit code is then 3.
+    """
+    from pipeline.cli import output
+    from pipeline.settings import Settings
+
+    if sum((bool(run_id), every, path is not None)) != 1:
+        raise UsageError("Give one of: a RUN_ID (or `last`), a bundle, --all, --path DIR.")
+    known = _checkpoint(checkpoint)
+    if run_id.endswith(".zip") or path is not None:
+        if known is not None:
+            raise UsageError(
+                "--checkpoint is about the ledger of this project's results, which a sent run is not part of."
+            )
+        found = [_verify_sent(path, Path(run_id), trust)]
+    else:
+        found = _verify_own(Settings.load(), run_id, trust, known)
+    output.print_verifications(found, as_json=as_json)
+    if not all(verification.ok for verification in found):
+        raise typer.Exit(VerificationError.exit_code)
+
+
+def _verify_sent(path: Path | None, bundle_file: Path, trust_file: Path | None) -> Verification:
+    """Verify what came from elsewhere: this project's trust file says nothing about it unless it is named."""
+    from pipeline.evidence.trust import load_trust
+    from pipeline.evidence.unbundle import verify_bundle, verify_path
+
+    trust = load_trust(trust_file) if trust_file else None
+    if path is not None:
+        return verify_path(path, trust=trust)
+    if not bundle_file.is_file():
+        raise UsageError(f"The bundle {bundle_file} does not exist.")
+    return verify_bundle(bundle_file, trust=trust)
+
+
+def _verify_own(
+    settings: Settings, run_id: str, trust_file: Path | None, checkpoint: Checkpoint | None
+) -> list[Verification]:
+    from pipeline.evidence.trust import project_trust
+    from pipeline.evidence.verify import verify_run
+    from pipeline.evidence.verify_all import verify_all, verify_ledger
+    from pipeline.run import load_run
+
+    trust = project_trust(settings, trust_file)
+    if not run_id:
+        return list(verify_all(settings.results, trust=trust, checkpoint=checkpoint))
+    run = load_run(run_id, settings=settings)
+    chain, verification = verify_ledger(settings.results, trust=trust, checkpoint=checkpoint, signatures=False)
+    own = verify_run(run.dir, trust=trust, ledger=chain)
+    return [own] if verification.ok else [verification, own]
+
+
+@keys.command()
+def init(
+    name: Annotated[str, typer.Option(help="Who you are, in the trust file.")] = "",
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the key with.")] = False,
+    add: Annotated[bool, typer.Option(help="Add the public key to config/trusted_keys.toml.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make a signing key, outside of the project; from then on every run is signed."""
+    from pipeline.evidence.keys import create_key, key_path
+    from pipeline.evidence.rotation import add_trusted_key
+    from pipeline.evidence.trust import TRUST_FILE
+    from pipeline.settings import Settings
+
+    info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
+    trust_file = Settings.load().root / TRUST_FILE
+    if add:
+        add_trusted_key(trust_file, name or _user(), info.public_pem)
+    facts = {"keyid": info.keyid, "private_key": str(info.path), "trust_file": str(trust_file) if add else None}
+    _print_facts(facts, as_json=as_json)
+
+
+@keys.command("show")
+def show_key_(as_json: AsJson = False) -> None:
+    """Show which key signs, and whether the project trusts it."""
+    from pipeline.evidence.keys import show_key
+    from pipeline.evidence.trust import project_trust
+    from pipeline.settings import Settings
+
+    info = show_key(prompt=_ask)
+    trust = project_trust(Settings.load())
+    known = trust.find(info.keyid) if trust else None
+    facts = {
+        "keyid": info.keyid,
+        "private_key": str(info.path) if info.path else "from the environment",
+        "passphrase": info.encrypted,
+        "trusted_as": known.name if known else None,
+    }
+    _print_facts(facts, as_json=as_json)
+
+
+@keys.command()
+def export(
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
+) -> None:
+    """Print the public key (PEM), for somebody else's trust file."""
+    from pipeline.evidence.keys import show_key
+
+    pem = show_key(prompt=_ask).public_pem
+    if output is None:
+        print(pem, end="")
+    else:
+        output.write_text(pem, encoding="ascii")
+
+
+@keys.command()
+def rotate(
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the new key with.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the signing key: ledger and trust file say from when; older signatures stay valid."""
+    from pipeline.evidence.rotation import rotate_key
+    from pipeline.evidence.trust import TRUST_FILE
+    from pipeline.rundir import LEDGER
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    done = rotate_key(
+        settings.root / TRUST_FILE,
+        settings.results / LEDGER,
+        passphrase=_new_passphrase() if passphrase else None,
+        prompt=_ask,
+    )
+    facts = {"old_keyid": done.old_keyid, "keyid": done.new.keyid, "kept": str(done.retired), "entry": done.entry.seq}
+    _print_facts(facts, as_json=as_json)
+
+
+@ledger.command()
+def check(
+    trust: TrustFile = None,
+    checkpoint: CheckpointText = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--tsa", metavar="FILE", exists=True, help="Certificate of the time-stamp authority, PEM."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the whole ledger: edits, gaps, insertions, order, signatures, anchors; a checkpoint shows a roll-back."""
+    from pipeline.cli import output
+    from pipeline.evidence.timestamp import AnchorVerifier, OpensslVerifier
+    from pipeline.evidence.trust import project_trust
+    from pipeline.evidence.verify_all import verify_ledger
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    anchors: dict[str, AnchorVerifier] = {".tsr": OpensslVerifier(certificate)} if certificate else {}
+    known = _checkpoint(checkpoint)
+    chain, found = verify_ledger(
+        settings.results, trust=project_trust(settings, trust), checkpoint=known, anchors=anchors
+    )
+    output.print_verifications([found], as_json=as_json)
+    if not as_json and chain.head:
+        print(f"checkpoint {chain.head}")
+    if not found.ok:
+        raise typer.Exit(VerificationError.exit_code)
+
+
+@ledger.command("checkpoint")
+def print_checkpoint(
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
+) -> None:
+    """Print the ledger's length and the digest of its end, to be kept elsewhere."""
+    from pipeline.evidence.ledger import head
+    from pipeline.evidence.timestamp import checkpoint_bytes
+    from pipeline.rundir import LEDGER
+    from pipeline.settings import Settings
+
+    found = head(Settings.load().results / LEDGER)
+    if found is None:
+        raise UsageError("The ledger is empty: there is no checkpoint yet.")
+    if output is None:
+        print(found)
+    else:
+        output.write_bytes(checkpoint_bytes(found))
+
+
+@ledger.command("repair")
+def repair_(as_json: AsJson = False) -> None:
+    """Move an unfinished last line, left by a killed process, to a file beside the ledger."""
+    from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.ledger import repair
+    from pipeline.rundir import LEDGER
+    from pipeline.settings import Settings
+
+    entry = repair(Settings.load().results / LEDGER, load_signer(prompt=_ask))
+    facts = {"repaired": entry is not None, **(entry.event.details if entry else {})}
+    _print_facts(facts, as_json=as_json)
+
+
+@ledger.command()
+def adopt(
+    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every sealed run the ledger does not know.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add runs that were sealed without an entry; the ledger says that they were adopted, and when."""
+    from pipeline.evidence.events import adopt_run
+    from pipeline.evidence.keys import load_signer
+    from pipeline.run import list_runs, load_run
+
+    if bool(run_id) == every:
+        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
+    signer = load_signer(prompt=_ask)
+    runs = [run for run in list_runs() if run.manifest_digest] if every else [load_run(run_id)]
+    adopted = [run.run_id for run in runs if adopt_run(run.dir, signer) is not None]
+    _print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
+
+
+@ledger.command()
+def trials(
+    run_id: RunId,
+    as_json: AsJson = False,
+) -> None:
+    """Count the trials of a run's strategy on its data: every run started, failed and killed ones too."""
+    from pipeline.evidence.events import sealed
+    from pipeline.evidence.ledger_check import trial_count
+    from pipeline.run import load_run
+
+    run = load_run(run_id)
+    event = sealed(run.dir)
+    count = trial_count(run.dir.ledger, event.strategy or "", event.data_sha256 or "")
+    _print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
+
+
+@ledger.command()
+def anchor(
+    token: Annotated[Path, typer.Argument(metavar="TOKEN", exists=True, dir_okay=False, help="A .tsr or .ots file.")],
+    checkpoint: Annotated[
+        str,
+        typer.Option("--checkpoint", metavar="SEQ:SHA256", help="What the token is about, or a file that holds it."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Attach a time stamp that was made elsewhere over a checkpoint's file."""
+    from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.timestamp import attach_anchor
+    from pipeline.rundir import LEDGER
+    from pipeline.settings import Settings
+
+    known = _checkpoint(checkpoint)
+    assert known is not None  # noqa: S101 - the option is required
+    entry = attach_anchor(Settings.load().results / LEDGER, known, token, load_signer(prompt=_ask))
+    _print_facts({"entry": entry.seq, **entry.event.details}, as_json=as_json)
+
+
+def bundle(
+    run_id: RunId,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
+    ] = None,
+    trust: TrustFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this."""
+    from pipeline.evidence.bundle import make_bundle
+    from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.trust import project_trust
+    from pipeline.run import load_run
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    run = load_run(run_id, settings=settings)
+    target = output or Path(f"evidence-{run.run_id}.zip")
+    info = make_bundle(
+        run.dir, target, ledger=run.dir.ledger, signer=load_signer(prompt=_ask), trust=project_trust(settings, trust)
+    )
+    facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
+    _print_facts({**facts, "signed": info.signed}, as_json=as_json)
+
+
+def _checkpoint(text: str | None) -> Checkpoint | None:
+    from pipeline.evidence.ledger import Checkpoint
+
+    if text is None:
+        return None
+    path = Path(text)
+    if ":" not in text and path.is_file():
+        text = path.read_text(encoding="utf-8", errors="replace")
+    return Checkpoint.parse(text)
+
+
+def signing_key() -> Signer | None:
+    """Return what signs; a passphrase is asked for when there is somebody to ask."""
+    from pipeline.evidence.keys import load_signer
+
+    return load_signer(prompt=_ask if sys.stdin is not None and sys.stdin.isatty() else None)
+
+
+def _ask(question: str) -> str:
+    return str(typer.prompt(question.rstrip(": "), hide_input=True, err=True))
+
+
+def _new_passphrase() -> str:
+    return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    from pipeline.cli import output
+
+    if as_json:
+        output.print_json(facts)
+        return
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")

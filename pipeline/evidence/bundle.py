@@ -1,0 +1,201 @@
+"""The bundle: one run as a zip that a stranger can check without this project.
+
+    evidence-<run_id>/
+      README.txt  SHA256SUMS
+      bundle.dsse.json     all other files with their digests, the ledger's checkpoint and the entry's proof
+      keys/*.pem           public keys of who signed
+      ledger/entry.json    the ledger's entry of the seal
+      <run_id>/…           the run directory, report and signatures included
+
+The same run, ledger and key give the same bytes: no times, no modes, sorted, not compressed.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.errors import StorageError, UsageError, VerificationError
+from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
+from pipeline.evidence.keys import signer_pem
+from pipeline.evidence.ledger import Entry
+from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.manifest import STATEMENT_TYPE
+from pipeline.evidence.merkle import root_and_path
+from pipeline.evidence.strict_json import canonical
+from pipeline.evidence.trust import Trust, trusted
+from pipeline.evidence.verify import verify_run
+from pipeline.rundir import RunDir
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+PREFIX = "evidence-"
+README = "README.txt"
+SUMS = "SHA256SUMS"
+SIGNED = "bundle.dsse.json"
+UNSIGNED = "bundle.json"
+KEYS = "keys"
+ENTRY = "ledger/entry.json"
+BUNDLE_TYPE = "urn:evidence-chain:bundle:v1"
+Source = bytes | Path
+
+TEXT = """\
+1. Every file is as packed: sha256sum -c SHA256SUMS
+2. Seal, signatures, report, ledger proof: evidence verify --path . (pip install evidence-chain)
+3. The signature by another program (DSSE, Ed25519): {command}
+4. Whose key it is, only its owner can say: openssl pkey -pubin -in {key} -outform DER | sha256sum
+"""
+COMMAND = (
+    'python -c "import json; from securesystemslib.dsse import Envelope; from securesystemslib.signer import SSlibKey; '
+    "from cryptography.hazmat.primitives.serialization import load_pem_public_key as load; "
+    "e = Envelope.from_dict(json.load(open('{run}/manifest.dsse.json'))); "
+    "k = SSlibKey.from_crypto(load(open('{key}', 'rb').read()), next(iter(e.signatures))); e.verify([k], 1); "
+    "assert e.payload == open('{run}/manifest.json', 'rb').read(); print('good signature')\""
+)
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """A bundle as written: file, SHA-256, bytes, number of files in it, whether it is signed."""
+
+    path: Path
+    sha256: str
+    size: int
+    files: int
+    signed: bool
+
+
+def make_bundle(
+    run: RunDir, output: Path, *, ledger: Path | None = None, signer: Signer | None = None, trust: Trust | None = None
+) -> BundleInfo:
+    """Write a bundle of one run to `output`. Raises VerificationError for a run that does not verify, StorageError."""
+    chain = check_ledger(ledger, trust=trust, signatures=False) if ledger is not None and ledger.is_file() else None
+    if chain is not None and chain.problems:
+        raise VerificationError(f"No proof can be made from a damaged ledger: {chain.problems[0]}")
+    verify_run(run, trust=trust, ledger=chain).raise_for_problems()
+    files = _files(run, chain, signer, trust)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write_zip(file, f"{PREFIX}{run.run_id}", files)
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"The bundle {output} could not be written: {error.strerror}.") from error
+    return BundleInfo(output, sha256_file(output), output.stat().st_size, len(files), SIGNED in files)
+
+
+def write_zip(file: IO[bytes], folder: str, files: Mapping[str, Source]) -> None:
+    """Write files below `folder` as a zip whose bytes depend on nothing but names and contents."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            source = files[name]
+            info = zipfile.ZipInfo(f"{folder}/{name}", (1980, 1, 1, 0, 0, 0))
+            info.create_system, info.external_attr = 3, 0o100644 << 16
+            info.file_size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            with archive.open(info, "w") as target:
+                _copy(source, target)
+
+
+def _copy(source: Source, target: IO[bytes]) -> None:
+    if isinstance(source, bytes):
+        target.write(source)
+        return
+    with source.open("rb") as content:
+        while block := content.read(1 << 20):
+            target.write(block)
+
+
+def sums(digests: Mapping[str, str]) -> bytes:
+    """Return SHA256SUMS as `sha256sum` writes it, over everything but itself."""
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests) if name != SUMS).encode()
+
+
+def digest_of(source: Source) -> str:
+    """Return the SHA-256 of bytes or of a file."""
+    return sha256_bytes(source) if isinstance(source, bytes) else sha256_file(source)
+
+
+def _files(run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust: Trust | None) -> dict[str, Source]:
+    names = [*run.sealed_paths(), run.manifest.name, run.signature.name, *run.report_paths()]
+    files: dict[str, Source] = {f"{run.run_id}/{n}": run.path / n for n in names if (run.path / n).is_file()}
+    _refuse_twins(files)
+    entry = chain.seal_of(run.run_id) if chain else None
+    if chain and entry:
+        files[ENTRY] = line_of(chain, entry)
+    keys = _keys(run, entry, signer, trust)
+    files |= {f"{KEYS}/{keyid[:16]}.pem": pem.encode() for keyid, pem in keys.items()}
+    files[README] = _readme(run, keys).encode()
+    digests = {name: digest_of(source) for name, source in files.items()}
+    payload = canonical(_statement(run, chain, entry, digests))
+    name = SIGNED if signer else UNSIGNED
+    files[name] = make_envelope(payload, STATEMENT, signer) if signer else payload
+    files[SUMS] = sums({**digests, name: digest_of(files[name])})
+    return files
+
+
+def _refuse_twins(files: Mapping[str, Source]) -> None:
+    forms: dict[str, str] = {}
+    for name in files:
+        other = forms.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name or unicodedata.normalize("NFC", name) != name:
+            raise UsageError(f"{name!r} cannot go into a bundle: some systems take it for {other!r}.")
+
+
+def line_of(chain: LedgerCheck, entry: Entry) -> bytes:
+    """Return the line of an entry, exactly as it stands in the ledger."""
+    return chain.path.read_bytes().split(b"\n")[chain.entries.index(entry)]
+
+
+def _keys(run: RunDir, entry: Entry | None, signer: Signer | None, trust: Trust | None) -> dict[str, str]:
+    """Return the public keys, by keyid, of who signed, as far as they are known here."""
+    own = [trusted(signer_pem(signer), "signer")] if signer else []
+    known = {key.keyid: key.pem for key in (*own, *(trust.keys if trust else ()))}
+    wanted = {read_envelope(run.signature.read_bytes()).keyid} if run.signature.is_file() else set()
+    if run.report_statement.is_file():
+        wanted.add(read_envelope(run.report_statement.read_bytes()).keyid)
+    wanted |= {signer.public_key.keyid} if signer else set()
+    wanted |= {entry.signer} if entry and entry.signer else set()
+    return {keyid: known[keyid] for keyid in sorted(wanted) if keyid in known}
+
+
+def _readme(run: RunDir, keys: Mapping[str, str]) -> str:
+    signed_by = read_envelope(run.signature.read_bytes()).keyid if run.signature.is_file() else None
+    key = f"{KEYS}/{signed_by[:16]}.pem" if signed_by in keys and signed_by else f"{KEYS}/KEY.pem"
+    command = COMMAND.format(run=run.run_id, key=key) if signed_by else "this run is not signed"
+    return TEXT.format(command=command, key=key)
+
+
+def _statement(
+    run: RunDir, chain: LedgerCheck | None, entry: Entry | None, digests: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)],
+        "predicateType": BUNDLE_TYPE,
+        "predicate": {
+            "run_id": run.run_id,
+            "manifest_sha256": digests[f"{run.run_id}/{run.manifest.name}"],
+            "ledger": _proof(chain, entry) if chain and entry else None,
+        },
+    }
+
+
+def _proof(chain: LedgerCheck, entry: Entry) -> dict[str, Any]:
+    """Prove that the entry is in the ledger without showing the others: an audit path of RFC 6962."""
+    index = chain.entries.index(entry)
+    root, path = root_and_path([bytes.fromhex(other.digest) for other in chain.entries], index)
+    return {
+        "checkpoint": str(chain.head),
+        "size": len(chain.entries),
+        "index": index,
+        "root": root.hex(),
+        "path": [node.hex() for node in path],
+    }

@@ -1,0 +1,78 @@
+"""The ledger's events about a run, read from what the run directory says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.errors import VerificationError
+from pipeline.evidence.dsse import read_envelope
+from pipeline.evidence.ledger import (
+    REPORT_RENDERED,
+    RUN_ADOPTED,
+    RUN_FAILED,
+    RUN_SEALED,
+    RUN_STARTED,
+    SEALER,
+    Entry,
+    Event,
+    append,
+)
+from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.strict_json import parse_canonical
+from pipeline.evidence.verify import verify_run
+from pipeline.rundir import RunDir
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+
+def started(run: RunDir, *, strategy: str, data_sha256: str | None) -> Event:
+    """Return run_started: written when a run is opened, it makes the run count as a trial whatever becomes of it."""
+    return Event(RUN_STARTED, run.run_id, sha256_file(run.config_json), strategy, data_sha256)
+
+
+def sealed(run: RunDir) -> Event:
+    """Return run_sealed or run_failed, as the manifest says, for a run that is signed already if anybody signs.
+
+    Raises VerificationError when the manifest or its signature cannot be read.
+    """
+    data = run.manifest.read_bytes()
+    try:
+        predicate = parse_canonical(data)["predicate"]
+        kind = RUN_SEALED if predicate["evidence_run"]["status"] == "FINISHED" else RUN_FAILED
+        definition = predicate["buildDefinition"]
+        strategy = definition["externalParameters"]["spec"].get("strategy", {}).get("name")
+        return Event(kind, run.run_id, sha256_bytes(data), strategy, _data(definition), _signer(run.signature))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VerificationError(f"The manifest {run.manifest} cannot be read: {error}.") from None
+
+
+def rendered(run: RunDir) -> Event:
+    """Return report_rendered, for a report that has its statement: its digest, the manifest's, who signed it."""
+    details = {"manifest_sha256": sha256_file(run.manifest), **_signer(run.report_statement)}
+    return Event(REPORT_RENDERED, run.run_id, sha256_file(run.report), details=details)
+
+
+def adopt_run(run: RunDir, signer: Signer | None = None, *, ledger: LedgerCheck | None = None) -> Entry | None:
+    """Add a run that was sealed without an entry (before there was a ledger, or by a process killed in between).
+
+    The entry says run_adopted, not run_sealed: it proves the run from now on only. Returns None when the ledger has
+    the run already; raises VerificationError for a run that does not verify. `ledger` is one that was read before.
+    """
+    known = ledger or check_ledger(run.ledger)
+    if known.seal_of(run.run_id) is not None:
+        return None
+    verify_run(run).raise_for_problems()
+    return append(run.ledger, replace(sealed(run), kind=RUN_ADOPTED), signer)
+
+
+def _signer(envelope: Path) -> dict[str, str]:
+    return {SEALER: read_envelope(envelope.read_bytes()).keyid} if envelope.is_file() else {}
+
+
+def _data(definition: dict[str, Any]) -> str | None:
+    found = [item["digest"]["sha256"] for item in definition["resolvedDependencies"] if item["name"] == "data"]
+    return found[0] if found else None

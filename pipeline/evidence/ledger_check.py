@@ -1,0 +1,209 @@
+"""Check the ledger from its first entry to its last: every edit, deletion, insertion, reordering and roll-back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import VerificationError
+from pipeline.evidence.ledger import (
+    REPORT_RENDERED,
+    RUN_KILLED,
+    RUN_PRUNED,
+    RUN_STARTED,
+    SEALS,
+    START,
+    TRIAL_COUNTED,
+    Checkpoint,
+    Entry,
+    opened,
+    parse_line,
+)
+from pipeline.evidence.problem import Problem
+from pipeline.evidence.trust import Trust
+
+MOST_PROBLEMS = 100
+TRIALS = SEALS | {RUN_STARTED, RUN_KILLED}
+
+
+@dataclass(frozen=True)
+class LedgerCheck:
+    """The outcome of checking a ledger. `entries` are those that could be read, `head` the checkpoint to keep."""
+
+    path: Path
+    entries: tuple[Entry, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    runs: dict[str, list[Entry]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Say whether the chain is whole."""
+        return not self.problems
+
+    @property
+    def head(self) -> Checkpoint | None:
+        """The checkpoint of the last entry."""
+        return self.entries[-1].checkpoint if self.entries else None
+
+    def seal_of(self, run_id: str) -> Entry | None:
+        """Return the entry that says a run was sealed, the last if there are several."""
+        return self._last(run_id, SEALS)
+
+    def report_of(self, run_id: str) -> Entry | None:
+        """Return the entry of the run's last rendered report."""
+        return self._last(run_id, {REPORT_RENDERED})
+
+    def pruned(self, run_id: str) -> bool:
+        """Say whether the run was removed on purpose."""
+        return self._last(run_id, {RUN_PRUNED}) is not None
+
+    def _last(self, run_id: str, kinds: Iterable[str]) -> Entry | None:
+        return next((e for e in reversed(self.runs.get(run_id, [])) if e.event.kind in kinds), None)
+
+
+def check_ledger(
+    ledger: Path,
+    *,
+    checkpoint: Checkpoint | None = None,
+    trust: Trust | None = None,
+    signatures: bool = True,
+) -> LedgerCheck:
+    """Read and check a ledger; never raises for what it finds.
+
+    `checkpoint` is one kept elsewhere: without it a ledger cut back to an earlier state looks whole. With `trust`
+    each signature is checked, at about 0.15 ms each; `signatures=False` checks that of the last signed entry only,
+    whose signer vouches for the chain before it.
+    """
+    if ledger.is_symlink() or not ledger.is_file():
+        gone = _checkpoint_problems([], checkpoint)
+        return LedgerCheck(ledger, problems=tuple(gone), notes=("there is no ledger",))
+    try:
+        with opened(ledger) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        return LedgerCheck(ledger, problems=(_problem("missing", f"it cannot be read ({error.strerror})"),))
+    torn = lines.pop()
+    entries, problems = _read(lines)
+    if torn:
+        problems.append(_problem("torn", f"{len(torn)} bytes after the last entry are not a whole entry"))
+    problems += _chain_problems(entries)
+    problems += _checkpoint_problems(entries, checkpoint)
+    problems += _signature_problems(entries, trust, every=signatures)
+    runs: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.event.run_id is not None:
+            runs.setdefault(entry.event.run_id, []).append(entry)
+    return LedgerCheck(ledger, tuple(entries), _capped(problems), tuple(_notes(entries, checkpoint, trust)), runs)
+
+
+def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:
+    """Count the trials of a strategy on a data set: every run that was started, failed and killed ones too.
+
+    This is the honest N for statistics that correct for many trials. Raises VerificationError for a ledger that
+    cannot be read whole: a count of part of it would flatter.
+    """
+    runs: set[str] = set()
+    others = 0
+    for event in (entry.event for entry in _whole(ledger)):
+        if (event.strategy, event.data_sha256) != (strategy, data_sha256):
+            continue
+        if event.kind in TRIALS and event.run_id is not None:
+            runs.add(event.run_id)
+        elif event.kind == TRIAL_COUNTED:
+            others += int(event.details.get("trials", 1))
+    return len(runs) + others
+
+
+def _whole(ledger: Path) -> Iterator[Entry]:
+    found = check_ledger(ledger)
+    if found.problems:
+        raise VerificationError(f"The trials in {ledger} cannot be counted: {found.problems[0]}")
+    yield from found.entries
+
+
+def _problem(kind: str, message: str) -> Problem:
+    return Problem("ledger.jsonl", kind, message)
+
+
+def _read(lines: list[bytes]) -> tuple[list[Entry], list[Problem]]:
+    entries, problems = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(parse_line(line))
+        except ValueError as error:
+            problems.append(_problem("edited", f"line {number}: {error}"))
+    return entries, problems
+
+
+def _chain_problems(entries: list[Entry]) -> Iterator[Problem]:
+    """Compare each entry with the one before it: gaps, repetitions, disorder, and a digest that does not fit."""
+    present = {entry.seq for entry in entries}
+    seen: set[int] = set()
+    expected, previous = 0, START
+    for entry in entries:
+        if entry.seq in seen:
+            yield _problem("added", f"there is a second entry {entry.seq}")
+        elif entry.seq > expected and (gone := _gone(expected, entry.seq, present)):
+            yield _problem("missing", f"{gone} before entry {entry.seq}")
+        elif entry.seq != expected:
+            yield _problem("reordered", f"entry {entry.seq} stands where entry {expected} belongs")
+        elif entry.previous != previous:
+            yield _problem(
+                "edited", f"entry {entry.seq} follows another entry {entry.seq - 1} than the one that is here"
+            )
+        seen.add(entry.seq)
+        expected, previous = entry.seq + 1, entry.digest
+
+
+def _gone(start: int, stop: int, present: set[int]) -> str:
+    """Say which of the entries from `start` to before `stop` are nowhere in the ledger, or nothing."""
+    count = stop - start if stop - start > len(present) else sum(seq not in present for seq in range(start, stop))
+    return f"{count} {'entry is' if count == 1 else 'entries are'} missing from {start} on," if count else ""
+
+
+def _checkpoint_problems(entries: list[Entry], checkpoint: Checkpoint | None) -> Iterator[Problem]:
+    if checkpoint is None:
+        return
+    last = max((entry.seq for entry in entries), default=-1)
+    digests = {entry.digest for entry in entries if entry.seq == checkpoint.seq}
+    if last < checkpoint.seq:
+        yield _problem("rolled back", f"it ends at entry {last}, the checkpoint is of entry {checkpoint.seq}")
+    elif checkpoint.digest not in digests:
+        yield _problem(
+            "rolled back", f"its entry {checkpoint.seq} is not the one of the checkpoint: it was written anew"
+        )
+
+
+def _signature_problems(entries: list[Entry], trust: Trust | None, *, every: bool) -> Iterator[Problem]:
+    if trust is None:
+        return
+    signed = [entry for entry in entries if entry.signed is not None]
+    for entry in signed if every else signed[-1:]:
+        assert entry.signed is not None  # noqa: S101 - filtered above
+        for kind, message in trust.check(entry.signed, entry.time):
+            yield _problem(kind, f"entry {entry.seq}: {message}")
+    if trust.require_signatures and len(signed) < len(entries):
+        first = next(entry.seq for entry in entries if entry.signed is None)
+        yield _problem(
+            "unsigned",
+            f"{len(entries) - len(signed)} entries, the first is {first}; {trust.source} asks for a signature",
+        )
+
+
+def _notes(entries: list[Entry], checkpoint: Checkpoint | None, trust: Trust | None) -> Iterator[str]:
+    unsigned = sum(entry.signed is None for entry in entries)
+    if unsigned:
+        yield f"{unsigned} of {len(entries)} ledger entries are unsigned"
+    if trust is None and unsigned < len(entries):
+        yield "the signatures in the ledger were not checked: there is no trust file"
+    if checkpoint is None:
+        yield "no checkpoint was given: a ledger cut back to an earlier state would look whole"
+
+
+def _capped(problems: list[Problem]) -> tuple[Problem, ...]:
+    if len(problems) <= MOST_PROBLEMS:
+        return tuple(problems)
+    more = _problem("edited", f"and {len(problems) - MOST_PROBLEMS} more problems")
+    return (*problems[:MOST_PROBLEMS], more)

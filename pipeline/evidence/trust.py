@@ -1,0 +1,203 @@
+"""The trust file: which public keys may sign, and when, as ssh's allowed_signers says it for git.
+
+require_signatures = true         # optional: an unsigned run, report or ledger entry is a problem
+
+[[keys]]
+name = "alice"                    # who, in your words
+keyid = "…"                       # optional; SHA-256 of the key's DER form
+public_key = "…"                  # base64 of the 32 bytes, or PEM
+valid_from = 2026-01-01T00:00:00Z # optional
+valid_to = 2027-01-01T00:00:00Z   # optional
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.digest import sha256_bytes
+from pipeline.errors import UsageError, nearest
+from pipeline.evidence.dsse import Signed
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+
+TRUST_FILE = Path("config") / "trusted_keys.toml"
+FIELDS = ("name", "keyid", "public_key", "valid_from", "valid_to")
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """An allowed Ed25519 public key; the times bound when it may sign, None where there is no bound."""
+
+    name: str
+    keyid: str
+    pem: str
+    valid_from: dt.datetime | None = None
+    valid_to: dt.datetime | None = None
+
+    def problem_at(self, when: str | None) -> str | None:
+        """Say why the key may not sign at `when` (ISO-8601 UTC); None when it may, or nothing bounds it."""
+        if self.valid_from is None and self.valid_to is None:
+            return None
+        try:
+            moment = dt.datetime.fromisoformat(when or "")
+        except (ValueError, TypeError):
+            return f"the time of signing is not known, and the key {self.name} is valid for a time only"
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.UTC)
+        if self.valid_from and moment < self.valid_from:
+            return f"signed at {when}, the key {self.name} is valid from {self.valid_from.isoformat()}"
+        if self.valid_to and moment > self.valid_to:
+            return f"signed at {when}, the key {self.name} was valid to {self.valid_to.isoformat()}"
+        return None
+
+    @cached_property
+    def key(self) -> SSlibKey:
+        """The key as securesystemslib holds it."""
+        from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+
+        return SSlibKey.from_crypto(read_public_key(self.pem), keyid=self.keyid)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The allowed keys and the policy. `source` names the file in messages."""
+
+    keys: tuple[TrustedKey, ...]
+    require_signatures: bool = False
+    source: str = "trust file"
+
+    def find(self, keyid: str) -> TrustedKey | None:
+        """Return the key with this id."""
+        return next((key for key in self.keys if key.keyid == keyid), None)
+
+    def check(self, signed: Signed, when: str | None, *, bounded: bool = True) -> Iterator[tuple[str, str]]:
+        """Yield kind and message of what is wrong with a signature made at `when`; nothing when all is well.
+
+        `bounded=False` is for what says no time: then the key's validity in time is not asked for.
+        """
+        from securesystemslib.exceptions import VerificationError
+
+        trusted = self.find(signed.keyid)
+        if trusted is None:
+            yield "unknown key", f"the key {signed.keyid} is not in {self.source}"
+            return
+        try:
+            signed.envelope().verify([trusted.key], 1)
+        except (VerificationError, ValueError):
+            yield (
+                "bad signature",
+                f"it was not made by the key of {trusted.name} ({signed.keyid[:16]}) over this content",
+            )
+            return
+        if bounded and (late := trusted.problem_at(when)) is not None:
+            yield "expired key", late
+
+
+def load_trust(path: Path) -> Trust:
+    """Read a trust file; raises UsageError that names the entry for anything malformed or unknown."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The trust file {path} cannot be read: {error}.") from None
+    _only(values, ("require_signatures", "keys"), path)
+    entries = values.get("keys", [])
+    require = values.get("require_signatures", False)
+    if not isinstance(require, bool) or not isinstance(entries, list):
+        raise UsageError(f"{path}: require_signatures is true or false, keys are [[keys]] tables.")
+    keys = tuple(_key(entry, f"{path}, key {number}") for number, entry in enumerate(entries, 1))
+    if len({key.keyid for key in keys}) != len(keys):
+        raise UsageError(f"{path}: a key is listed twice.")
+    return Trust(keys, require, path.name)
+
+
+def project_trust(settings: Settings, given: Path | None = None) -> Trust | None:
+    """Return the given trust file, else the project's `config/trusted_keys.toml`, else None."""
+    path = given or settings.root / TRUST_FILE
+    return load_trust(path) if given is not None or path.is_file() else None
+
+
+def read_public_key(text: str) -> Ed25519PublicKey:
+    """Return the Ed25519 public key in PEM, base64 of 32 bytes, or base64 DER; raises ValueError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+
+    if "-----BEGIN" in text:
+        key: Any = load_pem_public_key(text.strip().encode())
+    else:
+        try:
+            data = base64.b64decode(text.strip(), validate=True)
+        except binascii.Error as error:
+            raise ValueError(str(error)) from None
+        key = Ed25519PublicKey.from_public_bytes(data) if len(data) == 32 else load_der_public_key(data)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("it is not an Ed25519 key")  # noqa: TRY004 - a malformed file, not a wrong argument
+    return key
+
+
+def keyid_of(key: Ed25519PublicKey) -> str:
+    """Return the id of a key: what `openssl pkey -pubin -outform DER | sha256sum` prints for it."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return sha256_bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def pem_of(key: Ed25519PublicKey) -> str:
+    """Return a public key as PEM."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def trusted(text: str, name: str, **bounds: Any) -> TrustedKey:
+    """Return the public key in `text` as a trusted one; raises ValueError."""
+    key = read_public_key(text)
+    return TrustedKey(name, keyid_of(key), pem_of(key), **bounds)
+
+
+def _key(entry: Any, where: str) -> TrustedKey:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{where}: a [[keys]] table is needed.")
+    _only(entry, FIELDS, where)
+    name, text = entry.get("name"), entry.get("public_key")
+    if not isinstance(name, str) or not name.strip() or not isinstance(text, str):
+        raise UsageError(f"{where}: name and public_key (PEM or base64) are needed.")
+    bounds = {field: _time(entry.get(field), f"{where} ({name}), {field}") for field in ("valid_from", "valid_to")}
+    try:
+        key = trusted(text, name, **bounds)
+    except ValueError as error:
+        raise UsageError(f"{where} ({name}): the public key cannot be read: {error}.") from None
+    if entry.get("keyid") not in (None, key.keyid):
+        raise UsageError(f"{where} ({name}): the keyid does not belong to the public key; its keyid is {key.keyid}.")
+    return key
+
+
+def _time(value: Any, where: str) -> dt.datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime.combine(value, dt.time())
+    if not isinstance(value, dt.datetime):
+        raise UsageError(f"{where}: a time such as 2026-01-01T00:00:00Z is needed.")
+    return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+
+
+def _only(values: dict[str, Any], known: tuple[str, ...], where: object) -> None:
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{where}: unknown field {name!r}. {nearest(name, known)}")

@@ -1,0 +1,239 @@
+"""Check what a stranger sent: a bundle, an unpacked bundle, or the directory of one run.
+
+A bundle is refused before anything is written unless it looks exactly like one that `make_bundle` writes: stored,
+not compressed (so nothing can expand), plain names below one folder, regular files, nothing said twice.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import sha256_file
+from pipeline.evidence.bundle import (
+    BUNDLE_TYPE,
+    ENTRY,
+    KEYS,
+    PREFIX,
+    SIGNED,
+    SUMS,
+    UNSIGNED,
+    sums,
+    write_zip,
+)
+from pipeline.evidence.dsse import read_envelope
+from pipeline.evidence.ledger import SEALS, Checkpoint, Entry, parse_line
+from pipeline.evidence.manifest import STATEMENT_TYPE
+from pipeline.evidence.merkle import root_from_path
+from pipeline.evidence.problem import Problem, Verification
+from pipeline.evidence.statement import digests_by_name
+from pipeline.evidence.strict_json import parse_canonical
+from pipeline.evidence.trust import Trust, TrustedKey, trusted
+from pipeline.evidence.verify import is_plain_name, verify_run
+from pipeline.rundir import RUN_ID, Layout, RunDir, list_files
+
+MOST_FILES = 10_000
+MOST_BYTES = 2**31
+END = struct.Struct("<4s4H2LH")
+FLAG_UTF8 = 0x800
+
+
+class SentRun(RunDir):
+    """A run directory under any name, such as one that somebody unpacked; its id is the one its manifest says."""
+
+    def __init__(self, path: Path, run_id: str) -> None:
+        Layout.__init__(self, path)
+        object.__setattr__(self, "_run_id", run_id)
+
+    @property
+    def run_id(self) -> str:
+        """Return the id of the manifest."""
+        run_id: str = self.__dict__["_run_id"]
+        return run_id
+
+
+def verify_path(directory: Path, *, trust: Trust | None = None) -> Verification:
+    """Verify the directory of one run, wherever it is and whatever its name, or an unpacked bundle.
+
+    A directory whose name is a run_id must hold that run.
+    """
+    if (directory / SIGNED).exists() or (directory / UNSIGNED).exists():
+        return _verify_unpacked(directory, trust)
+    path = directory.absolute()
+    if RUN_ID.fullmatch(path.name):
+        return verify_run(RunDir(path.parent, path.name), trust=trust)
+    try:
+        manifest = parse_canonical((path / "manifest.json").read_bytes())
+        run_id = manifest["predicate"]["runDetails"]["metadata"]["invocationId"]
+    except (OSError, ValueError, KeyError, TypeError):
+        run_id = path.name
+    return verify_run(SentRun(path, str(run_id)), trust=trust)
+
+
+def verify_bundle(bundle: Path, *, trust: Trust | None = None) -> Verification:
+    """Verify a bundle file. Without `trust` its signatures are checked against the keys it brings along, and a note
+    says so. Writes only to a temporary directory, and only after the whole file list was found harmless.
+    """
+    try:
+        with zipfile.ZipFile(_checked(bundle)) as archive:
+            folder = _folder(archive, bundle)
+            with _unpacked(archive, folder) as root:
+                return _verify_unpacked(root, trust, _repacked(bundle, root, folder))
+    except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        return Verification(bundle.name, (Problem(bundle.name, "refused", f"it is not a bundle: {error}"),))
+
+
+def _checked(bundle: Path) -> Path:
+    """Look at the zip's last record before anything parses the rest; raises ValueError."""
+    size = bundle.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"{size} bytes are more than {MOST_BYTES}")
+    with bundle.open("rb") as file:
+        file.seek(max(size - END.size, 0))
+        tail = file.read()
+    if len(tail) < END.size or not tail.startswith(b"PK\5\6"):
+        raise ValueError("the zip's last record is not where it belongs")
+    _, disk, disk_start, here, total, length, offset, comment = END.unpack(tail)
+    if disk or disk_start or here != total or comment or offset + length + END.size != size or total > MOST_FILES:
+        raise ValueError("the zip's last record does not fit the file")
+    return bundle
+
+
+def _folder(archive: zipfile.ZipFile, bundle: Path) -> str:
+    """Check every name and attribute; return the one folder all files are in. Raises ValueError."""
+    folder, seen, total = "", set(), 0
+    for info in archive.infolist():
+        name = info.filename
+        top, _, rest = name.partition("/")
+        form = unicodedata.normalize("NFC", name)
+        if not is_plain_name(info.orig_filename) or name != info.orig_filename or not rest or form != name:
+            raise ValueError(f"the name {name!r} is not plain")
+        if form.casefold() in seen:
+            raise ValueError(f"the name {name!r} is there twice")
+        if info.flag_bits & ~FLAG_UTF8 or info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name!r} is encrypted or compressed; a bundle is neither")
+        if info.external_attr >> 16 != 0o100644 or info.compress_size != info.file_size:
+            raise ValueError(f"{name!r} is not a regular file")
+        folder = folder or top
+        if top != folder or not top.startswith(PREFIX):
+            raise ValueError(f"{name!r} is not in the bundle's folder")
+        seen.add(form.casefold())
+        total += info.file_size
+    if not folder or total > bundle.stat().st_size:
+        raise ValueError("its files are larger than itself, or there are none")
+    return folder
+
+
+@contextmanager
+def _unpacked(archive: zipfile.ZipFile, folder: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="evidence-bundle-") as directory:
+        root = Path(directory).resolve() / folder
+        for info in archive.infolist():
+            target = root.parent / info.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file, archive.open(info) as content:
+                while block := content.read(1 << 20):
+                    file.write(block)
+        yield root
+
+
+def _repacked(bundle: Path, root: Path, folder: str) -> list[Problem]:
+    """Pack the files again and compare: a bundle's bytes depend on nothing but its files."""
+    with tempfile.TemporaryFile() as again:
+        write_zip(again, folder, {name: root / name for name in list_files(root)})
+        again.seek(0)
+        with bundle.open("rb") as file:
+            while block := file.read(1 << 20):
+                if again.read(len(block)) != block:
+                    text = "it was packed by another program, or changed between its files: unpack it and verify --path"
+                    return [Problem(bundle.name, "repacked", text)]
+    return []
+
+
+def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | None = None) -> Verification:
+    name = SIGNED if (root / SIGNED).exists() else UNSIGNED
+    try:
+        data = (root / name).read_bytes()
+        signed = read_envelope(data) if name == SIGNED else None
+        statement = parse_canonical(signed.payload if signed else data)
+        predicate, run_id = statement["predicate"], statement["predicate"]["run_id"]
+        listed = digests_by_name(statement)
+        run = RunDir(root, run_id if RUN_ID.fullmatch(run_id) else "")
+    except Exception as error:  # noqa: BLE001 - whatever a stranger wrote there, it is one problem
+        return Verification(root.name, (Problem(name, "edited", f"it cannot be read ({error})"),))
+    if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, BUNDLE_TYPE):
+        return Verification(root.name, (Problem(name, "unknown schema", "a newer evidence-chain may know it"),))
+    notes: list[str] = []
+    trust = trust or _brought_along(root, notes)
+    result = verify_run(run, trust=trust)
+    problems = [*(found or []), *result.problems]
+    problems += [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
+    if signed is None and trust is not None and trust.require_signatures:
+        problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
+    problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)
+    named = {f"{run.run_id}/{problem.path}" for problem in result.problems}
+    problems += [problem for problem in _content_problems(root, name, listed) if problem.path not in named]
+    return Verification(
+        run.run_id, tuple(problems), result.files, result.manifest_sha256, (*result.notes, *notes), result.signer
+    )
+
+
+def _brought_along(root: Path, notes: list[str]) -> Trust | None:
+    keys: list[TrustedKey] = []
+    for path in sorted((root / KEYS).glob("*.pem")):
+        try:
+            keys.append(trusted(path.read_text(encoding="ascii"), f"the bundle's key {path.name}"))
+        except (OSError, ValueError):
+            notes.append(f"{KEYS}/{path.name} is not an Ed25519 public key")
+    if not keys:
+        return None
+    ids = ", ".join(key.keyid for key in keys)
+    notes.append(
+        f"checked with the keys the bundle brings along: ask the sender, by another way, whether theirs is {ids}"
+    )
+    return Trust(tuple(keys), source="the bundle's keys")
+
+
+def _content_problems(root: Path, statement: str, listed: dict[str, str]) -> Iterator[Problem]:
+    present = set(list_files(root)) - {SUMS, statement}
+    for name in sorted(present | listed.keys()):
+        path = root / name
+        if name not in listed:
+            yield Problem(name, "added", "the bundle's statement does not list it")
+        elif name not in present:
+            yield Problem(name, "missing", "the bundle's statement lists it")
+        elif path.is_symlink() or not path.is_file() or sha256_file(path) != listed[name]:
+            yield Problem(name, "edited", "it is not the file that was packed")
+    digests = {**listed, statement: sha256_file(root / statement)}
+    if not (root / SUMS).is_file() or (root / SUMS).read_bytes() != sums(digests):
+        yield Problem(SUMS, "edited", "it is not the list of this bundle's files")
+
+
+def _ledger_problems(
+    root: Path, run: RunDir, proof: Any, trust: Trust | None, digest: str | None, *, notes: list[str]
+) -> Iterator[Problem]:
+    """Check the ledger's entry: about this manifest, signed by a known key, and in the ledger of the checkpoint."""
+    if proof is None:
+        notes.append("the bundle holds no entry of a ledger")
+        return
+    try:
+        entry: Entry = parse_line((root / ENTRY).read_bytes())
+        path = [bytes.fromhex(node) for node in proof["path"]]
+        proved = root_from_path(bytes.fromhex(entry.digest), proof["index"], proof["size"], path).hex() == proof["root"]
+        checkpoint = Checkpoint.parse(proof["checkpoint"])
+    except Exception as error:  # noqa: BLE001 - as above
+        yield Problem(ENTRY, "edited", f"it cannot be read as an entry with its proof ({error})")
+        return
+    if not proved:
+        yield Problem(ENTRY, "edited", "its proof does not lead to the root of the ledger")
+    if entry.event.run_id != run.run_id or entry.event.kind not in SEALS or entry.event.subject_sha256 != digest:
+        yield Problem(ENTRY, "edited", "it is not about the seal of this run")
+    if entry.signed is not None and trust is not None:
+        yield from (Problem(ENTRY, *what) for what in trust.check(entry.signed, entry.time))
+    notes.append(f"entry {entry.seq} of a ledger with the checkpoint {checkpoint}")

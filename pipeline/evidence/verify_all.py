@@ -1,0 +1,52 @@
+"""Verify a results directory as a whole: the ledger, every run, and the runs that should be there and are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.evidence.ledger import SEALS, Checkpoint
+from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.problem import Problem, Verification
+from pipeline.evidence.timestamp import AnchorVerifier, check_anchors
+from pipeline.evidence.trust import Trust
+from pipeline.evidence.verify import verify_run
+from pipeline.rundir import LEDGER, RunDir, run_ids
+
+
+def verify_ledger(
+    results: Path,
+    *,
+    trust: Trust | None = None,
+    checkpoint: Checkpoint | None = None,
+    anchors: Mapping[str, AnchorVerifier] | None = None,
+    signatures: bool = True,
+) -> tuple[LedgerCheck, Verification]:
+    """Check the ledger of a results directory and its anchors; the verification's `files` counts entries.
+
+    `signatures=False` checks the last signature only, which is enough beside a run whose own entries are checked.
+    """
+    ledger = check_ledger(results / LEDGER, checkpoint=checkpoint, trust=trust, signatures=signatures)
+    notes = list(ledger.notes)
+    problems = [*ledger.problems, *check_anchors(ledger, anchors or {}, notes)]
+    return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes))
+
+
+def verify_all(
+    results: Path, *, trust: Trust | None = None, checkpoint: Checkpoint | None = None
+) -> Iterator[Verification]:
+    """Verify the ledger once, then every run against it; a run the ledger knows and nobody pruned must be there."""
+    ledger, verification = verify_ledger(results, trust=trust, checkpoint=checkpoint)
+    present = set(run_ids(results))
+    gone = [_missing(run_id) for run_id in sorted(ledger.runs.keys() - present) if _expected(ledger, run_id)]
+    yield Verification(LEDGER, (*verification.problems, *gone), verification.files, notes=verification.notes)
+    for run_id in sorted(present):
+        yield verify_run(RunDir(results, run_id), trust=trust, ledger=ledger)
+
+
+def _expected(ledger: LedgerCheck, run_id: str) -> bool:
+    return any(e.event.kind in SEALS for e in ledger.runs[run_id]) and not ledger.pruned(run_id)
+
+
+def _missing(run_id: str) -> Problem:
+    return Problem(run_id, "missing run", "the ledger says it was sealed, its directory is gone, and nobody pruned it")

@@ -1,0 +1,161 @@
+"""Replay a run: restore its inputs, execute it again into a run of its own, compare."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import canonical_json
+from pipeline.errors import EvidenceError, NotebookError, UsageError
+from pipeline.evidence.compare import read_inputs
+from pipeline.evidence.trust import Trust
+from pipeline.evidence.verify import verify_run
+from pipeline.notebook.template import read_notebook
+from pipeline.replay import child
+from pipeline.replay.explanation import Explanation, checked_tolerance, explain, sealed
+from pipeline.replay.restore import Restored, Workspace, workspace
+from pipeline.run import Run
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.runner import SECTIONS
+from pipeline.sealing import Progress, silent
+from pipeline.settings import Settings
+from pipeline.template_files import template_path
+
+ORIGIN = "replay:"
+USAGE = UsageError.exit_code
+LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of a replay: the run it left (None when discarded), how the inputs were found, the comparison."""
+
+    run_id: str
+    replay: Run | None
+    restored: tuple[Restored, ...]
+    explanation: Explanation
+
+    @property
+    def equal(self) -> bool:
+        """Say whether the replay produced what the run had produced."""
+        return self.explanation.equal
+
+    def lines(self) -> Iterator[str]:
+        """Yield the result for people, one fact a line."""
+        yield from self.explanation.lines()
+        for item in self.restored:
+            yield str(item)
+        kept = "discarded" if self.replay is None else f"kept as {self.replay.run_id}"
+        yield f"replay of {self.run_id}, {kept}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "run_id": self.run_id,
+            "replay_run_id": None if self.replay is None else self.replay.run_id,
+            "restored": [asdict(item) for item in self.restored],
+            **self.explanation.to_dict(),
+        }
+
+
+def replay_run(
+    run: Run,
+    *,
+    settings: Settings,
+    tolerance: float | None = None,
+    search: Sequence[Path] = (),
+    discard: bool = False,
+    trust: Trust | None = None,
+    progress: Progress = silent,
+) -> ReplayResult:
+    """Execute a sealed run again from its recorded inputs, without tracking or report, and compare the two.
+
+    The replay is a run of its own, whose origin names the run; with `discard` it is made outside the project's
+    results and removed. `search` are directories to look for the data in, by its digest; `trust` decides whose
+    signature on the run is accepted; `progress` is called with the name of each stage. Raises VerificationError
+    when the run does not match its seal, UsageError when it was not executed from a notebook or an input is gone.
+    """
+    checked_tolerance(tolerance)
+    recorded = read_inputs(sealed(run))
+    verify_run(run.dir, trust=trust, report=False).raise_for_problems()
+    if recorded.notebook is None or recorded.data is None:
+        raise UsageError(
+            f"The run {run.run_id} was started by hand ({run.record.origin}): its notebook was not recorded, "
+            "so it cannot be replayed. Execute the notebook with `evidence run`."
+        )
+    spec = {**run.config, "tracking": {"mode": "off"}, "report": {"enabled": False}}
+    progress("restore")
+    with _results(settings, discard=discard) as results:
+        with workspace(spec, recorded, settings, search=search) as space:
+            progress("execute")
+            replay = _execute(space, results, origin=f"{ORIGIN}{run.run_id}")
+        progress("compare")
+        explanation = explain(run, replay, tolerance=tolerance)
+    return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation)
+
+
+@contextmanager
+def _results(settings: Settings, *, discard: bool) -> Iterator[Path]:
+    """Yield where the replay's run directory is made: a temporary place when it is not to be kept."""
+    if not discard:
+        yield settings.results
+        return
+    with tempfile.TemporaryDirectory(prefix="evidence-replay-") as directory:
+        yield Path(directory).resolve() / "results"
+
+
+def _execute(space: Workspace, results: Path, *, origin: str) -> Run:
+    """Execute the workspace's spec in a process of its own, which imports the workspace's modules, not ours."""
+    run_id = new_run_id()
+    request = {
+        "spec": _handed_over(space),
+        "root": str(space.root),
+        "results": str(results),
+        "run_id": run_id,
+        "origin": origin,
+    }
+    with tempfile.NamedTemporaryFile(prefix="evidence-", suffix=".json") as file:
+        file.write(canonical_json(request))
+        file.flush()
+        code, errors = _run_child(Path(file.name), space.root)
+    if code != 0:
+        text = "\n".join(errors.strip().splitlines()[-LAST_LINES:])
+        kind = UsageError if code == USAGE else EvidenceError
+        raise kind(f"The replay could not be executed: {text or f'its process ended with {code}'}")
+    return Run(RunDir(results, run_id))
+
+
+def _handed_over(space: Workspace) -> dict[str, Any]:
+    """Return the spec without the sections the notebook does not declare: they hold defaults, and may not be set."""
+    name = space.spec["run"]["notebook"]
+    declared = read_notebook(template_path(Settings(space.root, space.root), name, error=NotebookError)).parameters
+    return {key: value for key, value in space.spec.items() if key not in SECTIONS or key in declared}
+
+
+def _run_child(request: Path, root: Path) -> tuple[int, str]:
+    command = [sys.executable, "-P", str(Path(child.__file__).resolve()), str(request)]
+    inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *inherited])}
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, this package's own script
+        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _, errors = process.communicate()
+    except BaseException:
+        process.terminate()
+        process.communicate()
+        raise
+    return process.returncode, errors.decode(errors="replace")
+
+
+def is_replay(run: Run) -> str | None:
+    """Return the run_id a run replays; None for a run that is not a replay."""
+    origin = run.record.origin
+    return origin.removeprefix(ORIGIN) if origin.startswith(ORIGIN) else None

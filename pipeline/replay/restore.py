@@ -1,0 +1,232 @@
+"""Restore what a run was made from: its code, its notebook and its data, each found by its digest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from pipeline.backtest.data import source_path
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.errors import DataError, NotebookError, UsageError
+from pipeline.evidence.compare import Inputs
+from pipeline.evidence.inputs import ending, find_by_digest, find_kept
+from pipeline.replay.git import file_at, has_commit, worktree
+from pipeline.replay.importable import present_modules
+from pipeline.settings import Settings
+from pipeline.template_files import template_path
+
+SPEC_KEYS = {"data": ("data", "source"), "notebook": ("run", "notebook")}
+MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One input as the replay is given it: what, whether it is the one of the run, and where it was found."""
+
+    name: str
+    exact: bool
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'as recorded' if self.exact else 'NOT as recorded'}, {self.found}"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A directory that stands for the project's root as the run saw it, and the spec to execute there."""
+
+    root: Path
+    spec: dict[str, Any]
+    restored: tuple[Restored, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a replay may take place: `moved` when `root` is a copy that files may be put into."""
+
+    root: Path
+    moved: bool
+    code: Restored
+
+
+@contextmanager
+def workspace(
+    spec: dict[str, Any], recorded: Inputs, settings: Settings, *, search: Sequence[Path] = ()
+) -> Iterator[Workspace]:
+    """Yield a workspace with the recorded inputs, as far as they can be found; nothing of the project is changed.
+
+    Code is taken from git when the project's differs; data and notebook from where the spec says, the kept inputs,
+    git, and the directories of `search`. What is not found is replaced by what is there, and said to be not exact.
+    Raises UsageError when there is nothing at all.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix="evidence-replay-"))
+    try:
+        with _code(recorded, settings, temporary) as place:
+            finder = _Finder(recorded, settings, place.root, tuple(search), temporary)
+            found = {name: finder.find(name, _spec_value(spec, name)) for name in SPEC_KEYS}
+            wanted = {name: path for name, (path, _) in found.items() if path is not None}
+            root, values = _put(spec, wanted, place, temporary)
+            yield Workspace(root, values, (place.code, *(restored for _, restored in found.values())))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _code(recorded: Inputs, settings: Settings, temporary: Path) -> Iterator[_Place]:
+    """Choose the project as it is, or the recorded commit when more of the recorded modules are the same there."""
+    here = _changed(recorded, settings.root)
+    if not here:
+        yield _Place(settings.root, False, Restored("code", True, "the project's own"))
+        return
+    git = recorded.git
+    if git is None or not has_commit(settings.root, git["commit"]):
+        reason = (
+            "no commit was recorded" if git is None else f"the commit {git['commit'][:12]} is not in the repository"
+        )
+        text = f"the project's own as it is now: {reason}; changed: {_some(here)}"
+        yield _Place(settings.root, False, Restored("code", False, text))
+        return
+    with worktree(settings.root, git["commit"], temporary) as tree:
+        there = here if tree is None or not tree.is_dir() else _changed(recorded, tree)
+        if tree is None or len(there) >= len(here):
+            text = f"the project's own as it is now: the commit {git['commit'][:12]} does not bring it back"
+            text = f"{text}; changed: {_some(here)}"
+            yield _Place(settings.root, False, Restored("code", False, text))
+        else:
+            yield _Place(tree, True, Restored("code", not there, _from_commit(git, there)))
+
+
+def _from_commit(git: dict[str, Any], changed: list[str]) -> str:
+    text = f"the commit {git['commit'][:12]} in a work tree of its own"
+    if changed and git.get("dirty_sha256"):
+        return f"{text}; the run had uncommitted changes, which are lost: {_some(changed)}"
+    return f"{text}; changed: {_some(changed)}" if changed else text
+
+
+def _changed(recorded: Inputs, root: Path) -> list[str]:
+    present = present_modules(recorded.modules, root)
+    return [name for name, digest in recorded.modules.items() if present.get(name) != digest]
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Looks for a file by its digest, nearest place first."""
+
+    recorded: Inputs
+    settings: Settings
+    root: Path
+    search: tuple[Path, ...]
+    temporary: Path
+
+    def find(self, name: str, value: str) -> tuple[Path | None, Restored]:
+        """Return the file to put where the spec says (None: it is there already), and how it was found."""
+        digest: str = getattr(self.recorded, name)
+        present = self._present(name, value, self.root)
+        if present is not None and sha256_file(present) == digest:
+            return None, Restored(name, True, value)
+        for path, where in self._elsewhere(name, value, digest):
+            return path, Restored(name, True, where)
+        return self._instead(name, value, present, digest)
+
+    def _elsewhere(self, name: str, value: str, digest: str) -> Iterator[tuple[Path, str]]:
+        own = self._present(name, value, self.settings.root)
+        if own is not None and sha256_file(own) == digest:
+            yield own, f"{value} of the project"
+        if (kept := find_kept(self.settings.results, digest)) is not None:
+            yield kept, f"the kept copy {kept.name[:12]}{kept.suffix}"
+        if (path := self._from_git(value, digest)) is not None:
+            yield path, f"{value} of the recorded commit"
+        for directory in self.search:
+            if (path := find_by_digest(directory, digest, suffix=ending(PurePath(value)))) is not None:
+                yield path, f"{path.name} found by its digest"
+
+    def _from_git(self, value: str, digest: str) -> Path | None:
+        git = self.recorded.git
+        data = None if git is None else file_at(self.settings.root, git["commit"], value)
+        if data is None or sha256_bytes(data) != digest:
+            return None
+        path = self.temporary / f"{digest}-{PurePath(value).name}"
+        path.write_bytes(data)
+        return path
+
+    def _instead(self, name: str, value: str, present: Path | None, digest: str) -> tuple[Path | None, Restored]:
+        instead = present or self._present(name, value, self.settings.root)
+        if instead is None:
+            raise UsageError(
+                f"The {name} of the run, {value} with SHA-256 {digest}, is not in its place, among the kept inputs, "
+                "or in git. Put it back, or name a directory that holds it with --search."
+            )
+        text = f"{value} as it is now: the recorded one, sha256:{digest[:12]}, was not found"
+        return (None if present is not None else instead), Restored(name, False, text)
+
+    def _present(self, name: str, value: str, root: Path) -> Path | None:
+        try:
+            if name == "data":
+                return source_path(value, root)
+            return template_path(Settings(root, self.settings.results), value, error=NotebookError)
+        except (DataError, NotebookError):
+            return None
+
+
+def _put(spec: dict[str, Any], wanted: dict[str, Path], place: _Place, temporary: Path) -> tuple[Path, dict[str, Any]]:
+    """Put found files where the spec names them, in a copy of the root; where no copy can hold them, name them."""
+    inside = {name: path for name, path in wanted.items() if _fits(_spec_value(spec, name), place)}
+    values = spec
+    for name in wanted.keys() - inside.keys():
+        section, key = SPEC_KEYS[name]
+        values = {**values, section: {**values[section], key: str(wanted[name])}}
+    files = {PurePath(_spec_value(spec, name)).parts: path for name, path in inside.items()}
+    root = place.root
+    if files and not place.moved:
+        root = temporary / "overlay"
+        _overlay(place.root, root, files)
+    elif files:
+        _link_into(root, files)
+    return root, values
+
+
+def _fits(value: str, place: _Place) -> bool:
+    """Say whether a name in a spec is a place in a copy of the root: below it, and not behind a link out of it."""
+    path = PurePath(value)
+    if path.is_absolute() or ".." in path.parts or value.startswith(("sample:", "~")):
+        return False
+    return not place.moved or (place.root / path).parent.resolve().is_relative_to(place.root)
+
+
+def _overlay(root: Path, target: Path, files: dict[tuple[str, ...], Path]) -> None:
+    """Make `target` look like `root` by links, except for `files`; git and the results are left out."""
+    target.mkdir()
+    heads = {parts[0] for parts in files}
+    for entry in sorted(root.iterdir()) if root.is_dir() else []:
+        if entry.name not in heads | {".git"}:
+            (target / entry.name).symlink_to(entry.resolve())
+    for head in sorted(heads):
+        below = {parts[1:]: path for parts, path in files.items() if parts[0] == head}
+        if () in below:
+            (target / head).symlink_to(below[()].resolve())
+        else:
+            _overlay(root / head, target / head, below)
+
+
+def _link_into(root: Path, files: dict[tuple[str, ...], Path]) -> None:
+    for parts, path in files.items():
+        target = root.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(path.resolve())
+
+
+def _spec_value(spec: dict[str, Any], name: str) -> str:
+    section, key = SPEC_KEYS[name]
+    value: str = spec[section][key]
+    return value
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -1,0 +1,183 @@
+"""`evidence keys | ledger | bundle | verify`: what they print, what they exit with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline.cli.evidence_commands import register
+from pipeline.errors import EvidenceError
+from pipeline.evidence import events
+from pipeline.evidence.keys import load_signer
+from pipeline.evidence.ledger import append, head
+from pipeline.rundir import RunDir
+from pipeline.settings import Settings
+from tests.evidence.sealed_runs import DATA_SHA256, World
+
+app = typer.Typer(pretty_exceptions_enable=False)
+register(app)
+
+
+@pytest.fixture
+def home(project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Return a project of somebody who has no key yet, and a configuration directory of their own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    for name in ("EVIDENCE_KEY", "EVIDENCE_KEY_FILE", "EVIDENCE_KEY_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+    return project
+
+
+def call(*arguments: str, code: int = 0, stdin: str | None = None) -> str:
+    """Run a command; its exit code must be `code`, that of our errors included."""
+    result = CliRunner().invoke(app, list(arguments), input=stdin)
+    error = result.exception
+    exit_code = error.exit_code if isinstance(error, EvidenceError) else result.exit_code
+    assert exit_code == code, result.output + repr(error)
+    return result.output + (str(error) if isinstance(error, EvidenceError) else "")
+
+
+def call_json(*arguments: str, code: int = 0) -> Any:
+    return json.loads(call(*arguments, "--json", code=code))
+
+
+def make_run(home: Settings) -> RunDir:
+    return World(home.results, load_signer()).run()
+
+
+def test_from_a_key_to_a_verified_bundle(home: Settings, tmp_path: Path) -> None:
+    """The way a user goes: make a key, run, verify, bundle, let a stranger verify."""
+    keyid = call_json("keys", "init", "--name", "alice")["keyid"]
+    shown = call_json("keys", "show")
+    assert (shown["keyid"], shown["trusted_as"]) == (keyid, "alice")
+    run = make_run(home)
+    [verification] = call_json("verify", run.run_id)
+    assert (verification["ok"], verification["signer"], verification["notes"]) == (True, "alice", [])
+    bundle = str(tmp_path / "b.zip")
+    assert call_json("bundle", run.run_id, "-o", bundle)["signed"] is True
+    assert "brings along" in call("verify", bundle)
+    trust = str(home.root / "config" / "trusted_keys.toml")
+    [sent] = call_json("verify", bundle, "--trust", trust)
+    assert (sent["ok"], sent["signer"]) == (True, "alice")
+    assert call_json("verify", "--path", str(run.path), "--trust", trust)[0]["ok"]
+    assert "BEGIN PUBLIC KEY" in call("keys", "export")
+
+
+def test_what_does_not_verify_exits_with_3_and_is_named(home: Settings, tmp_path: Path) -> None:
+    """A wrong file, a run directory that is gone, a ledger rolled back, a bundle damaged: exit 3 and the name."""
+    call("keys", "init", "--no-add")
+    first, second = make_run(home), make_run(home)
+    call("bundle", first.run_id, "-o", str(tmp_path / "b.zip"))
+    (tmp_path / "b.zip").write_bytes((tmp_path / "b.zip").read_bytes()[:-1])
+    assert "refused" in call("verify", str(tmp_path / "b.zip"), code=3)
+    kept = tmp_path / "checkpoint"
+    call("ledger", "checkpoint", "-o", str(kept))
+    assert call("verify", "--all", "--checkpoint", str(kept)).count(" ok ") == 3
+    first.stats.write_bytes(b"{}")
+    assert "stats.json: edited" in call("verify", first.run_id, code=3)
+    shutil.rmtree(second.path)
+    output = call("verify", "--all", code=3)
+    assert f"{second.run_id}: missing run" in output
+    ledger = home.results / "ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
+    assert "rolled back" in call("verify", "--all", "--checkpoint", str(kept), code=3)
+    assert "rolled back" in call("ledger", "check", "--checkpoint", kept.read_text().strip(), code=3)
+
+
+def test_a_pruned_run_is_not_missed(home: Settings) -> None:
+    """A run that was removed on purpose has an entry that says so."""
+    from pipeline.evidence.ledger import RUN_PRUNED, Event
+
+    run = make_run(home)
+    shutil.rmtree(run.path)
+    assert "missing run" in call("verify", "--all", code=3)
+    append(home.results / "ledger.jsonl", Event(RUN_PRUNED, run.run_id))
+    assert "missing run" not in call("verify", "--all")
+
+
+def test_a_key_with_a_passphrase(home: Settings) -> None:
+    """It is asked for where a person is there to answer."""
+    call("keys", "init", "--passphrase", stdin="secret\nsecret\n")
+    World(home.results, None).run()
+    call("ledger", "adopt", "--all", stdin="secret\n")
+    output = call("keys", "rotate", "--passphrase", stdin="new\nnew\nsecret\n")
+    assert "old keyid" in output
+    assert "EVIDENCE_KEY_PASSPHRASE" in message_of(load_signer)
+
+
+def message_of(function: Any) -> str:
+    with pytest.raises(EvidenceError) as caught:
+        function()
+    return str(caught.value)
+
+
+def test_runs_from_before_the_ledger_are_adopted(home: Settings) -> None:
+    """Once, and only those that verify."""
+    run = World(home.results, None).run()
+    (home.results / "ledger.jsonl").unlink()
+    append(home.results / "ledger.jsonl", events.started(run, strategy="ma_crossover", data_sha256=DATA_SHA256))
+    assert "missing entry" in call("verify", run.run_id, code=3)
+    assert call_json("ledger", "adopt", "--all")["adopted"] == 1
+    assert call_json("ledger", "adopt", run.run_id)["adopted"] == 0
+    call("verify", "--all")
+    assert call_json("ledger", "trials", run.run_id)["trials"] == 1
+
+
+def test_a_torn_ledger_is_repaired_by_hand_too(home: Settings) -> None:
+    """`ledger repair` says what it moved, and that there was nothing to do."""
+    make_run(home)
+    ledger = home.results / "ledger.jsonl"
+    with ledger.open("ab") as file:
+        file.write(b"half")
+    call("ledger", "check", code=3)
+    assert call_json("ledger", "repair") == {"repaired": True, "bytes": 4, "file": f"{find_torn(home)}"}
+    assert call_json("ledger", "repair") == {"repaired": False}
+    call("ledger", "check")
+
+
+def find_torn(home: Settings) -> str:
+    return next(home.results.glob("*.torn-*")).name
+
+
+def test_an_anchor_is_attached(home: Settings, tmp_path: Path) -> None:
+    """A token that holds the digest of the checkpoint's file."""
+    from pipeline.digest import sha256_file
+
+    make_run(home)
+    call("ledger", "checkpoint", "-o", str(tmp_path / "c"))
+    (tmp_path / "t.ots").write_bytes(bytes.fromhex(sha256_file(tmp_path / "c")))
+    call("ledger", "anchor", str(tmp_path / "t.ots"), "--checkpoint", str(tmp_path / "c"))
+    assert "attached" in call("ledger", "check")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify"],
+        ["verify", "--all", "x"],
+        ["verify", "b.zip", "--checkpoint", f"1:{'0' * 64}"],
+        ["verify", "gone.zip"],
+        ["verify", "--all", "--checkpoint", "nonsense"],
+        ["verify", "last", "--trust", "gone.toml"],
+        ["ledger", "adopt"],
+        ["ledger", "checkpoint"],
+        ["keys", "show"],
+        ["keys", "rotate"],
+    ],
+)
+def test_wrong_usage_exits_with_2(home: Settings, arguments: list[str]) -> None:
+    """And says what to do."""
+    if "last" in arguments:
+        make_run(home)
+    assert call(*arguments, code=2)
+
+
+def test_the_checkpoint_is_the_head(home: Settings) -> None:
+    """What is printed is what a tag or a mail keeps."""
+    make_run(home)
+    assert call("ledger", "checkpoint").strip() == str(head(home.results / "ledger.jsonl"))
