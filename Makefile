@@ -31,9 +31,13 @@ lint: $(VENV)/.dev ## Check style, types and the import layers
 docs: $(VENV)/.dev ## Generate the pages that are made from the code
 	$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/.dev ## Measure: engine, tracking, the whole run
+bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, tracking, statistics, evidence
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/run_stages.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/backtest_statistics.py
+	$(BIN)/python benchmarks/evidence.py
 
 lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes, for all platforms
 	for name in dev all demo quarto base; do \

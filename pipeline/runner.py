@@ -96,9 +96,9 @@ def run_backtest(
             with run.stage("artifacts"):
                 check_artifacts(run.dir)
                 run.check_inputs()
-                tracking.deliver()
         except EvidenceError as failure:
             error = failure
+        error = _read_back(tracking, error)
         with run.stage("seal"):
             seal_run(run, error=error)
         with run.stage("tracking_end"):
@@ -188,6 +188,17 @@ def _kernel_environment(run: OpenRun) -> dict[str, str]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "TZ": "UTC",
     }
+
+
+def _read_back(tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:
+    """Take what the notebook logged past the journal into it, before the seal; return the run's error."""
+    if tracking is None:
+        return error
+    try:
+        tracking.deliver()
+    except TrackingError as failure:
+        return error or failure
+    return error
 
 
 def _end_tracking(run: OpenRun, tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:

@@ -41,7 +41,7 @@ standard error; with `--json` standard output is one JSON document.
 |---|---|
 | `EVIDENCE_ROOT` | the project's directory; without it, the nearest parent of the current one that holds a project |
 | `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
-| `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or the file that holds it; default: the user's own |
+| `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or its file; default: the user's own key |
 | `EVIDENCE_KEY_PASSPHRASE` | its passphrase; without it, it is asked for |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
 """

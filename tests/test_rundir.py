@@ -43,7 +43,7 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     target = tmp_path / "stats.json"
     write_atomic(target, b"old")
     (tmp_path / "blocked").write_bytes(b"a file where a directory is needed")
-    with pytest.raises(StorageError, match="stats.json"):
+    with pytest.raises(StorageError, match=r"stats\.json"):
         write_atomic(tmp_path / "blocked" / "stats.json", b"new")
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blocked", "stats.json"]

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.notebooks import ARTIFACTS, write_notebook
 
 from pipeline.errors import (
     ArtifactError,
@@ -30,6 +29,7 @@ from pipeline.run import Run, list_runs, load_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
+from tests.notebooks import ARTIFACTS, write_notebook
 
 QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
 

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
-from tests.notebooks import ARTIFACTS, write_notebook
-
 from pipeline.run import load_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
+from tests.notebooks import ARTIFACTS, write_notebook
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
@@ -80,7 +79,9 @@ def run_without(project: Settings, *missing: str) -> tuple[dict[str, object], st
     write_notebook(project.root / "notebooks" / "n.ipynb", ARTIFACTS)
     (project.root / "run.toml").write_text('[run]\nnotebook = "notebooks/n.ipynb"\n')
     code = WITHOUT.format(missing=missing)
-    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     return facts, " ".join(facts["warnings"])

@@ -104,5 +104,5 @@ def test_an_override_through_a_value_is_refused() -> None:
 
 def test_a_missing_spec_is_named(tmp_path: Path) -> None:
     """The error names the file that could not be read."""
-    with pytest.raises(SpecError, match="absent.toml"):
+    with pytest.raises(SpecError, match=r"absent\.toml"):
         read_spec(tmp_path / "absent.toml")

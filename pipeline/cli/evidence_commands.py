@@ -255,13 +255,15 @@ def adopt(
     """Add runs that were sealed without an entry; the ledger says that they were adopted, and when."""
     from pipeline.evidence.events import adopt_run
     from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.ledger_check import check_ledger
     from pipeline.run import list_runs, load_run
 
     if bool(run_id) == every:
         raise UsageError("Give either a RUN_ID (or `last`) or --all.")
     signer = load_signer(prompt=_ask)
     runs = [run for run in list_runs() if run.manifest_digest] if every else [load_run(run_id)]
-    adopted = [run.run_id for run in runs if adopt_run(run.dir, signer) is not None]
+    known = check_ledger(runs[0].dir.ledger) if runs else None
+    adopted = [run.run_id for run in runs if adopt_run(run.dir, signer, ledger=known) is not None]
     _print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
 
 

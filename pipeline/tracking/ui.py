@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -23,4 +24,5 @@ def serve_ui(uri: str, settings: Settings, *, port: int) -> int:
     store = absolute_uri(uri, settings.root)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - fixed arguments, no shell
+    environment = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    return subprocess.run(command, check=False, env=environment).returncode  # noqa: S603 - fixed arguments, no shell

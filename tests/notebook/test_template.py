@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.notebooks import write_notebook
 
 from pipeline.errors import NotebookError
 from pipeline.notebook.template import check_parameters, read_notebook
+from tests.notebooks import write_notebook
 
 
 def test_the_declared_parameters_are_read(tmp_path: Path) -> None:
@@ -59,5 +59,5 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(tmp_path: Path) -
     """A misspelt parameter never runs with the default instead."""
     notebook = read_notebook(write_notebook(tmp_path / "n.ipynb", parameters="run_id = None\nwindow = 3"))
     check_parameters(notebook, ["window"])
-    with pytest.raises(NotebookError, match="no parameter 'windw'.*Did you mean 'window'"):
+    with pytest.raises(NotebookError, match=r"no parameter 'windw'.*Did you mean 'window'"):
         check_parameters(notebook, ["windw"])
