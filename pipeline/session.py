@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 from pipeline.artifacts import check_artifacts, write_backtest_artifacts
 from pipeline.errors import ArtifactError, EvidenceError, SpecError, UsageError
 from pipeline.notebook import inside
+from pipeline.robustness import Subject, write_robustness
 from pipeline.rundir import RunDir, read_json, write_atomic, write_json
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pipeline.backtest.engine import BacktestResult
+    from pipeline.backtest.sensitivity import Case
     from pipeline.backtest.strategies import SignalFn
     from pipeline.sealing import OpenRun
     from pipeline.tracking import Tracker
@@ -65,6 +68,7 @@ class NotebookRun:
         self.spec = spec
         self.settings = settings
         self.tracker = tracker
+        self._cases: WeakKeyDictionary[BacktestResult, Case] = WeakKeyDictionary()
 
     def load_data(self) -> pd.DataFrame:
         """Return the bars the spec names, checked against the data contract; raises DataError."""
@@ -89,6 +93,7 @@ class NotebookRun:
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""
         from pipeline.backtest.engine import BacktestEngine
+        from pipeline.backtest.sensitivity import Case
 
         rules = self.spec.backtest
         engine = BacktestEngine(
@@ -96,23 +101,28 @@ class NotebookRun:
             initial_cash=rules.initial_cash,
             stop_pct=rules.stop_pct,
         )
-        return engine.run_realistic(
-            df=df,
-            strategy_signal_fn=signal_fn or self.strategy_fn(),
-            strategy_params=dict(self.spec.strategy.params),
-            symbol=self.spec.data.symbol,
-            fee_bps=rules.fee_bps,
-            slippage_bps=rules.slippage_bps,
+        function, params = signal_fn or self.strategy_fn(), dict(self.spec.strategy.params)
+        costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
+        result = engine.run_realistic(
+            df=df, strategy_signal_fn=function, strategy_params=params, symbol=self.spec.data.symbol, **costs
         )
+        self._cases[result] = Case(engine, df.copy(), function, params, self.spec.data.symbol, **costs)
+        return result
 
     def buy_and_hold(self, df: pd.DataFrame) -> pd.Series:
         """Return the equity of the initial cash held in the instrument from the first close on, without costs."""
         equity: pd.Series = df["close"] / df["close"].iloc[0] * self.spec.backtest.initial_cash
         return equity.rename("benchmark_equity")
 
-    def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None) -> None:
-        """Write the artifacts of the run directory's contract, and record the metrics with the tracker."""
+    def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None, robustness: bool = True) -> None:
+        """Write the artifacts of the run directory's contract, and record the metrics with the tracker.
+
+        With `robustness`, the strategy is also run again under other assumptions and tested for look-ahead; what
+        that finds is `robustness.json`. It needs a result of `run.backtest`, and never fails the run.
+        """
         write_backtest_artifacts(result, self.dir.path, benchmark=benchmark)
+        if robustness:
+            write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
         self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
 
     def save_figure(self, figure: Figure, name: str) -> Path:
@@ -191,6 +201,7 @@ def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> Noteb
 def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
     from pipeline.backtest.data import source_path
     from pipeline.backtest.strategies import get_strategy, resolve_params
+    from pipeline.evidence.keys import load_signer
     from pipeline.sealing import open_run, run_tags
     from pipeline.tracking.journal_tracker import kernel_tracker
     from pipeline.tracking.session import open_tracking
@@ -198,12 +209,13 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     inputs = {"data": (spec.data.source, source_path(spec.data.source, settings.root))}
-    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id)
+    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=load_signer())
     try:
         tracking = open_tracking(spec.tracking, run=opened.dir, spec=spec, settings=settings, tags=run_tags(opened))
         write_json(opened.dir.tracking, tracking.info.to_dict())
     except EvidenceError:
         opened.write_state("KILLED", "tracking")
         raise
+    os.environ.update(tracking.environment())
     inside.seed_everything(spec.run.seed)
     return InteractiveRun(opened, tracking, kernel_tracker(opened.dir))

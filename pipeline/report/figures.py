@@ -8,9 +8,10 @@ names the colour of the palette it takes; see `assets/report.js`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.downsample import keep
+from pipeline.report.downsample import POINTS, keep
 from pipeline.report.escape import html_text, markdown_text, raw_block, script_json
 
 if TYPE_CHECKING:
@@ -21,41 +22,38 @@ Figure = dict[str, Any]
 
 def equity_figure(equity: pd.DataFrame) -> Figure:
     """Return equity (and its benchmark) above drawdown, on one time axis; long curves are thinned out."""
-    traces = [_line(equity["equity"], "Strategy", "strategy", money=True)]
+    traces = [line(equity["equity"], "Strategy", "strategy", money=True)]
     benchmark = equity.get("benchmark_equity")
     if benchmark is not None and benchmark.notna().any():
-        traces.append(_line(benchmark, "Buy and hold", "benchmark", money=True, width=1.2))
+        traces.append(line(benchmark, "Buy and hold", "benchmark", money=True, width=1.2))
     if "drawdown" in equity and equity["drawdown"].notna().any():
-        below = _line(equity["drawdown"], "Drawdown", "drawdown", width=1.0)
+        below = line(equity["drawdown"], "Drawdown", "drawdown", width=1.0)
         below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False, "hovertemplate": "%{y:.2%}"}
         traces.append(below)
-    layout = {
-        "hovermode": "x unified",
-        "hoversubplots": "axis",
-        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+    axes: dict[str, Any] = {
         "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%d %b %Y"},
         "yaxis": {"domain": [0.34, 1.0], "tickformat": ",.0f", "title": {"text": "Equity"}},
         "yaxis2": {"domain": [0.0, 0.26], "tickformat": ".0%", "title": {"text": "Drawdown"}, "nticks": 4},
     }
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", **axes)}
 
 
 def yearly_figure(years: list[str], strategy: list[float], benchmark: list[float] | None) -> Figure:
     """Return the return of each calendar year as bars, beside the benchmark where there is one."""
-    traces = [_bars(years, strategy, "Strategy", "strategy")]
+    traces = [bars(years, strategy, "Strategy", "strategy")]
     if benchmark is not None:
-        traces.append(_bars(years, benchmark, "Buy and hold", "benchmark"))
-    layout = {
-        "barmode": "group",
-        "bargap": 0.3,
-        "hovermode": "x unified",
-        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+        traces.append(bars(years, benchmark, "Buy and hold", "benchmark"))
+    axes: dict[str, Any] = {
         "xaxis": {"type": "category"},
         "yaxis": {"tickformat": ".0%", "title": {"text": "Return"}},
     }
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": layout(barmode="group", bargap=0.3, hovermode="x unified", **axes)}
+
+
+def side_by_side(*blocks: str) -> str:
+    """Return figures beside each other on wide screens; blocks without a figure are left out."""
+    shown = [block for block in blocks if block]
+    return f"\n:::: {{.pair}}\n{''.join(shown)}\n::::\n" if shown else ""
 
 
 def figure_block(
@@ -87,29 +85,42 @@ def _plain(figure: Any) -> Figure:
     return {"data": values.get("data", []), "layout": values.get("layout", {})}
 
 
-def _line(series: pd.Series, name: str, role: str, *, money: bool = False, width: float = 1.6) -> Figure:
-    chosen = keep(series.to_numpy(dtype=float))
+def layout(**options: Any) -> Figure:
+    """Return the layout all figures share: margins and a legend above, with `options` added."""
+    return {
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"},
+        **options,
+    }
+
+
+def line(
+    series: pd.Series, name: str, role: str, *, money: bool = False, width: float = 1.6, points: int = POINTS
+) -> Figure:
+    """Return a curve over time, thinned out to about `points`."""
+    chosen = keep(series.to_numpy(dtype=float), points)
     thinned = series.iloc[chosen]
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": _timestamps(thinned.index),
-        "y": [_rounded(value) for value in thinned.to_numpy(dtype=float)],
+        "y": [rounded(value) for value in thinned.to_numpy(dtype=float)],
         "line": {"width": width, "simplify": False},
         "meta": {"role": role},
         "hovertemplate": "%{y:,.0f}" if money else "%{y}",
     }
 
 
-def _bars(labels: list[str], values: list[float], name: str, role: str) -> Figure:
+def bars(labels: Sequence[Any], values: Sequence[float], name: str, role: str, *, hover: str = "%{y:.2%}") -> Figure:
+    """Return bars at the labels or places given."""
     return {
         "type": "bar",
         "name": name,
-        "x": labels,
-        "y": [_rounded(value) for value in values],
+        "x": list(labels),
+        "y": [rounded(value) for value in values],
         "meta": {"role": role},
-        "hovertemplate": "%{y:.2%}",
+        "hovertemplate": hover,
     }
 
 
@@ -119,5 +130,6 @@ def _timestamps(index: Any) -> list[str]:
     return [str(text) for text in stamps.strftime("%Y-%m-%d" if daily else "%Y-%m-%dT%H:%M:%S")]
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """Return a number with six significant digits, None when it is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None

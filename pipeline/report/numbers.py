@@ -76,7 +76,11 @@ METRICS = {
         PERCENT,
         "Standard deviation of simple returns (ddof 1), times the square root of bars a year.",
     ),
-    "sharpe": Metric("Sharpe ratio", RATIO, "Mean over standard deviation (ddof 1) of excess returns, annualised."),
+    "sharpe": Metric(
+        "Sharpe ratio",
+        RATIO,
+        "Mean over standard deviation (ddof 1) of excess returns, annualised; risk-free rate 0 by default.",
+    ),
     "sortino": Metric(
         "Sortino ratio", RATIO, "Mean excess return over downside deviation across all bars, annualised."
     ),

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.engine import BacktestResult
+    from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
     from pipeline.evidence.verify import Verification
+    from pipeline.report.robust import Intervals, Range, Robustness
+    from pipeline.report.trials import Trials
     from pipeline.run import Run, RunRecord
 
 FINISHED = "FINISHED"
@@ -81,7 +85,72 @@ class Page:
     @cached_property
     def verification(self) -> Verification:
         """Whether the run directory matched its seal when the page was made."""
-        return self.run.verify()
+        from pipeline.evidence.verify import verify_run
+
+        return verify_run(self.run.dir, report=False)
+
+    @cached_property
+    def result(self) -> BacktestResult | None:
+        """The backtest as far as equity and trades tell it; None for a run without a usable curve."""
+        from pipeline.report.rebuilt import rebuilt
+
+        return rebuilt(self)
+
+    @cached_property
+    def benchmark_equity(self) -> pd.Series | None:
+        """The benchmark's equity when there is one for every bar."""
+        curve = self.equity.get("benchmark_equity")
+        return curve if curve is not None and len(curve) and bool((curve > 0).all()) else None
+
+    @cached_property
+    def robustness(self) -> Robustness:
+        """What the run found out about itself; `present` is False for a run without `robustness.json`."""
+        from pipeline.report.robust import read_robustness
+
+        return read_robustness(self.run)
+
+    @cached_property
+    def intervals(self) -> Intervals | None:
+        """Bootstrap intervals: those the run sealed, else computed here with the same settings."""
+        from pipeline.report.robust import computed_intervals
+
+        if self.robustness.intervals is not None or self.result is None:
+            return self.robustness.intervals
+        return computed_intervals(self.result.equity_curve, self.benchmark_equity, self.result.config)
+
+    def interval(self, name: str) -> Range | None:
+        """Return one bootstrap interval, None when it is undefined."""
+        return self.intervals.get(name) if self.intervals is not None else None
+
+    @cached_property
+    def sharpe_evidence(self) -> SharpeEvidence | None:
+        """PSR, track record length and analytic interval of the Sharpe ratio; None when nothing can be annualised."""
+        from pipeline.backtest.metrics import simple_returns
+        from pipeline.backtest.significance import assess_sharpe
+
+        result = self.result
+        if result is None or not result.config["periods_per_year"]:
+            return None
+        config = result.config
+        returns = simple_returns(result.equity_curve, config["initial_cash"])
+        annual = {"periods_per_year": config["periods_per_year"], "risk_free_rate": config["risk_free_rate"]}
+        return assess_sharpe(returns, **annual)
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The runs this one was chosen from."""
+        from pipeline.report.trials import count_trials
+
+        return count_trials(self.run)
+
+    @cached_property
+    def deflated(self) -> DeflatedSharpe | None:
+        """The deflated Sharpe ratio; None when there was nothing to choose from."""
+        from pipeline.backtest.significance import deflate
+
+        if self.sharpe_evidence is None or not self.trials.applicable:
+            return None
+        return deflate(self.sharpe_evidence.moments, self.trials.sharpes, n_trials=self.trials.count)
 
     def header(self) -> str:
         """Name, strategy, symbol, period, status and the headline numbers."""
@@ -106,6 +175,54 @@ class Page:
         from pipeline.report.sections import performance
 
         return performance.equity(self)
+
+    def verdict(self) -> str:
+        """What the numbers say in plain sentences; empty without a Sharpe ratio."""
+        from pipeline.report.sections import summary
+
+        return summary.verdict_line(self)
+
+    def significance(self) -> str:
+        """PSR, track record length and deflated Sharpe ratio."""
+        from pipeline.report.sections import trust
+
+        return trust.significance(self)
+
+    def bootstrap(self) -> str:
+        """Bootstrap intervals beside the benchmark."""
+        from pipeline.report.sections import trust
+
+        return trust.bootstrap(self)
+
+    def look_ahead(self) -> str:
+        """The verdict of the look-ahead check."""
+        from pipeline.report.sections import trust
+
+        return trust.look_ahead(self)
+
+    def sensitivity_figure(self) -> str:
+        """The Sharpe ratio under other costs, delays and parameters."""
+        from pipeline.report.sections import sensitivity
+
+        return sensitivity.multiples(self)
+
+    def sensitivity_tables(self) -> str:
+        """The same as tables."""
+        from pipeline.report.sections import sensitivity
+
+        return sensitivity.tables(self)
+
+    def by_year(self) -> str:
+        """Statistics of each calendar year."""
+        from pipeline.report.sections import sensitivity
+
+        return sensitivity.by_year(self)
+
+    def by_regime(self) -> str:
+        """Statistics of each regime of the market."""
+        from pipeline.report.sections import sensitivity
+
+        return sensitivity.by_regime(self)
 
     def static_figures(self) -> str:
         """The figures the run itself left, as sealed."""

@@ -42,7 +42,7 @@
       var own = colours[(trace.meta || {}).role];
       if (!own) return trace;
       var styled = Object.assign({}, trace);
-      if (trace.type === "bar") styled.marker = Object.assign({}, trace.marker, { color: own });
+      if (trace.type === "bar" || trace.mode === "markers") styled.marker = Object.assign({}, trace.marker, { color: own });
       else styled.line = Object.assign({}, trace.line, { color: own });
       if (trace.fill) styled.fillcolor = faded(own);
       return styled;

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.report.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, metric, ordered
 from pipeline.report.tables import Column, Html, table
+from pipeline.report.verdict import interval, leak_word, verdict
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page
@@ -23,11 +24,17 @@ def header(page: Page) -> str:
         '<header class="run-head">\n<p class="kicker">Backtest report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
         f'<p class="subject">{subject}</p>\n'
-        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)}</p>\n'
+        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {leak_mark(page)}</p>\n'
         f'<p class="ids">{" ".join(_ids(page))}</p>\n'
         "</header>"
     )
-    return raw_block(html) + headline(page)
+    return raw_block(html) + verdict_line(page) + headline(page)
+
+
+def verdict_line(page: Page) -> str:
+    """Return what the numbers say in plain sentences; empty without a Sharpe ratio."""
+    said = verdict(page)
+    return raw_block(f'<p class="verdict">{html_text(said)}</p>') if said else ""
 
 
 def headline(page: Page) -> str:
@@ -54,6 +61,14 @@ def seal_mark(page: Page) -> str:
     return '<span class="mark mark-failed">SEAL BROKEN</span>'
 
 
+def leak_mark(page: Page) -> str:
+    """Say in a word what the look-ahead check found; empty for a run without results."""
+    if not page.stats:
+        return ""
+    style, word = leak_word(page.robustness.leak_status)
+    return f'<span class="mark mark-{style}">{word}</span>'
+
+
 def metrics(page: Page) -> str:
     """Return all metrics as a table, beside the benchmark's where there is one."""
     names = ordered(list(page.stats))
@@ -77,9 +92,11 @@ def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None])
 def _card(page: Page, name: str) -> str:
     shown = metric(name)
     value = format_number(page.stats[name], shown.kind)
-    beside = ""
+    found, beside = page.interval(name), ""
+    if found is not None and page.intervals is not None:
+        beside = f'<dd class="beside">{page.intervals.percent}: {interval(found, shown.kind)}</dd>'
     if page.benchmark and name in WITH_BENCHMARK:
-        beside = f'<dd class="beside">buy and hold {format_number(page.benchmark.get(name), shown.kind)}</dd>'
+        beside += f'<dd class="beside">buy and hold {format_number(page.benchmark.get(name), shown.kind)}</dd>'
     label = html_text(shown.label)
     return f'<div class="card" title="{html_text(shown.meaning)}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 

@@ -1,0 +1,107 @@
+"""Interactive figures of risk over time and of the distribution of returns; see pipeline/report/figures.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.figures import Figure, bars, layout, line, rounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Points kept of each rolling curve: it is smooth, and there are several.
+ROLLING_POINTS = 500
+
+
+def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None) -> Figure:
+    """Return rolling Sharpe ratio, volatility and, with a benchmark, beta, stacked on one time axis.
+
+    `own` has the columns sharpe, volatility and perhaps beta, `other` those of the benchmark; rows of NaN are
+    left out.
+    """
+    names = [name for name in ("sharpe", "volatility", "beta") if name in own and own[name].notna().any()]
+    shapes = {
+        "sharpe": ("Sharpe", ".1f", ".2f"),
+        "volatility": ("Volatility", ".0%", ".2%"),
+        "beta": ("Beta", ".1f", ".2f"),
+    }
+    traces, axes = [], {}
+    height = 1.0 / max(len(names), 1)
+    for i, name in enumerate(names):
+        title, ticks, hover = shapes[name]
+        suffix = str(i + 1) if i else ""
+        top = 1.0 - i * height
+        axes[f"yaxis{suffix}"] = {
+            "domain": [round(top - height * 0.82, 4), round(top, 4)], "title": {"text": title}, "tickformat": ticks,
+            "nticks": 5, "zeroline": name == "sharpe",
+        }  # fmt: skip
+        curves = [(own, "Strategy", "strategy", 1.6)]
+        if other is not None and name in other:
+            curves.insert(0, (other, "Buy and hold", "benchmark", 1.1))
+        for table, label, role, width in curves:
+            trace = line(table[name].dropna(), label, role, width=width, points=ROLLING_POINTS)
+            trace |= {
+                "yaxis": f"y{suffix}",
+                "showlegend": i == 0,
+                "legendgroup": role,
+                "hovertemplate": f"%{{y:{hover}}}",
+            }
+            traces.append(trace)
+    last = str(len(names)) if len(names) > 1 else ""
+    shared = {"type": "date", "anchor": f"y{last}", "hoverformat": "%d %b %Y"}
+    return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", xaxis=shared, **axes)}
+
+
+def histogram_figure(table: pd.DataFrame) -> Figure:
+    """Return the counts of returns as bars and what a normal distribution expects as a line."""
+    middle = [rounded(value) for value in (table["left"] + table["right"]) / 2]
+    counts = bars(middle, list(table["count"].astype(float)), "Returns", "strategy", hover="%{y:,.0f} bars")
+    expected = {
+        "type": "scatter", "mode": "lines", "name": "Normal", "x": middle,
+        "y": [rounded(value) for value in table["normal"]], "line": {"width": 1.4},
+        "meta": {"role": "drawdown"}, "hovertemplate": "%{y:,.1f} expected",
+    }  # fmt: skip
+    axes: dict[str, Any] = {
+        "xaxis": {"tickformat": ".1%", "title": {"text": "Return per bar"}, "hoverformat": ".2%"},
+        "yaxis": {"tickformat": ",.0f", "title": {"text": "Bars"}},
+    }
+    return {"data": [counts, expected], "layout": layout(hovermode="x unified", bargap=0.05, **axes)}
+
+
+def qq_figure(points: pd.DataFrame) -> Figure:
+    """Return sample quantiles over normal ones, with the line on which a normal distribution would lie."""
+    theoretical = [rounded(value) for value in points["theoretical"]]
+    ends = [theoretical[0], theoretical[-1]]
+    reference = {
+        "type": "scatter", "mode": "lines", "name": "Normal", "x": ends, "y": ends, "line": {"width": 1.2},
+        "meta": {"role": "benchmark"}, "hoverinfo": "skip",
+    }  # fmt: skip
+    sample = {
+        "type": "scatter", "mode": "markers", "name": "Returns", "x": theoretical,
+        "y": [rounded(value) for value in points["sample"]], "marker": {"size": 5}, "meta": {"role": "strategy"},
+        "hovertemplate": "normal %{x:.2f}, returns %{y:.2f}<extra></extra>",
+    }  # fmt: skip
+    axes: dict[str, Any] = {
+        "xaxis": {"title": {"text": "Normal quantile"}, "tickformat": ".0f", "zeroline": False},
+        "yaxis": {"title": {"text": "Quantile of returns"}, "tickformat": ".0f", "zeroline": False},
+    }
+    return {"data": [reference, sample], "layout": layout(hovermode="closest", **axes)}
+
+
+def activity_figure(table: pd.DataFrame) -> Figure:
+    """Return the share of bars long and short by month (short below zero) above the turnover of the month."""
+    months = [f"{stamp:%Y-%m-%d}" for stamp in table.index]
+    traces = [bars(months, list(table["long"]), "Long", "gain")]
+    if bool((table["short"] > 0).any()):
+        traces.append(bars(months, [-value for value in table["short"]], "Short", "loss"))
+    turnover = bars(months, list(table["turnover"]), "Turnover", "benchmark", hover="%{y:.2f}")
+    traces.append(turnover | {"yaxis": "y2"})
+    axes: dict[str, Any] = {
+        "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%b %Y"},
+        "yaxis": {"domain": [0.42, 1.0], "tickformat": ".0%", "title": {"text": "Exposure"}, "nticks": 5},
+        "yaxis2": {"domain": [0.0, 0.3], "tickformat": ".1f", "title": {"text": "Turnover"}, "nticks": 4},
+    }
+    return {
+        "data": traces,
+        "layout": layout(hovermode="x unified", hoversubplots="axis", barmode="relative", bargap=0, **axes),
+    }

@@ -1,0 +1,97 @@
+"""Interactive figures of trades; see pipeline/report/figures.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.figures import Figure, bars, layout, line, rounded
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+MOST_POINTS = 2_000
+BINS = 30
+
+
+def returns_figure(returns: np.ndarray) -> Figure:
+    """Return how many trades had which net return (decimals), gains and losses in their colours; 0 is a bound."""
+    import numpy as np
+
+    width = _width(float(returns.max() - returns.min()))
+    first, last = np.floor(returns.min() / width), np.floor(returns.max() / width)
+    places = np.arange(first, last + 1)
+    counts = np.array([(np.floor(returns / width) == place).sum() for place in places])
+    middle = (places + 0.5) * width
+    traces = [
+        bars([rounded(x) for x in middle[side]], list(counts[side].astype(float)), name, role, hover="%{y:,.0f} trades")
+        for side, name, role in ((middle < 0, "Losses", "loss"), (middle > 0, "Gains", "gain"))
+        if side.any()
+    ]
+    axes = {
+        "xaxis": {"tickformat": ".1%" if width < 0.01 else ".0%", "title": {"text": "Net return of a trade"}},
+        "yaxis": {"title": {"text": "Trades"}, "tickformat": ",.0f"},
+    }
+    return {"data": traces, "layout": layout(hovermode="x", bargap=0.05, barmode="overlay", **axes)}
+
+
+def cumulative_figure(pnl: pd.Series) -> Figure:
+    """Return the running sum of net P&L by time of exit."""
+    trace = line(pnl.cumsum(), "Cumulative P&L", "strategy", money=True)
+    trace["line"] |= {"shape": "hv"}
+    axes: dict[str, Any] = {
+        "xaxis": {"type": "date", "hoverformat": "%d %b %Y"},
+        "yaxis": {"tickformat": ",.0f", "title": {"text": "Net P&L"}},
+    }
+    return {"data": [trace], "layout": layout(hovermode="x unified", showlegend=False, **axes)}
+
+
+def excursion_figure(trades: pd.DataFrame) -> Figure:
+    """Return best against worst excursion of each trade, winners and losers in their colours."""
+    shown = trades.iloc[:: -(-len(trades) // MOST_POINTS)]
+    won = shown["net_pnl"].to_numpy(dtype=float) > 0
+    traces = [
+        {
+            "type": "scatter", "mode": "markers", "name": name, "meta": {"role": role},
+            "x": [rounded(value) for value in shown["mae"].to_numpy(dtype=float)[side]],
+            "y": [rounded(value) for value in shown["mfe"].to_numpy(dtype=float)[side]],
+            "text": [str(value) for value in shown["trade_id"].to_numpy()[side]],
+            "marker": {"size": 7, "symbol": symbol},
+            "hovertemplate": "trade %{text}: worst %{x:.2%}, best %{y:.2%}<extra></extra>",
+        }
+        for side, name, role, symbol in ((won, "Winners", "gain", "circle"), (~won, "Losers", "loss", "x"))
+        if side.any()
+    ]  # fmt: skip
+    axes = {
+        "xaxis": {"tickformat": ".0%", "title": {"text": "Worst excursion (MAE)"}, "nticks": 6},
+        "yaxis": {"tickformat": ".0%", "title": {"text": "Best excursion (MFE)"}, "nticks": 6},
+    }
+    return {"data": traces, "layout": layout(hovermode="closest", **axes)}
+
+
+def duration_figure(held: np.ndarray) -> Figure:
+    """Return how many trades were held for how many bars."""
+    import numpy as np
+
+    width = max(1.0, np.ceil(_width(float(held.max() - held.min()))))
+    places = np.floor(held / width).astype(int)
+    counts = np.bincount(places)
+    first = int(places.min())
+    middle = [rounded((place + 0.5) * width) for place in range(first, len(counts))]
+    trace = bars(middle, [float(count) for count in counts[first:]], "Trades", "strategy", hover="%{y:,.0f} trades")
+    axes: dict[str, Any] = {
+        "xaxis": {"title": {"text": "Bars held"}, "tickformat": ",.0f"},
+        "yaxis": {"title": {"text": "Trades"}, "tickformat": ",.0f"},
+    }
+    return {"data": [trace], "layout": layout(hovermode="x", bargap=0.05, showlegend=False, **axes)}
+
+
+def _width(span: float) -> float:
+    """Return a round width of bins that cuts `span` into at most about 30."""
+    import math
+
+    if not span > 0.0:
+        return 0.01
+    raw = span / BINS
+    scale = 10.0 ** math.floor(math.log10(raw))
+    return next(scale * factor for factor in (1.0, 2.0, 5.0, 10.0) if scale * factor >= raw)

@@ -1,0 +1,178 @@
+"""What the result hangs on: costs, delay and parameters varied; returns split by year and by regime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.escape import markdown_text
+from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number
+from pipeline.report.robust import number
+from pipeline.report.small_multiples import Panel, small_multiples
+from pipeline.report.tables import Cell, Column, Html, code, table
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+
+MOST_PARAMETERS = 12
+METRICS = (
+    ("sharpe", Column("Sharpe", numeric=True, title="Annualised, ddof 1, risk-free rate 0"), RATIO),
+    ("total_return", Column("Total return", numeric=True), PERCENT),
+    ("cagr", Column("CAGR", numeric=True, title="By calendar time"), PERCENT),
+    ("max_drawdown", Column("Max drawdown", numeric=True), PERCENT),
+    ("total_trades", Column("Trades", numeric=True), COUNT),
+)
+DIFFERS = (
+    "\nRunning the backtest again without a change did not give the numbers of the run, so the tables below are not "
+    "about exactly the same strategy. It may keep state between calls or use random numbers.\n"
+)
+
+
+def multiples(page: Page) -> str:
+    """Return the Sharpe ratio of all re-runs as small charts on one scale."""
+    rows = page.robustness.sensitivity
+    panels = [_panel(rows, "cost", "", "Costs"), _panel(rows, "delay", "", "Delay in bars")]
+    panels += [_panel(rows, "param", name, f"{name}, change in %") for name in _parameters(rows)]
+    caption = (
+        "Sharpe ratio when one thing is changed at a time: fees and slippage multiplied, signals that arrive bars "
+        "later, each numeric parameter moved by 5, 10 and 20 %. The large dot is the run itself; no dot, no re-run."
+    )
+    found = small_multiples("sensitivity", [panel for panel in panels if panel], caption=caption, what="Sharpe ratio")
+    return (DIFFERS if page.robustness.base_equal is False else "") + found
+
+
+def tables(page: Page) -> str:
+    """Return the re-runs as tables: costs, delay, parameters."""
+    rows = page.robustness.sensitivity
+    if not rows:
+        why = page.robustness.notes.get("sensitivity")
+        return f"\nThe backtest was not run again with changes. {markdown_text(why)}\n" if why else ""
+    heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
+    body = [([_cost(row), format_number(row.get("value"), NUMBER)], row) for row in _kind(rows, "cost")]
+    costs = _table("Costs multiplied", heads, body)
+    late: list[tuple[list[Cell], dict[str, Any]]] = [([_delay(row)], row) for row in _kind(rows, "delay")]
+    delay = _table("Signals delayed, on top of the engine's own execution", [Column("Delay")], late)
+    moved = [
+        ([code(name), _change(row), format_number(row.get("value"), NUMBER)], row)
+        for name in _parameters(rows)
+        for row in sorted(_of(rows, name), key=lambda row: number(row.get("change")) or 0.0)
+    ]
+    heads = [Column("Parameter"), Column("Change", numeric=True), Column("Value", numeric=True)]
+    return costs + delay + _table("Parameters moved, one at a time", heads, moved)
+
+
+def by_year(page: Page) -> str:
+    """Return the years of the run as a table, beside the benchmark."""
+    if page.result is None:
+        return ""
+    from pipeline.backtest.sensitivity import split_by_year
+
+    found = split_by_year(page.result, benchmark=page.benchmark_equity)
+    beside = "benchmark_return" in found.columns
+    shown = [("total_return", "Return", PERCENT)]
+    shown += [("benchmark_return", "Buy and hold", PERCENT)] if beside else []
+    shown += [("annual_volatility", "Volatility", PERCENT), ("sharpe", "Sharpe", RATIO)]
+    shown += [("max_drawdown", "Max drawdown", PERCENT), ("exposure", "Exposure", PERCENT), ("bars", "Bars", COUNT)]
+    rows: list[list[Cell]] = [
+        [str(year), *(format_number(_plain(row[name]), kind) for name, _, kind in shown)]
+        for year, row in found.iterrows()
+    ]
+    heads = [Column("Year"), *(Column(label, numeric=True) for _, label, _ in shown)]
+    return table("By calendar year; drawdown from peaks inside the year", heads, rows, name="split")
+
+
+def by_regime(page: Page) -> str:
+    """Return returns by trend and by volatility of the market, as known at the bar before."""
+    rows = [row for row in page.robustness.regimes if row.get("bars")]
+    if not rows:
+        return ""
+    shown = (
+        ("share", "Share of bars", PERCENT), ("total_return", "Return", PERCENT),
+        ("annual_return", "Mean a year", PERCENT), ("annual_volatility", "Volatility", PERCENT),
+        ("sharpe", "Sharpe", RATIO), ("win_rate", "Bars won", PERCENT),
+    )  # fmt: skip
+    body: list[list[Cell]] = [
+        [
+            f"{row['kind'].capitalize()}: {row['regime']}",
+            *(format_number(row.get(name), kind) for name, _, kind in shown),
+        ]
+        for row in rows
+    ]
+    heads = [Column("Regime"), *(Column(label, numeric=True) for _, label, _ in shown)]
+    caption = (
+        "By regime of the instrument: terciles, among all bars so far, of the return and of the volatility over the "
+        "last 63 bars; unknown before 252 of them"
+    )
+    return table(caption, heads, body, name="split")
+
+
+def _panel(rows: Sequence[dict[str, Any]], kind: str, name: str, title: str) -> Panel | None:
+    chosen = _of(rows, name) if kind == "param" else _kind(rows, kind)
+    chosen = sorted(chosen, key=lambda row: number(row.get("change")) or 0.0)
+    if not chosen:
+        return None
+    words = {"cost": lambda row: f"×{_bare(row)}", "delay": _bare, "param": lambda row: _tick(row).rstrip("\u00a0%")}[
+        kind
+    ]
+    base = next((i for i, row in enumerate(chosen) if row.get("is_base") is True), None)
+    return Panel(title, [words(row) for row in chosen], [number(row.get("sharpe")) for row in chosen], base)
+
+
+def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], dict[str, Any]]]) -> str:
+    if not rows:
+        return ""
+    with_note = any(row.get("status") != "ok" for _, row in rows)
+    columns = [*heads, *(column for _, column, _ in METRICS), *([Column("Not run")] if with_note else [])]
+    body = [
+        [*first, *(format_number(row.get(name), kind) for name, _, kind in METRICS), *_why(row, with_note=with_note)]
+        for first, row in rows
+    ]
+    return table(caption, columns, body, name="variations")
+
+
+def _why(row: dict[str, Any], *, with_note: bool) -> list[Cell]:
+    if not with_note:
+        return []
+    return ["" if row.get("status") == "ok" else str(row.get("status") or DASH)]
+
+
+def _cost(row: dict[str, Any]) -> Cell:
+    return _marked(f"× {_bare(row)}", row)
+
+
+def _delay(row: dict[str, Any]) -> Cell:
+    bars = _bare(row)
+    return _marked(f"{bars} bar{'' if bars == '1' else 's'}", row)
+
+
+def _change(row: dict[str, Any]) -> Cell:
+    return _marked(_tick(row) if row.get("is_base") is not True else "0\u00a0%", row)
+
+
+def _marked(text: str, row: dict[str, Any]) -> Cell:
+    return Html(f'{text} <span class="note">(this run)</span>') if row.get("is_base") is True else text
+
+
+def _bare(row: dict[str, Any]) -> str:
+    return format_number(row.get("change"), NUMBER)
+
+
+def _tick(row: dict[str, Any]) -> str:
+    change = number(row.get("change")) or 0.0
+    return "0" if change == 0.0 else f"{change * 100:+.0f}\u00a0%".replace("-", "\u2212")
+
+
+def _kind(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _of(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["kind"] == "param" and row["name"] == name]
+
+
+def _parameters(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["name"] for row in _kind(rows, "param")))[:MOST_PARAMETERS]
+
+
+def _plain(value: Any) -> float | int:
+    return value.item() if hasattr(value, "item") else value  # type: ignore[no-any-return]

@@ -1,0 +1,179 @@
+"""Can it be trusted? Sharpe ratio against luck, intervals, deflation by the number of trials, look-ahead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number
+from pipeline.report.robust import SEALED
+from pipeline.report.tables import Cell, Column, Html, table
+from pipeline.report.verdict import interval, leak_word
+
+if TYPE_CHECKING:
+    from pipeline.backtest.significance import SharpeEvidence
+    from pipeline.report.page import Page
+
+NOT_EXAMINED = (
+    "\nThis run left no `robustness.json`: it was made before runs examined themselves, or asked not to be. "
+    "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
+)
+NO_RETURNS = "\nThis run left no returns to judge.\n"
+KINDS = {"sharpe": ("Sharpe ratio", RATIO), "cagr": ("CAGR", PERCENT), "max_drawdown": ("Maximum drawdown", PERCENT)}
+
+
+def significance(page: Page) -> str:
+    """Return the table about the Sharpe ratio: is it more than luck, and how long must the record be?"""
+    found = page.sharpe_evidence
+    if found is None:
+        return NO_RETURNS
+    rows = [
+        _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found)),
+        _row("Analytic interval, 95\u00a0%", _analytic(found), "Sharpe ratio ± 1.96 standard errors (Mertens 2002)."),
+        _row("Probabilistic Sharpe ratio", format_number(found.psr, PERCENT), _psr(found)),
+        _row("Minimum track record", _years(found.min_track_record_years), _track_record(found)),
+        _row("Trials counted", format_number(page.trials.count, COUNT), _trials(page)),
+        _row("Deflated Sharpe ratio", _dsr(page), _deflated(page)),
+    ]
+    columns = [Column("Statistic"), Column("Value", numeric=True), Column("Convention")]
+    return table("Is the Sharpe ratio more than luck?", columns, rows, name="evidence")
+
+
+def bootstrap(page: Page) -> str:
+    """Return the bootstrap intervals, beside the benchmark's and of the difference."""
+    found = page.intervals
+    if found is None:
+        why = page.robustness.notes.get("bootstrap", "")
+        said = f" {markdown_text(why)}" if why else ""
+        return f"\nThere are no bootstrap intervals for this run.{said}\n"
+    beside = "benchmark_sharpe" in found.ranges
+    columns = [Column("Statistic"), Column("Strategy", numeric=True), Column("Interval", numeric=True)]
+    if beside:
+        columns += [Column("Buy and hold", numeric=True), Column("Interval", numeric=True)]
+        columns += [Column("Difference", numeric=True), Column("Interval", numeric=True)]
+    names = [*(("", "benchmark_", "") if beside else ("",))]
+    ends = [*(("", "", "_difference") if beside else ("",))]
+    rows: list[list[Cell]] = []
+    for name, (label, kind) in KINDS.items():
+        cells = [_pair(page, f"{before}{name}{after}", kind) for before, after in zip(names, ends, strict=True)]
+        rows.append([label, *(cell for pair in cells for cell in pair)])
+    caption = f"{found.percent} bootstrap intervals"
+    return table(caption, columns, rows, name="intervals") + _how(page)
+
+
+def look_ahead(page: Page) -> str:
+    """Return the verdict of the look-ahead check with its sentence and what it rests on."""
+    if not page.robustness.present:
+        return NOT_EXAMINED
+    leakage, (style, word) = page.robustness.leakage, leak_word(page.robustness.leak_status)
+    if leakage is None:
+        said = page.robustness.notes.get("leakage", "")
+        rest = ""
+    else:
+        said = str(leakage.get("sentence", ""))
+        rest = (
+            "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
+            "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
+            f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
+            "No alarm is not a proof: only the cuts tried were looked at."
+        )
+    mark = f'<span class="mark mark-{style}">{html_text(word)}</span>'
+    note = f'\n<p class="note">{html_text(rest)}</p>' if rest else ""
+    return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
+
+
+def _row(name: str, value: str, convention: str) -> list[Cell]:
+    return [name, value, Html(f'<span class="meaning">{html_text(convention)}</span>')]
+
+
+def _annual(found: SharpeEvidence) -> str:
+    moments = found.moments
+    return (
+        f"Mean over standard deviation (ddof 1) of {moments.n:,} simple returns per bar, times the square root of "
+        f"{found.periods_per_year:g} bars a year; risk-free rate 0."
+    )
+
+
+def _analytic(found: SharpeEvidence) -> str:
+    if found.interval_annual is None:
+        return DASH
+    low, high = found.interval_annual
+    return f"{format_number(low, RATIO)} to {format_number(high, RATIO)}"
+
+
+def _psr(found: SharpeEvidence) -> str:
+    moments = found.moments
+    skewness, kurtosis = format_number(moments.skewness, RATIO), format_number(moments.kurtosis, RATIO)
+    return (
+        "Probability that the true Sharpe ratio is above 0 (Bailey and López de Prado 2012), from the ratio per bar "
+        f"with skewness {skewness} and kurtosis {kurtosis} (not excess, normal = 3)."
+    )
+
+
+def _track_record(found: SharpeEvidence) -> str:
+    have = found.moments.n / found.periods_per_year
+    needed = found.min_track_record_years
+    if needed is None:
+        return "Years of such returns that would show a ratio above 0 with 95\u00a0% confidence: no length is enough."
+    enough = "long enough" if have >= needed else "too short"
+    return (
+        "Years of such returns needed to show a ratio above 0 with 95\u00a0% confidence; "
+        f"this run has {have:.1f}, which is {enough}."
+    )
+
+
+def _years(years: float | None) -> str:
+    return DASH if years is None else f"{years:,.1f} years"
+
+
+def _trials(page: Page) -> str:
+    trials = page.trials
+    if trials.count == 1:
+        return "This run only: no earlier run in results/ has the same strategy and the same data."
+    missing = f", {trials.unfinished:,} without a Sharpe ratio" if trials.unfinished else ""
+    return (
+        "This run and the earlier ones in results/ with the same strategy and data digest, whatever their status"
+        f"{missing}; {trials.configurations:,} different configuration{'s' if trials.configurations != 1 else ''}."
+    )
+
+
+def _dsr(page: Page) -> str:
+    return DASH if page.deflated is None else format_number(page.deflated.dsr, PERCENT)
+
+
+def _deflated(page: Page) -> str:
+    if page.trials.count == 1:
+        return "Not applicable: only this run is known, so nothing was chosen from."
+    found, evidence = page.deflated, page.sharpe_evidence
+    if found is None or evidence is None or found.expected_max is None:
+        return "Not applicable: the runs have one configuration between them, so nothing was chosen from."
+    best = format_number(found.expected_max * evidence.periods_per_year**0.5, RATIO)
+    return (
+        "Probability that the true Sharpe ratio is above the best that as many trials without skill are expected to "
+        f"reach, {best} a year (Bailey and López de Prado 2014); variance (ddof 1) over one run a configuration."
+    )
+
+
+def _pair(page: Page, name: str, kind: str) -> tuple[str, str]:
+    found = page.intervals.ranges.get(name) if page.intervals is not None else None
+    if found is None:
+        return DASH, DASH
+    return format_number(found.estimate, kind), interval(found, kind) if found.known else DASH
+
+
+def _how(page: Page) -> str:
+    found = page.intervals
+    if found is None:
+        return ""
+    where = "sealed with the run" if found.source == SEALED else "computed for this report"
+    text = (
+        f"Stationary bootstrap of the returns per bar, {found.repetitions:,} resamples, mean block "
+        f"{found.block_length:.1f} bars, seed {found.seed}, {found.method} method, {where}; strategy and benchmark are "
+        "resampled together. Sharpe ratio as above; CAGR by calendar time. Resampling shortens long falls and joins "
+        "others, so intervals of the drawdown are not centred on the figure of the run."
+    )
+    return raw_block(f'<p class="note">{html_text(text)}</p>')
+
+
+def _whole(value: object) -> str:
+    return format_number(value, COUNT)

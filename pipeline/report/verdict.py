@@ -1,0 +1,80 @@
+"""Sentences about a run, made from its numbers, that say no more than the numbers carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.report.numbers import PERCENT, RATIO, format_number
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+    from pipeline.report.robust import Range
+
+LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
+STOCHASTIC = "The strategy gives different signals for the same bars, so another run would give other numbers."
+CONVINCING = 0.95
+
+
+def verdict(page: Page) -> str:
+    """Return the verdict line: Sharpe ratio with its interval, the difference to the benchmark, trials, look-ahead.
+
+    Empty for a run without a Sharpe ratio. An interval that includes 0 is called "not distinguishable".
+    """
+    sharpe = page.stats.get("sharpe")
+    if not isinstance(sharpe, int | float):
+        return ""
+    warning = {"leak": LEAKS, "stochastic": STOCHASTIC}.get(page.robustness.leak_status, "")
+    parts = [warning, _sharpe(page, float(sharpe)), _difference(page), _deflated(page)]
+    return " ".join(part for part in parts if part)
+
+
+def interval(found: Range, kind: str = RATIO) -> str:
+    """Return the bounds of an interval: `0.20 to 0.96`."""
+    return f"{format_number(found.low, kind)} to {format_number(found.high, kind)}"
+
+
+def leak_word(status: str) -> tuple[str, str]:
+    """Return the style and the words of the mark for a verdict of the look-ahead check."""
+    words = {
+        "clean": ("finished", "NO LOOK-AHEAD FOUND"),
+        "leak": ("failed", "LOOKS AHEAD"),
+        "stochastic": ("killed", "LOOK-AHEAD UNKNOWN"),
+    }
+    return words.get(status, ("killed", "LOOK-AHEAD NOT CHECKED"))
+
+
+def _sharpe(page: Page, sharpe: float) -> str:
+    shown = f"Sharpe ratio {format_number(sharpe, RATIO)}"
+    found = page.interval("sharpe")
+    if found is None or page.intervals is None:
+        return f"{shown}; its interval is undefined for this run."
+    bounds = f"{shown}, {page.intervals.percent} interval {interval(found)}"
+    return f"{bounds}, {_against_zero(found, 'not distinguishable from 0')}."
+
+
+def _difference(page: Page) -> str:
+    found, other = page.interval("sharpe_difference"), page.interval("benchmark_sharpe")
+    if found is None or other is None:
+        return ""
+    said = f"Against buy and hold ({format_number(other.estimate, RATIO)}) the difference is "
+    said += f"{format_number(found.estimate, RATIO)}, interval {interval(found)}"
+    return f"{said}, {_against_zero(found, 'not distinguishable from the benchmark')}."
+
+
+def _against_zero(found: Range, otherwise: str) -> str:
+    """Say where an interval lies with respect to 0."""
+    low, high = found.low or 0.0, found.high or 0.0
+    if low > 0.0:
+        return "above 0"
+    return "below 0" if high < 0.0 else f"which includes 0: {otherwise}"
+
+
+def _deflated(page: Page) -> str:
+    deflated = page.deflated
+    if deflated is None or deflated.dsr is None:
+        return ""
+    runs = f"Chosen from {page.trials.count:,} runs of this strategy on this data"
+    shown = format_number(deflated.dsr, PERCENT)
+    if deflated.dsr >= CONVINCING:
+        return f"{runs}, it beats the luck of choosing with a probability of {shown}."
+    return f"{runs}, it beats the luck of choosing with a probability of only {shown}, short of 95\u00a0%."
