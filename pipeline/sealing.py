@@ -123,7 +123,8 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
         run.warnings += keep_inputs(settings.results, files)
-        record_start(directory, run.signer, strategy=spec.strategy.name, data_sha256=run.digests.get("data"))
+        data = run.digests.get("data")
+        record_start(directory, run.signer, strategy=spec.strategy.name, data_sha256=data, origin=run.origin)
     if run.git is None:
         run.warnings.append(
             f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -163,15 +164,24 @@ class NotebookRun:
 class InteractiveRun(NotebookRun):
     """A run started by hand, without orchestration: `finish()` seals it."""
 
-    def __init__(self, opened: OpenRun, tracking: RunTracking, tracker: Tracker) -> None:
-        super().__init__(opened.dir, opened.spec, opened.settings, tracker)
+    def __init__(self, opened: OpenRun, tracking: RunTracking) -> None:
+        from pipeline.tracking.journal_tracker import kernel_tracker
+
+        environment = tracking.environment()
+        self._environment_before = {name: os.environ.get(name) for name in environment}
+        os.environ.update(environment)
+        super().__init__(opened.dir, opened.spec, opened.settings, kernel_tracker(opened.dir))
         self._opened = opened
         self._tracking = tracking
 
     def finish(self) -> None:
-        """Check the artifacts, seal the run directory, end the tracked run; a second call is refused."""
+        """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.
+
+        What could not be tracked is a TrackingWarning.
+        """
         from pipeline.evidence.provenance import modules_of_this_process
         from pipeline.sealing import finish_tracking, seal_run
+        from pipeline.tracking.protocol import TrackingWarning
 
         if self._opened.manifest_sha256 is not None:
             raise UsageError(f"The run {self.run_id} is sealed. Start another one with pipeline.start_run().")
@@ -180,7 +190,18 @@ class InteractiveRun(NotebookRun):
         write_json(self.dir.modules, modules_of_this_process())
         self._tracking.deliver()
         seal_run(self._opened)
+        self._leave_environment()
         finish_tracking(self._opened, self._tracking, "FINISHED")
+        for text in self._tracking.warnings:
+            warnings.warn(text, TrackingWarning, stacklevel=2)
+
+    def _leave_environment(self) -> None:
+        """Take back the variables that led raw MLflow calls into this run, which is over."""
+        for name, value in self._environment_before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> NotebookRun:
@@ -203,7 +224,6 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     from pipeline.backtest.strategies import get_strategy, resolve_params
     from pipeline.evidence.keys import load_signer
     from pipeline.sealing import open_run, run_tags
-    from pipeline.tracking.journal_tracker import kernel_tracker
     from pipeline.tracking.session import open_tracking
 
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
@@ -216,6 +236,5 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     except EvidenceError:
         opened.write_state("KILLED", "tracking")
         raise
-    os.environ.update(tracking.environment())
     inside.seed_everything(spec.run.seed)
-    return InteractiveRun(opened, tracking, kernel_tracker(opened.dir))
+    return InteractiveRun(opened, tracking)

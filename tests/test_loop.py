@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -204,6 +205,27 @@ def test_verify_names_one_flipped_byte(finished: Run, project: Settings) -> None
     assert "ok" in evidence(project, "verify", "--all").stdout
 
 
+def test_verify_compares_the_view_in_mlflow(finished: Run, project: Settings) -> None:
+    """With --mlflow, a tag or an artifact that was changed in MLflow is named; what is as sealed is not."""
+    from mlflow.tracking import MlflowClient
+
+    evidence(project, "verify", finished.run_id, "--mlflow")
+    assert finished.tracking is not None
+    mlflow_run_id = finished.tracking["mlflow_run_id"]
+    client = MlflowClient(project.default_tracking_uri)
+    artifact = Path(urlsplit(client.get_run(mlflow_run_id).info.artifact_uri).path) / "stats.json"
+    before = artifact.read_bytes()
+    client.set_tag(mlflow_run_id, "evidence.manifest_sha256", "0" * 64)
+    artifact.write_bytes(before.replace(b"sharpe", b"sharqe"))
+    try:
+        done = evidence(project, "verify", finished.run_id, "--mlflow", check=3)
+        assert "mlflow: tag evidence.manifest_sha256: edited" in done.stdout
+        assert "mlflow: stats.json: edited" in done.stdout
+    finally:
+        client.set_tag(mlflow_run_id, "evidence.manifest_sha256", str(finished.manifest_digest))
+        artifact.write_bytes(before)
+
+
 def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     """list and show print it for people and as JSON; render makes the same bytes again."""
     assert finished.run_id in evidence(project, "list").stdout
@@ -265,3 +287,32 @@ def test_a_notebook_may_not_run_what_the_spec_does_not_say(finished: Run, projec
     )  # fmt: skip
     assert "the run spec says" in done.stderr
     shutil.rmtree(pipeline.load_run("last", settings=project).dir.path)
+
+
+HAND = """
+import os, pipeline, mlflow
+before = dict(os.environ)
+run = pipeline.start_run(data={"source": "sample:sp500", "start": "2015-01-01"},
+                         strategy={"name": "ma_crossover", "params": {"fast": 5, "slow": 20}})
+mlflow.log_metric("by_hand", 0.5)
+result = run.backtest(run.load_data())
+run.save(result, robustness=False)
+run.finish()
+assert {k: v for k, v in os.environ.items() if "MLFLOW" in k or "EVIDENCE" in k} == {
+    k: v for k, v in before.items() if "MLFLOW" in k or "EVIDENCE" in k}
+print(run.run_id)
+"""
+
+
+def test_raw_mlflow_calls_by_hand_land_in_the_run(finished: Run, project: Settings) -> None:
+    """By hand too, plain `mlflow.log_metric` lands in this run; afterwards the environment is as it was."""
+    from mlflow.tracking import MlflowClient
+
+    done = subprocess.run([sys.executable, "-c", HAND], cwd=project.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = pipeline.load_run(done.stdout.split()[-1], settings=project)
+    assert run.tracking is not None
+    tracked = MlflowClient(project.default_tracking_uri).get_run(run.tracking["mlflow_run_id"])
+    assert tracked.data.metrics["by_hand"] == 0.5
+    assert tracked.data.tags["evidence.manifest_sha256"] == run.manifest_digest
+    shutil.rmtree(run.dir.path)

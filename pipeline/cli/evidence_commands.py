@@ -53,6 +53,9 @@ def verify(
     ] = None,
     trust: TrustFile = None,
     checkpoint: CheckpointText = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="Also compare tags and artifacts of the tracked runs, where reachable.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check seals, signatures, reports and the ledger.
@@ -73,6 +76,7 @@ def verify(
         found = [_verify_sent(path, Path(run_id), trust)]
     else:
         found = _verify_own(Settings.load(), run_id, trust, known)
+        found = [_with_tracked(item, Settings.load()) for item in found] if mlflow else found
     output.print_verifications(found, as_json=as_json)
     if not all(verification.ok for verification in found):
         raise typer.Exit(VerificationError.exit_code)
@@ -89,6 +93,23 @@ def _verify_sent(path: Path | None, bundle_file: Path, trust_file: Path | None) 
     if not bundle_file.is_file():
         raise UsageError(f"The bundle {bundle_file} does not exist.")
     return verify_bundle(bundle_file, trust=trust)
+
+
+def _with_tracked(verification: Verification, settings: Settings) -> Verification:
+    """Add what a comparison with MLflow finds to the verification of a run that is whole."""
+    from dataclasses import replace
+
+    from pipeline.rundir import RUN_ID, RunDir
+    from pipeline.tracking.check import check_tracked
+
+    if not verification.ok or not RUN_ID.fullmatch(verification.run_id):
+        return verification
+    problems, notes = check_tracked(RunDir(settings.results, verification.run_id), settings)
+    return replace(
+        verification,
+        problems=(*verification.problems, *problems),
+        notes=(*verification.notes, *notes),
+    )
 
 
 def _verify_own(

@@ -73,9 +73,10 @@ def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
 
 def print_reused(spec: RunSpec, settings: Settings, *, as_json: bool) -> bool:
     """Print the run that can be used instead of executing `spec`, or why there is none; say which it was."""
+    from pipeline.evidence.trust import project_trust
     from pipeline.replay import find_reusable
 
-    found = find_reusable(spec, settings)
+    found = find_reusable(spec, settings, trust=project_trust(settings))
     console(stderr=True).print(Text(f"reuse: {_one_line(found.why)}", style="dim"))
     if found.run is None:
         return False

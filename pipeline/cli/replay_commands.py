@@ -32,6 +32,7 @@ def replay(
 ) -> None:
     """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different."""
     from pipeline.cli import output
+    from pipeline.evidence.trust import project_trust
     from pipeline.replay import replay_run
     from pipeline.run import load_run
     from pipeline.settings import Settings
@@ -45,6 +46,7 @@ def replay(
             tolerance=tolerance,
             search=tuple(search or ()),
             discard=discard,
+            trust=project_trust(settings),
             progress=progress,
         )
     if as_json:

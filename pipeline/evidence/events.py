@@ -10,6 +10,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import VerificationError
 from pipeline.evidence.dsse import read_envelope
 from pipeline.evidence.ledger import (
+    ORIGIN,
     REPORT_RENDERED,
     RUN_ADOPTED,
     RUN_FAILED,
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 
-def started(run: RunDir, *, strategy: str, data_sha256: str | None) -> Event:
-    """Return run_started: written when a run is opened, it makes the run count as a trial whatever becomes of it."""
-    return Event(RUN_STARTED, run.run_id, sha256_file(run.config_json), strategy, data_sha256)
+def started(run: RunDir, *, strategy: str, data_sha256: str | None, origin: str = "") -> Event:
+    """Return run_started: written when a run is opened, it makes the run count as a trial whatever becomes of it.
+
+    `origin` says who asked for the run; that of a replay begins with `replay:`, and a replay is no new trial.
+    """
+    details = {ORIGIN: origin} if origin else {}
+    return Event(RUN_STARTED, run.run_id, sha256_file(run.config_json), strategy, data_sha256, details)
 
 
 def sealed(run: RunDir) -> Event:

@@ -54,6 +54,8 @@ KINDS = frozenset(
     {RUN_STARTED, RUN_SEALED, RUN_FAILED, RUN_KILLED, RUN_ADOPTED, RUN_PRUNED, REPORT_RENDERED, TRIAL_COUNTED}
     | {KEY_ROTATED, ANCHOR_ADDED, LEDGER_REPAIRED}
 )
+ORIGIN = "origin"  # in the details of a run's start: who asked for it
+REPLAY = "replay:"  # how the origin of a replay begins
 SEALER = "signature_keyid"  # in the details of a seal's entry: which key had signed the manifest
 SEALS = frozenset({RUN_SEALED, RUN_FAILED, RUN_ADOPTED})
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pipeline.errors import VerificationError
 from pipeline.evidence.ledger import (
+    ORIGIN,
+    REPLAY,
     REPORT_RENDERED,
     RUN_KILLED,
     RUN_PRUNED,
@@ -101,19 +103,24 @@ def check_ledger(
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:
     """Count the trials of a strategy on a data set: every run that was started, failed and killed ones too.
 
+    A replay executes a trial again that was counted before, so it does not count.
+
     This is the honest N for statistics that correct for many trials. Raises VerificationError for a ledger that
     cannot be read whole: a count of part of it would flatter.
     """
     runs: set[str] = set()
+    replays: set[str] = set()
     others = 0
     for event in (entry.event for entry in _whole(ledger)):
         if (event.strategy, event.data_sha256) != (strategy, data_sha256):
             continue
         if event.kind in TRIALS and event.run_id is not None:
             runs.add(event.run_id)
+            if str(event.details.get(ORIGIN, "")).startswith(REPLAY):
+                replays.add(event.run_id)
         elif event.kind == TRIAL_COUNTED:
             others += int(event.details.get("trials", 1))
-    return len(runs) + others
+    return len(runs - replays) + others
 
 
 def _whole(ledger: Path) -> Iterator[Entry]:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 
-def record_start(run: RunDir, signer: Signer | None, *, strategy: str, data_sha256: str | None) -> Entry:
+def record_start(run: RunDir, signer: Signer | None, *, strategy: str, data_sha256: str | None, origin: str) -> Entry:
     """Count the run as a trial of its strategy on its data, whatever becomes of it; raises StorageError."""
-    return append(run.ledger, events.started(run, strategy=strategy, data_sha256=data_sha256), signer)
+    event = events.started(run, strategy=strategy, data_sha256=data_sha256, origin=origin)
+    return append(run.ledger, event, signer)
 
 
 def record_seal(run: RunDir, signer: Signer | None) -> Entry:

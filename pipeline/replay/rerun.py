@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.digest import canonical_json
 from pipeline.errors import EvidenceError, NotebookError, UsageError
 from pipeline.evidence.compare import read_inputs
+from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
 from pipeline.notebook.template import read_notebook
@@ -28,7 +29,6 @@ from pipeline.sealing import Progress, silent
 from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
-ORIGIN = "replay:"
 USAGE = UsageError.exit_code
 LAST_LINES = 15
 
@@ -95,7 +95,7 @@ def replay_run(
     with _results(settings, discard=discard) as results:
         with workspace(spec, recorded, settings, search=search) as space:
             progress("execute")
-            replay = _execute(space, results, origin=f"{ORIGIN}{run.run_id}")
+            replay = _execute(space, results, origin=f"{REPLAY}{run.run_id}")
         progress("compare")
         explanation = explain(run, replay, tolerance=tolerance)
     return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation)
@@ -158,4 +158,4 @@ def _run_child(request: Path, root: Path) -> tuple[int, str]:
 def is_replay(run: Run) -> str | None:
     """Return the run_id a run replays; None for a run that is not a replay."""
     origin = run.record.origin
-    return origin.removeprefix(ORIGIN) if origin.startswith(ORIGIN) else None
+    return origin.removeprefix(REPLAY) if origin.startswith(REPLAY) else None

@@ -106,7 +106,7 @@ def _sync(home: Home, settings: Settings, uri: str | None, *, afresh: bool = Fal
         return SyncResult(home.run_id, 0, home.pending(), error="The run is being executed; it delivers by itself.")
     try:
         _complete(home)
-        store = Store(_store_uri(home, settings, uri), artifact_root=settings.root / "mlartifacts")
+        store = Store(store_uri(home, settings, uri), artifact_root=settings.root / "mlartifacts")
         if afresh:
             home.save(State())
         waiting = home.pending()
@@ -159,7 +159,7 @@ def _start(home: Home) -> dict[str, Any]:
     return starts[0].data if starts else {}
 
 
-def _store_uri(home: Home, settings: Settings, given: str | None) -> str:
+def store_uri(home: Home, settings: Settings, given: str | None) -> str:
     """Return the store a run belongs to: the one given, else the one it was meant for."""
     if given is not None:
         return absolute_uri(given, settings.root)

@@ -162,13 +162,15 @@ def test_appending_reads_only_the_tail(chain: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_trials_count_every_run_that_was_started(tmp_path: Path) -> None:
-    """Failed, killed and sealed runs count once each, trials of a sweep too; other strategies and data do not."""
+    """Failed, killed and sealed runs count once each, trials of a sweep too; replays and other strategies do not."""
     ledger = tmp_path / "ledger.jsonl"
     for run, kind in (("a", "run_sealed"), ("b", "run_failed"), ("c", "run_killed"), ("d", None)):
         append(ledger, Event("run_started", run, strategy="ma", data_sha256="1"))
         if kind:
             append(ledger, Event(kind, run, strategy="ma", data_sha256="1"))
     append(ledger, Event("trial_counted", strategy="ma", data_sha256="1", details={"trials": 20}))
+    append(ledger, Event("run_started", "r", strategy="ma", data_sha256="1", details={"origin": "replay:a"}))
+    append(ledger, Event("run_sealed", "r", strategy="ma", data_sha256="1"))
     append(ledger, Event("run_started", "e", strategy="rsi", data_sha256="1"))
     append(ledger, Event("run_started", "f", strategy="ma", data_sha256="2"))
     assert trial_count(ledger, "ma", "1") == 24
