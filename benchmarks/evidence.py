@@ -2,6 +2,10 @@
 
     python benchmarks/evidence.py            64 MB of files, 1,000 runs, 100,000 ledger entries
     python benchmarks/evidence.py --quick    16 MB, 200 runs, 10,000 entries
+    python benchmarks/evidence.py --model-signing PYTHON
+
+The last one also signs and verifies the same files with the package `model-signing`, by the Python of an environment
+that has it and `pyopenssl` (they need not be installed here).
 
 Everything is measured in one process on warm files; what is compared runs in turn, round after round, and medians
 are printed. `fsync` is what the same number of plain files costs to write durably here: no seal can be faster.
@@ -63,6 +67,46 @@ def throughput(results: Path, megabytes: int, rounds: int) -> None:
         show(f"{name} on the same files", f"{megabytes / statistics.median(times):,.0f} MB/s")
         ratio = statistics.median(b / a for a, b in zip(ours, times, strict=True))
         show(f"verify / {name}, median of the rounds", f"{ratio:.2f} x", "target >= 0.8" if name == "sha256sum" else "")
+
+
+MODEL_SIGNING = """
+import sys, time
+from pathlib import Path
+from model_signing import hashing, signing, verifying
+directory, signature, private, public = sys.argv[1:]
+ignored = hashing.Config().set_ignored_paths(paths=[Path(directory) / "manifest.json"])
+begin = time.perf_counter()
+signing.Config().set_hashing_config(ignored).use_elliptic_key_signer(private_key=private).sign(directory, signature)
+middle = time.perf_counter()
+verifying.Config().set_hashing_config(ignored).use_elliptic_key_verifier(public_key=public).verify(directory, signature)
+print(middle - begin, time.perf_counter() - middle)
+"""
+
+
+def beside_model_signing(results: Path, megabytes: int, rounds: int, python: str) -> None:
+    """Sign and verify a directory, beside model-signing (elliptic curve key) on the same directory, in turn."""
+    world = World(results, new_signer())
+    run = world.run(
+        files=FILES | {f"debug/{i}.bin": os.urandom(megabytes * 1_000_000 // 16) for i in range(16)}, report=None
+    )
+    private, public, signature = (results / name for name in ("ec.pem", "ec.pub", "model.sig"))
+    openssl = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(private)]
+    subprocess.run(openssl, check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "ec", "-in", str(private), "-pubout", "-out", str(public)], check=True, capture_output=True
+    )
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        sealing = seconds(lambda: (seal(run), sign_manifest(run, world.signer)))
+        ours.append((sealing, seconds(lambda: verify_run(run, trust=world.trust, report=False))))
+        command = [python, "-c", MODEL_SIGNING, *map(str, (run.path, signature, private, public))]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        theirs.append((float(told[0]), float(told[1])))
+    for index, what in enumerate(("sign", "verify")):
+        mine, other = (statistics.median(pair[index] for pair in pairs) for pairs in (ours, theirs))
+        show(f"{what} {megabytes} MB: ours / model-signing", f"{mine * 1e3:.0f} / {other * 1e3:.0f} ms")
+        show(f"{what}: model-signing / ours", f"{other / mine:.2f} x")
 
 
 def small_runs(results: Path, count: int, rounds: int) -> None:
@@ -129,9 +173,13 @@ def long_ledger(results: Path, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--model-signing", metavar="PYTHON", help="a Python that has model-signing and pyopenssl")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     with tempfile.TemporaryDirectory(prefix="evidence-benchmark-") as name:
         throughput(Path(name) / "a", 16 if quick else 64, 5 if quick else 15)
+        if arguments.model_signing:
+            beside_model_signing(Path(name) / "m", 16 if quick else 64, 3 if quick else 7, arguments.model_signing)
         small_runs(Path(name) / "b", 200 if quick else 1_000, 3 if quick else 5)
         long_ledger(Path(name) / "c", 10_000 if quick else 100_000)
 

@@ -179,7 +179,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 def print_run(run: Run, *, as_json: bool) -> None:
     """Print everything known of a run."""
     if as_json:
-        artifacts = [asdict(artifact) for artifact in run.artifacts]
+        artifacts = [{**asdict(artifact), "url": _artifact_url(run, artifact.path)} for artifact in run.artifacts]
         extra = {"packages": run.record.packages, "modules": run.record.modules, "artifacts": artifacts}
         print_json({**run_facts(run), **extra})
         return
@@ -192,7 +192,14 @@ def print_run(run: Run, *, as_json: bool) -> None:
             out.print(f"  {_one_line(name):<20} {_one_line(shown)}")
     out.print(Text("\nfiles", style="bold"))
     for artifact in run.artifacts:
-        out.print(f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path)}")
+        url = _artifact_url(run, artifact.path) or ""
+        out.print(f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path):<30} {url}".rstrip())
+
+
+def _artifact_url(run: Run, path: str) -> str | None:
+    from pipeline.tracking import artifact_url
+
+    return artifact_url((run.tracking or {}).get("run_url"), path)
 
 
 def _print_facts(out: Console, run: Run) -> None:
