@@ -256,6 +256,7 @@ def test_the_same_spec_gives_the_same_artifacts(finished: Run, project: Settings
     shutil.rmtree(again.dir.path)
 
 
+@pytest.mark.slow
 def test_the_notebook_works_by_hand(finished: Run, project: Settings) -> None:
     """Executed by plain nbclient from its own folder, as JupyterLab would: its own run, sealed by its last cell."""
     import nbformat
@@ -274,6 +275,7 @@ def test_the_notebook_works_by_hand(finished: Run, project: Settings) -> None:
     shutil.rmtree(run.dir.path)
 
 
+@pytest.mark.slow
 def test_a_notebook_may_not_run_what_the_spec_does_not_say(finished: Run, project: Settings) -> None:
     """A notebook that passes other costs than the spec is refused: the manifest would not be true."""
     path = project.root / "notebooks" / "cheat.ipynb"
@@ -304,6 +306,7 @@ print(run.run_id)
 """
 
 
+@pytest.mark.slow
 def test_raw_mlflow_calls_by_hand_land_in_the_run(finished: Run, project: Settings) -> None:
     """By hand too, plain `mlflow.log_metric` lands in this run; afterwards the environment is as it was."""
     from mlflow.tracking import MlflowClient

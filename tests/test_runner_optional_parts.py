@@ -8,6 +8,8 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import pytest
+
 from pipeline.run import load_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
@@ -46,6 +48,7 @@ def test_a_store_that_is_away_fails_a_strict_run(project: Settings) -> None:
     assert not outcome.run.dir.stats.exists()
 
 
+@pytest.mark.slow
 def test_a_locked_database_does_not_stop_a_run(project: Settings) -> None:
     """Another process holds MLflow's database: the run goes on, `evidence sync` delivers once it is free."""
     assert run_tracked(project).error is None
@@ -116,6 +119,7 @@ class Text(HTMLParser):
 HOSTILE = "<evil-tag>\"'`$x$ ../../etc\n😀 &amp;"
 
 
+@pytest.mark.slow
 def test_hostile_strings_come_out_as_text(project: Settings) -> None:
     """Names, tags, symbols and params hold anything; the report shows them as text, the terminal in one line."""
     values = {

@@ -46,6 +46,7 @@ def test_an_untouched_project_replays_equal(small: Settings) -> None:
     assert run.verify().ok
 
 
+@pytest.mark.slow
 def test_everything_changed_since_comes_back(small: Settings) -> None:
     """Module from the commit, notebook and data by their digests: equal, and the project is left as it is."""
     run = execute(small).run

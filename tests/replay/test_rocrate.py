@@ -95,6 +95,7 @@ def keep_all(small: Settings, run: Run) -> None:
     keep_inputs(small.results, {name: (path, sha256_file(path)) for name, path in files.items()})
 
 
+@pytest.mark.slow
 def test_the_validator_is_content(small: Settings, tmp_path: Path, cache: Path) -> None:
     """REQUIRED and RECOMMENDED are green for a finished run with its inputs and for a failed one without."""
     finished = sealed_run(small)
@@ -110,6 +111,7 @@ def test_the_validator_is_content(small: Settings, tmp_path: Path, cache: Path) 
     assert entities(crate)["#agent"]["name"] == "A. Person"
 
 
+@pytest.mark.slow
 def test_the_validator_notices(small: Settings, tmp_path: Path, cache: Path) -> None:
     """The check is a check: without its instrument the action is refused."""
     crate = write_crate(sealed_run(small).dir, tmp_path / "crate")
