@@ -221,6 +221,7 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
         record = render_run(
             Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings
         )
+        run.warnings += [record.note] if record.note else []
         record_report(run.dir, run.signer)
     except RenderError as failure:
         run.warnings.append(f"No report was rendered: {failure}")

@@ -96,7 +96,9 @@ def print_render(run: Run, record: RenderRecord, *, as_json: bool) -> None:
     if as_json:
         print_json({"run_id": run.run_id, "report": str(run.dir.report), **asdict(record)})
     else:
-        print(f"{run.dir.report}\nrendered by {record.renderer} {record.version}")
+        print(f"{run.dir.report}\nrendered by {record.version}")
+        if record.note:
+            console(stderr=True).print(Text(f"Warning: {record.note}", style="yellow"))
 
 
 def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:

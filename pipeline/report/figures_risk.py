@@ -39,7 +39,9 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None) -> Figure:
         if other is not None and name in other:
             curves.insert(0, (other, "Buy and hold", "benchmark", 1.1))
         for table, label, role, width in curves:
-            trace = line(table[name].dropna(), label, role, width=width, points=ROLLING_POINTS)
+            trace = line(
+                table[name].loc[table[name].first_valid_index() :], label, role, width=width, points=ROLLING_POINTS
+            )
             trace |= {
                 "yaxis": f"y{suffix}",
                 "showlegend": i == 0,
@@ -91,9 +93,16 @@ def qq_figure(points: pd.DataFrame) -> Figure:
 def activity_figure(table: pd.DataFrame) -> Figure:
     """Return the share of bars long and short by month (short below zero) above the turnover of the month."""
     months = [f"{stamp:%Y-%m-%d}" for stamp in table.index]
-    traces = [bars(months, list(table["long"]), "Long", "gain")]
+    shares = [(table["long"], "Long", "gain")]
     if bool((table["short"] > 0).any()):
-        traces.append(bars(months, [-value for value in table["short"]], "Short", "loss"))
+        shares.append((-table["short"], "Short", "loss"))
+    traces = [
+        {
+            "type": "scatter", "mode": "lines", "name": name, "x": months, "y": [rounded(value) for value in share],
+            "line": {"width": 1, "shape": "hv"}, "fill": "tozeroy", "meta": {"role": role}, "hovertemplate": "%{y:.1%}",
+        }
+        for share, name, role in shares
+    ]  # fmt: skip
     turnover = bars(months, list(table["turnover"]), "Turnover", "benchmark", hover="%{y:.2f}")
     traces.append(turnover | {"yaxis": "y2"})
     axes: dict[str, Any] = {
@@ -103,5 +112,5 @@ def activity_figure(table: pd.DataFrame) -> Figure:
     }
     return {
         "data": traces,
-        "layout": layout(hovermode="x unified", hoversubplots="axis", barmode="relative", bargap=0, **axes),
+        "layout": layout(hovermode="x unified", hoversubplots="axis", bargap=0, **axes),
     }

@@ -30,7 +30,7 @@ def returns_figure(returns: np.ndarray) -> Figure:
     ]
     axes = {
         "xaxis": {"tickformat": ".1%" if width < 0.01 else ".0%", "title": {"text": "Net return of a trade"}},
-        "yaxis": {"title": {"text": "Trades"}, "tickformat": ",.0f"},
+        "yaxis": _counts(float(counts.max())),
     }
     return {"data": traces, "layout": layout(hovermode="x", bargap=0.05, barmode="overlay", **axes)}
 
@@ -81,9 +81,15 @@ def duration_figure(held: np.ndarray) -> Figure:
     trace = bars(middle, [float(count) for count in counts[first:]], "Trades", "strategy", hover="%{y:,.0f} trades")
     axes: dict[str, Any] = {
         "xaxis": {"title": {"text": "Bars held"}, "tickformat": ",.0f"},
-        "yaxis": {"title": {"text": "Trades"}, "tickformat": ",.0f"},
+        "yaxis": _counts(float(counts.max())),
     }
     return {"data": [trace], "layout": layout(hovermode="x", bargap=0.05, showlegend=False, **axes)}
+
+
+def _counts(most: float) -> dict[str, Any]:
+    """Return an axis of whole numbers."""
+    axis: dict[str, Any] = {"title": {"text": "Trades"}, "tickformat": ",.0f"}
+    return axis | ({"dtick": 1} if most < 8 else {})
 
 
 def _width(span: float) -> float:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.backtest.engine import BacktestResult
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 TRADE_NEEDS = {"side", "quantity", "entry_time", "exit_time", "entry_price", "exit_price", "is_open"}
 
 
-def rebuilt(page: Page) -> BacktestResult | None:
+def rebuilt(page: Facts) -> BacktestResult | None:
     """Return what equity.csv and the trades say as a backtest: positions at each close, and a fill at both ends.
 
     Signals are not known and stay 0. None when the curve has fewer than two bars or values that are not finite.
@@ -38,7 +38,7 @@ def rebuilt(page: Page) -> BacktestResult | None:
     return BacktestResult(dict(page.stats), equity, trades, _config(page, equity), _fills(trades), positions, signals)
 
 
-def _config(page: Page, equity: pd.Series) -> dict[str, Any]:
+def _config(page: Facts, equity: pd.Series) -> dict[str, Any]:
     """Return the settings the statistics need; the initial cash is the first equity when the spec has none."""
     cash = number(page.setting("backtest", "initial_cash"))
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.page import build_page
-from pipeline.report.renderers import AUTO, choose_renderer
+from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import ASSETS, resolve
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.rundir import read_json, write_atomic, write_json
@@ -29,6 +30,7 @@ class RenderRecord:
 
     `renderer` is the renderer's name, `version` the program's; `template_sha256` covers the `.qmd`, `assets_sha256`
     style, scripts, filter and page template; `manifest_sha256` is None for a run that was not sealed.
+    `note` says when the preferred renderer failed.
     """
 
     run_id: str
@@ -41,6 +43,7 @@ class RenderRecord:
     report: str
     report_sha256: str
     size: int
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -54,18 +57,17 @@ def render_run(
 
     `renderer` is auto, quarto or embedded; `template` a `.qmd` (default: the project's, else the one in the
     package). Nothing else in the run directory changes; a report that was there stays until the new one is whole.
-    Raises RenderError, RendererNotFoundError.
+    With `auto`, a renderer that fails gives way to the next one, and the record's `note` says so. Raises
+    RenderError, RendererNotFoundError.
     """
-    chosen = choose_renderer(renderer)
+    candidates = usable_renderers(renderer)
     source = find_template(template, settings)
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
         scratch = Path(directory)
         page = build_page(run, images=scratch / "images")
         title = f"{page.title} · backtest report · {run.run_id[:8]}"
         resolved = resolve(source, scratch, parameters={"run_id": run.run_id, "page": page}, title=title)
-        rendered = chosen.render(resolved, scratch).read_text(encoding="utf-8")
-    html = finish(rendered, own_scripts=chosen.own_scripts)
-    check_self_contained(html)
+        chosen, html, note = _rendered(candidates, resolved, scratch)
     data = html.encode()
     record = RenderRecord(
         run_id=run.run_id,
@@ -78,10 +80,27 @@ def render_run(
         report=run.dir.report.name,
         report_sha256=sha256_bytes(data),
         size=len(data),
+        note=note,
     )
     write_atomic(run.dir.report, data)
     write_json(run.dir.report.with_name(RECORD), record.to_dict())
     return record
+
+
+def _rendered(candidates: Sequence[Renderer], resolved: Path, scratch: Path) -> tuple[Renderer, str, str | None]:
+    """Return the first renderer that succeeds, its finished page, and what the ones before it said."""
+    failed = None
+    for chosen in candidates:
+        try:
+            html = finish(chosen.render(resolved, scratch).read_text(encoding="utf-8"), own_scripts=chosen.own_scripts)
+            check_self_contained(html)
+        except RenderError as error:
+            if chosen is candidates[-1]:
+                raise
+            failed = f"{chosen.name} failed, so another renderer was used: {str(error).splitlines()[0]}"
+        else:
+            return chosen, html, failed
+    raise RenderError("There is no renderer to use.")
 
 
 def read_record(run: Run) -> RenderRecord | None:

@@ -50,7 +50,12 @@ def renderers() -> Sequence[Renderer]:
 
 
 def choose_renderer(name: str = AUTO) -> Renderer:
-    """Return a renderer by name (`quarto`, `embedded`), or for `auto` the first one that is installed.
+    """Return a renderer by name (`quarto`, `embedded`), or for `auto` the first one that is installed; see below."""
+    return usable_renderers(name)[0]
+
+
+def usable_renderers(name: str = AUTO) -> list[Renderer]:
+    """Return the renderer with this name, or for `auto` all that are installed, the preferred one first.
 
     Raises RendererNotFoundError saying how to install one, RenderError for a name that is none.
     """
@@ -58,9 +63,9 @@ def choose_renderer(name: str = AUTO) -> Renderer:
     if name != AUTO and name not in known:
         raise RenderError(f"{name!r} is not a renderer. {nearest(name, [AUTO, *known])}")
     wanted = list(known.values()) if name == AUTO else [known[name]]
-    for renderer in wanted:
-        if renderer.available():
-            return renderer
+    usable = [renderer for renderer in wanted if renderer.available()]
+    if usable:
+        return usable
     missing = "Neither Quarto nor the embedded renderer" if name == AUTO else f"The renderer {name!r}"
     verb = "is installed" if name == AUTO else "is not installed"
     raise RendererNotFoundError(f"{missing} {verb}. {HOW_TO_INSTALL}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 SEALED, COMPUTED = "sealed", "computed"
+STATUSES = frozenset({"clean", "leak", "stochastic", "unchecked"})
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Robustness:
     def leak_status(self) -> str:
         """clean, leak, stochastic, unchecked, or empty when there was no check."""
         status = (self.leakage or {}).get("status")
-        return status if status in {"clean", "leak", "stochastic", "unchecked"} else ""
+        return status if isinstance(status, str) and status in STATUSES else ""
 
 
 def read_robustness(run: Run) -> Robustness:

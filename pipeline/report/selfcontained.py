@@ -14,6 +14,7 @@ MARKER = "<!-- evidence:head -->"
 HEAD_END = "</head>"
 PLOTLY = "plotly-basic.min.js"
 SCRIPT = "report.js"
+TABLES = "tables.js"
 LOADED = {
     "script": ("src",),
     "link": ("href",),
@@ -41,7 +42,7 @@ def finish(html: str, *, own_scripts: bool) -> str:
     plotly.js goes in once, and only when there is a figure. The policy lets the browser load nothing and, unless
     the renderer has scripts of its own, run only the scripts of this package.
     """
-    names = ([PLOTLY] if 'class="plot-data"' in html else []) + [SCRIPT]
+    names = ([PLOTLY] if 'class="plot-data"' in html else []) + [SCRIPT, TABLES]
     scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in names]
     head = _policy(scripts, own_scripts=own_scripts) + "".join(f"<script>{text}</script>\n" for text in scripts)
     mark = MARKER if MARKER in html else HEAD_END

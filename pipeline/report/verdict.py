@@ -73,8 +73,10 @@ def _deflated(page: Page) -> str:
     deflated = page.deflated
     if deflated is None or deflated.dsr is None:
         return ""
-    runs = f"Chosen from {page.trials.count:,} runs of this strategy on this data"
-    shown = format_number(deflated.dsr, PERCENT)
-    if deflated.dsr >= CONVINCING:
-        return f"{runs}, it beats the luck of choosing with a probability of {shown}."
-    return f"{runs}, it beats the luck of choosing with a probability of only {shown}, short of 95\u00a0%."
+    runs = f"This is one of {page.trials.count:,} runs of this strategy on this data"
+    side = "at least" if deflated.dsr >= CONVINCING else "short of"
+    return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95\u00a0%."
+
+
+def _share(value: float) -> str:
+    return f"{format_number(value, PERCENT)} to be more than luck"

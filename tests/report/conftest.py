@@ -42,8 +42,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Re
     """Return a finished, sealed, tracked run with its report."""
     results = tmp_path_factory.mktemp("finished") / "results"
     run = builder.build_run(
-        results, spec=SPEC, result=backtest, tracking=TRACKING, warnings=("The data ends early.",), number=1
-    )
+        results, spec=SPEC, result=backtest, tracking=TRACKING, robust=builder.examined(),
+        warnings=("The data ends early.",), number=1,
+    )  # fmt: skip
     render(run)
     return run
 

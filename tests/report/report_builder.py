@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pandas as pd
 from pipeline.artifacts import write_backtest_artifacts
 from pipeline.backtest.data import load_ohlcv, source_path
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
+from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.errors import CellFailedError, EvidenceError
+from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
 from pipeline.rundir import write_json
 from pipeline.sealing import OpenRun, open_run, seal_run
@@ -46,20 +49,38 @@ def run_id(number: int | None = None) -> str:
     return f"{next(_ids) if number is None else number:08x}-0000-4000-8000-000000000000"
 
 
+def case(fast: int = 20, slow: int = 100, **params: Any) -> Case:
+    """Return a moving-average crossover on the bundled S&P 500 sample."""
+    given = {"fast": fast, "slow": slow, **params}
+    function = get_strategy("ma_crossover").signal_fn
+    return Case(BacktestEngine(), load_ohlcv("sample:sp500"), function, given, "SPX", fee_bps=1.0, slippage_bps=1.0)
+
+
+def run_case(given: Case) -> tuple[BacktestResult, pd.Series]:
+    """Trade a case; return it with buying and holding."""
+    result = given.engine.run_realistic(
+        df=given.df,
+        strategy_signal_fn=given.signal_fn,
+        strategy_params=given.params,
+        symbol=given.symbol,
+        fee_bps=given.fee_bps,
+        slippage_bps=given.slippage_bps,
+    )
+    close = given.df["close"]
+    return result, close / float(close.iloc[0]) * 100_000.0
+
+
 def backtest(fast: int = 20, slow: int = 100) -> tuple[BacktestResult, pd.Series]:
     """Trade a moving-average crossover on the bundled S&P 500 sample; return it with buying and holding."""
-    data = load_ohlcv("sample:sp500")
-    strategy = get_strategy("ma_crossover")
-    result = BacktestEngine().run_realistic(
-        df=data,
-        strategy_signal_fn=strategy.signal_fn,
-        strategy_params={"fast": fast, "slow": slow},
-        symbol="SPX",
-        fee_bps=1.0,
-        slippage_bps=1.0,
-    )
-    close = data["close"]
-    return result, close / float(close.iloc[0]) * 100_000.0
+    return run_case(case(fast, slow))
+
+
+@cache
+def examined() -> dict[str, Any]:
+    """Return what a run of `backtest()` finds out about itself, made once."""
+    given = case()
+    result, benchmark = run_case(given)
+    return robustness(Subject(result, given, benchmark))
 
 
 def build_run(
@@ -70,6 +91,7 @@ def build_run(
     error: EvidenceError | None = None,
     warnings: tuple[str, ...] = (),
     tracking: dict[str, Any] | None = None,
+    robust: Any = None,
     number: int | None = None,
     seal: bool = True,
 ) -> Run:
@@ -78,6 +100,8 @@ def build_run(
     _OPEN[run.dir.run_id] = run
     if result is not None:
         write_backtest_artifacts(result[0], run.dir.path, benchmark=result[1])
+    if robust is not None:
+        write_json(run.dir.robustness, robust)
     if tracking is not None:
         write_json(run.dir.tracking, tracking)
     if seal:

@@ -100,7 +100,7 @@ def test_nothing_offers_to_send_the_data_away(finished: Run, visit: Callable[...
     page = visit(finished).page
     page.wait_for_selector("#plot-yearly .main-svg")
     titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)")
-    assert len(titles) == 8
+    assert len(titles) == 4 * page.locator(".plot").count()
     assert not [title for title in titles if "loud" in title or "hare" in title]
 
 
@@ -116,6 +116,41 @@ def test_contents_fold_on_a_phone(finished: Run, visit: Callable[..., Any]) -> N
     """On a phone the contents are one line until opened; on a wide screen they are open."""
     assert visit(finished, width=PHONE).page.locator(".contents details[open]").count() == 0
     assert visit(finished).page.locator(".contents details[open]").count() == 1
+
+
+def test_trades_sort_and_search(finished: Run, visit: Callable[..., Any]) -> None:
+    """Trades sort by number, not by text, up and down; the search keeps rows that hold every word and counts them."""
+    page = visit(finished).page
+    rows = "[...document.querySelectorAll('.trades tbody tr')].filter(r => !r.hidden)"
+    column = f"{rows}.map(r => parseFloat(r.cells[8].textContent.replace(/,/g, '').replace('\u2212', '-')))"
+    head = page.get_by_role("columnheader", name="Net P&L")
+    button = head.get_by_role("button")
+    button.click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    up = page.evaluate(column)
+    assert up == sorted(up)
+    assert up[0] < 0 < up[-1]
+    button.press("Enter")
+    assert page.evaluate(column) == sorted(up, reverse=True)
+    search = page.get_by_label("Search")
+    search.fill("LONG 2008-")
+    shown = page.evaluate(f"{rows}.map(r => r.textContent)")
+    assert 0 < len(shown) < len(up)
+    assert all("2008-" in text for text in shown)
+    assert page.locator(".find [role=status]").inner_text() == f"{len(shown)} of {len(up)} rows"
+    search.fill("")
+    assert len(page.evaluate(column)) == len(up)
+
+
+def test_without_javascript(finished: Run, browser: Any) -> None:
+    """Numbers, tables and small multiples are there without any script."""
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(finished.dir.report.as_uri())
+    assert page.locator(".verdict").is_visible()
+    assert page.locator(".panel svg").count() == 4
+    assert page.locator(".trades tbody tr").count() == len(finished.trades)
+    context.close()
 
 
 def test_failed_run(failed: Run, visit: Callable[..., Any]) -> None:

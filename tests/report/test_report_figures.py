@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.backtest.analysis import qq_points, return_histogram, rolling_stats
 from pipeline.palette import DARK, LIGHT, Palette, matplotlib_style
 from pipeline.report.figures import Figure, equity_figure, figure_block, yearly_figure
+from pipeline.report.figures_risk import activity_figure, histogram_figure, qq_figure, rolling_figure
+from pipeline.report.figures_trades import cumulative_figure, duration_figure, excursion_figure, returns_figure
+from pipeline.report.small_multiples import Panel, small_multiples
 
 
 def curve(n: int, freq: str = "D", benchmark: bool = True) -> pd.DataFrame:
@@ -20,6 +24,31 @@ def curve(n: int, freq: str = "D", benchmark: bool = True) -> pd.DataFrame:
     return table.assign(benchmark_equity=equity if benchmark else np.nan)
 
 
+def risk_figures() -> list[Figure]:
+    own = curve(300)["equity"]
+    rolling = rolling_stats(own, window=20, periods_per_year=252, benchmark=own)
+    returns = own.pct_change().dropna().to_numpy()
+    months = pd.date_range("2020-01-01", periods=3, freq="MS", tz="UTC")
+    activity = pd.DataFrame({"long": [0.1, 0.2, 0.0], "short": [0.0, 0.5, 1.0], "turnover": [1.0, np.nan, 0.0]}, months)
+    return [
+        rolling_figure(rolling, None), rolling_figure(rolling, rolling),
+        histogram_figure(return_histogram(returns)), qq_figure(qq_points(returns)), activity_figure(activity),
+    ]  # fmt: skip
+
+
+def trade_figures(n: int) -> list[Figure]:
+    rng = np.random.default_rng(2)
+    pnl = pd.Series(rng.normal(0, 100, n), pd.date_range("2020-01-01", periods=n, freq="h", tz="UTC"))
+    trades = pd.DataFrame({"trade_id": range(n), "net_pnl": pnl.to_numpy(), "mae": -0.1, "mfe": 0.2})
+    held = rng.integers(0, 90, n).astype(float)
+    return [
+        returns_figure(pnl.to_numpy() / 1e4),
+        cumulative_figure(pnl),
+        excursion_figure(trades),
+        duration_figure(held),
+    ]
+
+
 @pytest.mark.parametrize(
     "figure",
     [
@@ -27,8 +56,10 @@ def curve(n: int, freq: str = "D", benchmark: bool = True) -> pd.DataFrame:
         equity_figure(curve(1)),
         equity_figure(curve(50_000, "min", benchmark=False)),
         yearly_figure(["2020", "2021"], [0.1, -0.2], [0.0, float("nan")]),
+        *risk_figures(),
+        *trade_figures(1),
+        *trade_figures(5_000),
     ],
-    ids=["daily", "one bar", "minutes", "years"],
 )
 def test_plotly_accepts_every_figure(figure: Figure) -> None:
     """Each figure passes the validation of plotly's own Python classes, property by property."""
@@ -45,6 +76,26 @@ def test_long_curves_are_thinned() -> None:
     values = [y for y in figure["data"][0]["y"] if y is not None]
     assert max(values) == pytest.approx(table["equity"].max(), rel=1e-5)
     assert min(values) == pytest.approx(table["equity"].min(), rel=1e-5)
+
+
+def test_many_trades_stay_small() -> None:
+    """A hundred thousand trades make figures of some tens of kilobytes; every trade is counted in the histograms."""
+    returns, cumulative, excursions, held = trade_figures(100_000)
+    assert sum(sum(trace["y"]) for trace in returns["data"]) == sum(held["data"][0]["y"]) == 100_000
+    assert len(json.dumps([returns, cumulative, excursions, held], allow_nan=False)) < 250_000
+
+
+def test_small_multiples_share_a_scale_and_speak() -> None:
+    """Every panel has the same ticks, zero among them, its values in words, and escapes its names."""
+    panels = [Panel("a<b>", ["1", "2"], [-0.5, 0.25], base=1), Panel("c", ["x"], [None]), Panel("d", ["x"], [1.2])]
+    text = small_multiples("m", panels, caption="C", what="Sharpe ratio")
+    charts = text.split('<div class="panel">')[1:]
+    assert len(charts) == 3
+    grids = {tuple(part.split("<")[0] for part in chart.split('text-anchor="end">')[1:]) for chart in charts}
+    assert grids == {("\u22120.5", "0", "0.5", "1.0", "1.5")}
+    assert 'aria-label="Sharpe ratio by a&lt;b&gt;. 1: \u22120.50, 2: 0.25"' in text
+    assert text.count('class="base"') == 1
+    assert small_multiples("m", [Panel("c", ["x"], [None])], caption="C", what="W") == ""
 
 
 def test_times_within_a_day_are_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,12 +44,26 @@ def build(results: Path, backtest: Any, text: str, lines: str, *, fails: bool, n
     tracking = {"mlflow_run_id": text, "experiment_name": text, "run_url": "javascript:alert(4)"}
     error = CellFailedError(text, cell=3, ename=text, evalue=lines, traceback=lines) if fails else None
     hostile = replace(result, trades=trades), benchmark
-    run = builder.build_run(results, spec=spec, result=hostile, tracking=tracking, number=number, seal=False)
+    run = builder.build_run(
+        results, spec=spec, result=hostile, tracking=tracking, robust=examined(text), number=number, seal=False
+    )
     write_json(run.dir.stats, {**result.stats, text: 1.0})
     name = "a\"'<b>&`c` {x}" if text == NASTY else "abc"
     (run.dir.plots / f"{name}.png").write_bytes(run.dir.equity_plot.read_bytes())
     builder.seal_open(run, error=error, warnings=(text, lines))
     return Run(run.dir)
+
+
+def examined(text: str) -> dict[str, Any]:
+    """Return a robustness.json with `text` wherever a strategy's author could put it."""
+    values = copy.deepcopy(builder.examined())
+    values["leakage"] |= {"status": "leak", "sentence": text}
+    for row in values["sensitivity"]:
+        row["status"] = text if row["change"] else "ok"
+        row["name"] = text if row["name"] == "fast" else row["name"]
+    for row in values["regimes"]:
+        row["regime"] = text
+    return values | {"notes": {"leakage": text, text: text}}
 
 
 def structure(run: Run) -> list[tuple[str, tuple[str, ...]]]:
@@ -81,6 +96,8 @@ def test_hostile_strings_are_shown(pair: tuple[Run, Run]) -> None:
     assert " ".join(page.title.get_text().split()).startswith(shown)
     assert one_line(NASTY) in [cell.get_text() for cell in page.select(".trades td")]
     assert one_line(NASTY) in [item.get_text() for item in page.select(".warnings li")]
+    assert one_line(NASTY) in page.select_one(".look-ahead").get_text()
+    assert one_line(NASTY) in [cell.get_text() for cell in page.select(".variations th, .variations td")]
     assert not page.find("a", href=lambda value: value and value.startswith("javascript"))
 
 

@@ -288,7 +288,21 @@ def test_the_record_is_a_function_of_what_went_in(finished: Run) -> None:
     values = json.loads((finished.dir.report.parent / "render.json").read_text())
     assert set(values) == {
         "run_id", "renderer", "version", "template", "template_sha256", "assets_sha256", "manifest_sha256",
-        "report", "report_sha256", "size",
+        "report", "report_sha256", "size", "note",
     }  # fmt: skip
     assert values["assets_sha256"] == assets_digest()
     assert os.sep not in values["template"]
+
+
+def test_a_renderer_that_fails_gives_way(tmp_path: Path, failed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `auto` a broken Quarto costs a note, not the report; asked for by name, its failure is the error."""
+    fake = tmp_path / "quarto"
+    fake.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 1.7.0 && exit 0\necho "deno: out of memory" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("QUARTO_PATH", str(fake))
+    record = render_run(failed, renderer="auto", template=TEMPLATE)
+    assert record.renderer == "embedded"
+    assert record.note is not None
+    assert record.note.startswith("quarto failed")
+    with pytest.raises(RenderError, match="deno: out of memory"):
+        render_run(failed, renderer="quarto", template=TEMPLATE)

@@ -9,6 +9,7 @@ from pipeline.report.escape import html_text, raw_block, relative_url, web_url
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
 from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped
+from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page
@@ -22,6 +23,7 @@ def provenance(page: Page) -> str:
         ("Status", Html(status_mark(page.run.status))),
         ("Seal", Html(f"{seal_mark(page)} {_seal_text(page)}")),
         ("Manifest SHA-256", _digest(page.run.manifest_digest)),
+        ("Signature", _signature(page)),
         ("MLflow run", _tracking(page)),
         ("Code", _git(record.git)),
         ("Data", _source(record.data)),
@@ -35,13 +37,13 @@ def provenance(page: Page) -> str:
 
 
 def how_to_verify(page: Page) -> str:
-    """Return the commands that check the run and render this report again."""
+    """Return the commands that check the run, execute it again from its recorded inputs, and render this report."""
     run_id = page.run.run_id
-    commands = f"evidence verify {run_id}\nevidence render {run_id}"
+    verbs = ["verify", *(["replay"] if page.run.dir.notebook.is_file() else []), "render"]
+    commands = "\n".join(html_text(f"evidence {verb} {run_id}") for verb in verbs)
     return raw_block(
         '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
-        f'<pre tabindex="0" role="region" aria-label="Commands"><code>{html_text(commands.splitlines()[0])}\n'
-        f"{html_text(commands.splitlines()[1])}</code></pre></div>"
+        f'<pre tabindex="0" role="region" aria-label="Commands"><code>{commands}</code></pre></div>'
     )
 
 
@@ -71,7 +73,7 @@ def environment(page: Page) -> str:
 
 
 def artifacts(page: Page) -> str:
-    """Return the sealed files with size, digest and a relative link."""
+    """Return the sealed files with size, digest, a relative link, and one into MLflow when the run is there."""
     if not page.run.artifacts:
         return "\nThis run was not sealed, so no artifact has a digest.\n"
     columns = [Column("File"), Column("Size", numeric=True), Column("SHA-256")]
@@ -79,6 +81,11 @@ def artifacts(page: Page) -> str:
         [link(item.path, relative_url(item.path)), format_bytes(item.size), _digest(item.sha256)]
         for item in page.run.artifacts
     ]
+    tracked = (page.run.tracking or {}).get("run_url")
+    if web_url(tracked):
+        columns.append(Column("MLflow"))
+        for row, item in zip(rows, page.run.artifacts, strict=True):
+            row.append(link("open", web_url(artifact_url(tracked, item.path))))
     return table("Sealed files; links work beside the run directory", columns, rows, name="files")
 
 
@@ -98,6 +105,16 @@ def _seal_text(page: Page) -> str:
         return f"All {found.files} files matched their digests when this report was made."
     items = "".join(f"<li>{html_text(problem)}</li>" for problem in found.problems)
     return f"The run directory differed from its seal when this report was made:<ul>{items}</ul>"
+
+
+def _signature(page: Page) -> Cell:
+    """Say who signed the manifest, as far as verification could tell without a trust file."""
+    if page.run.manifest_digest is None:
+        return DASH
+    if not page.run.dir.signature.is_file():
+        return "not signed"
+    said = "; ".join(note for note in page.verification.notes if "signed" in note)
+    return said or f"signed by {page.verification.signer or 'a key that cannot be read'}"
 
 
 def _tracking(page: Page) -> Cell:

@@ -111,11 +111,14 @@ def _panel(rows: Sequence[dict[str, Any]], kind: str, name: str, title: str) -> 
     chosen = sorted(chosen, key=lambda row: number(row.get("change")) or 0.0)
     if not chosen:
         return None
-    words = {"cost": lambda row: f"×{_bare(row)}", "delay": _bare, "param": lambda row: _tick(row).rstrip("\u00a0%")}[
-        kind
-    ]
     base = next((i for i, row in enumerate(chosen) if row.get("is_base") is True), None)
-    return Panel(title, [words(row) for row in chosen], [number(row.get("sharpe")) for row in chosen], base)
+    return Panel(title, [_label(kind, row) for row in chosen], [number(row.get("sharpe")) for row in chosen], base)
+
+
+def _label(kind: str, row: dict[str, Any]) -> str:
+    if kind == "param":
+        return _tick(row).removesuffix("\u00a0%")
+    return f"×{_bare(row)}" if kind == "cost" else _bare(row)
 
 
 def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], dict[str, Any]]]) -> str:

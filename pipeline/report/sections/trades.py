@@ -1,4 +1,4 @@
-"""The trades of a run: a summary by side and the list."""
+"""The trades of a run: a summary by side, what costs took, figures, and the list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, raw_block, relative_url
-from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, format_number
+from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, RATIO, format_number
 from pipeline.report.tables import Cell, Column, Html, table
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.report.page import Page
 
-LISTED = 400
+LISTED = 600
 NO_TRADES = "\nThis run left no list of trades.\n"
 COLUMNS = (
     ("trade_id", Column("Trade", numeric=True)),
@@ -34,6 +35,19 @@ COLUMNS = (
 KINDS = {
     "trade_id": COUNT, "bars_held": COUNT, "quantity": NUMBER, "entry_price": MONEY, "exit_price": MONEY, "fees": MONEY,
 }  # fmt: skip
+FEW_TRADES = 5
+FACTS = (
+    ("trades", "Closed trades", COUNT), ("win_rate", "Win rate", PERCENT), ("net_pnl", "Net P&L", MONEY),
+    ("profit_factor", "Profit factor", RATIO), ("payoff", "Average win over average loss", RATIO),
+    ("avg_return", "Average return", PERCENT), ("median_return", "Median return", PERCENT),
+    ("avg_win", "Average win", PERCENT), ("avg_loss", "Average loss", PERCENT),
+    ("best", "Best trade", PERCENT), ("worst", "Worst trade", PERCENT),
+    ("avg_bars_held", "Average bars held", NUMBER), ("avg_mae", "Average worst excursion (MAE)", PERCENT),
+    ("avg_mfe", "Average best excursion (MFE)", PERCENT),
+)  # fmt: skip
+SUMMARY_NEEDS = {
+    "side", "is_open", "net_pnl", "gross_pnl", "fees", "slippage_cost", "return_pct", "bars_held", "mae", "mfe",
+}  # fmt: skip
 # Coloured by their sign, and what they are multiplied by before they are shown.
 SIGNED = {"net_pnl": 1.0, "return_pct": 0.01}
 
@@ -43,14 +57,72 @@ def summary(page: Page) -> str:
     trades = page.trades
     if trades.empty:
         return NO_TRADES if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
-    sides = [(side.capitalize(), trades[trades["side"] == side]) for side in ("long", "short")]
-    shown = [(name, group) for name, group in sides if len(group)]
-    if len(shown) != 1:
-        shown = [("All", trades), *shown]
-    columns = [Column("Closed and open trades")] + [Column(name, numeric=True) for name, _ in shown]
-    facts = [_facts(group) for _, group in shown]
-    rows: list[list[Cell]] = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
-    return table("Trades by side", columns, rows, name="by-side")
+    if not set(trades.columns) >= SUMMARY_NEEDS:
+        return "\nThe list of trades lacks columns, so it is not summed up.\n"
+    from pipeline.backtest.analysis import trade_summary
+
+    found = trade_summary(trades)
+    present = [side for side in ("long", "short") if (trades["side"] == side).any()]
+    shown = present if len(present) == 1 else ["all", *present]
+    columns = [Column("Closed trades"), *(Column(side.capitalize(), numeric=True) for side in shown)]
+    is_open = trades["is_open"].astype(bool)
+    still_open = {side: is_open if side == "all" else is_open & (trades["side"] == side) for side in shown}
+    rows: list[list[Cell]] = [
+        [label, *(format_number(_number(found.loc[side, name]), kind) for side in shown)] for name, label, kind in FACTS
+    ]
+    rows.insert(1, ["Open at the end", *(format_number(int(still_open[side].sum()), COUNT) for side in shown)])
+    caption = "Trades by side; returns are net, on the entry value; excursions on the entry price"
+    return table(caption, columns, rows, name="by-side")
+
+
+def costs(page: Page) -> str:
+    """Return what fees and slippage took from the closed trades."""
+    trades = page.trades
+    if trades.empty or not set(trades.columns) >= SUMMARY_NEEDS:
+        return ""
+    closed = trades[~trades["is_open"].astype(bool)]
+    gross, fees, net = (float(closed[name].sum()) for name in ("gross_pnl", "fees", "net_pnl"))
+    slippage = float(closed["slippage_cost"].sum())
+    before = gross + slippage
+    lines = (("P&L before costs", before), ("Slippage", -slippage), ("Fees", -fees), ("Net P&L", net))
+    rows: list[list[Cell]] = [
+        [label, format_number(value, MONEY), format_number(value / before if before > 0 else None, PERCENT)]
+        for label, value in lines
+    ]
+    columns = [Column("Closed trades"), Column("Amount", numeric=True), Column("Of P&L before costs", numeric=True)]
+    return table("What costs took", columns, rows, name="by-side")
+
+
+def figures(page: Page) -> str:
+    """Return P&L distribution, cumulative P&L, excursions and duration of the closed trades."""
+    trades = page.trades
+    if trades.empty or not (SUMMARY_NEEDS | {"exit_time", "trade_id"}) <= set(trades.columns):
+        return ""
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.report import figures_trades as drawn
+
+    closed = trades[~trades["is_open"].astype(bool)]
+    returns = closed["return_pct"].to_numpy(dtype=float) / 100.0
+    if len(closed) < FEW_TRADES or not np.isfinite(returns).all():
+        return ""
+    ordered = closed.assign(exit_time=pd.to_datetime(closed["exit_time"], utc=True)).sort_values("exit_time")
+    pnl = ordered.set_index("exit_time")["net_pnl"].astype(float)
+    held = closed["bars_held"].to_numpy(dtype=float)
+    made = (
+        ("trade-returns", drawn.returns_figure(returns), "Net returns of the closed trades, on their entry value.",
+         f"Histogram of the net returns of {len(closed):,} closed trades."),
+        ("trade-pnl", drawn.cumulative_figure(pnl), "Net P&L of the closed trades, added up at their exits.",
+         "Line chart of the cumulative net P&L by time of exit."),
+        ("trade-excursions", drawn.excursion_figure(closed),
+         "How far each trade went against and in favour of its position, on the entry price.",
+         "Scatter chart of the best against the worst excursion of each trade."),
+        ("trade-duration", drawn.duration_figure(held), "How long the closed trades were held.",
+         f"Histogram of bars held, {format_number(float(np.median(held)), NUMBER)} at the median."),
+    )  # fmt: skip
+    blocks = (figure_block(name, f, caption=text, label=label, height=280) for name, f, text, label in made)
+    return side_by_side(*blocks)
 
 
 def listing(page: Page) -> str:
@@ -64,7 +136,7 @@ def listing(page: Page) -> str:
     rows = [[_cell(name, row) for name, _ in present] for row in ends.to_dict("records")]
     note = "" if len(ends) == len(trades) else f", of which the first {half} and the last {half} are shown"
     caption = f"{len(trades):,} trade{'s' if len(trades) != 1 else ''}{note}"
-    text = table(caption, [column for _, column in present], rows, name="trades tall")
+    text = table(caption, [column for _, column in present], rows, name="trades tall searchable")
     file = page.run.dir.trades_csv
     if not file.is_file():
         return text
@@ -76,31 +148,6 @@ def _ends(trades: pd.DataFrame, half: int) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat([trades.head(half), trades.tail(half)])
-
-
-def _facts(trades: pd.DataFrame) -> dict[str, str]:
-    closed = trades[~trades["is_open"].astype(bool)]
-    pnl = closed["net_pnl"].astype(float)
-    won, lost = pnl[pnl > 0], pnl[pnl < 0]
-    facts = {
-        "Closed trades": format_number(len(closed), COUNT),
-        "Open trades": format_number(len(trades) - len(closed), COUNT),
-        "Win rate": format_number(_mean(pnl > 0), PERCENT),
-        "Net P&L of closed trades": format_number(float(pnl.sum()), MONEY),
-        "Average win": format_number(_mean(won), MONEY),
-        "Average loss": format_number(_mean(lost), MONEY),
-        "Best trade": format_number(float(pnl.max()) if len(pnl) else None, MONEY),
-        "Worst trade": format_number(float(pnl.min()) if len(pnl) else None, MONEY),
-    }
-    for column, label, kind in (("bars_held", "Average bars held", NUMBER), ("fees", "Fees of all trades", MONEY)):
-        if column in trades.columns:
-            value = _mean(closed[column]) if column == "bars_held" else float(trades[column].sum())
-            facts[label] = format_number(value, kind)
-    return facts
-
-
-def _mean(values: pd.Series) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def _cell(name: str, row: dict[Any, Any]) -> Cell:

@@ -1,0 +1,161 @@
+"""What a report shows is made from these facts of one run, each read or computed at its first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.backtest.engine import BacktestResult
+    from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
+    from pipeline.evidence.verify import Verification
+    from pipeline.report.robust import Intervals, Range, Robustness
+    from pipeline.report.trials import Trials
+    from pipeline.run import Run, RunRecord
+
+FINISHED = "FINISHED"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report knows of its run; each is empty or None when the run lacks its data.
+
+    `images` is a directory beside the Markdown where figures are put as files; None embeds them in the text, as
+    plain `quarto render` needs it.
+    """
+
+    run: Run
+    images: Path | None = None
+
+    @property
+    def record(self) -> RunRecord:
+        """What is known of the run."""
+        return self.run.record
+
+    @property
+    def finished(self) -> bool:
+        """Say whether the run ended as it should."""
+        return self.run.status == FINISHED
+
+    @property
+    def title(self) -> str:
+        """The run's name, else the start of its id."""
+        return self.record.name or f"Run {self.run.run_id[:8]}"
+
+    def setting(self, section: str, key: str) -> Any:
+        """Return one value of the resolved run spec, None when it is not there."""
+        values = self.run.config.get(section)
+        return values.get(key) if isinstance(values, dict) else None
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """The equity curve; empty when the run left none that can be read."""
+        return _read(self.run, "equity", needed=("equity",))
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """The trades; empty when the run left none that can be read."""
+        return _read(self.run, "trades", needed=("side", "net_pnl", "is_open"))
+
+    @cached_property
+    def stats(self) -> dict[str, float | int | None]:
+        """The metrics; empty when the run left none."""
+        values = self.run.stats
+        return values if isinstance(values, dict) else {}
+
+    @cached_property
+    def benchmark(self) -> dict[str, float | int | None]:
+        """The same metrics for the benchmark's equity; empty without one."""
+        from pipeline.backtest.metrics import compute_stats
+
+        curve = self.equity.get("benchmark_equity")
+        known = curve.dropna() if curve is not None else None
+        if known is None or len(known) < 2 or known.iloc[0] <= 0:
+            return {}
+        bars = self.stats.get("periods_per_year")
+        return compute_stats(known, periods_per_year=float(bars) if bars else None)
+
+    @cached_property
+    def verification(self) -> Verification:
+        """Whether the run directory matched its seal when the page was made."""
+        from pipeline.evidence.verify import verify_run
+
+        return verify_run(self.run.dir, report=False)
+
+    @cached_property
+    def result(self) -> BacktestResult | None:
+        """The backtest as far as equity and trades tell it; None for a run without a usable curve."""
+        from pipeline.report.rebuilt import rebuilt
+
+        return rebuilt(self)
+
+    @cached_property
+    def benchmark_equity(self) -> pd.Series | None:
+        """The benchmark's equity when there is one for every bar."""
+        curve = self.equity.get("benchmark_equity")
+        return curve if curve is not None and len(curve) and bool((curve > 0).all()) else None
+
+    @cached_property
+    def robustness(self) -> Robustness:
+        """What the run found out about itself; `present` is False for a run without `robustness.json`."""
+        from pipeline.report.robust import read_robustness
+
+        return read_robustness(self.run)
+
+    @cached_property
+    def intervals(self) -> Intervals | None:
+        """Bootstrap intervals: those the run sealed, else computed here with the same settings."""
+        from pipeline.report.robust import computed_intervals
+
+        if self.robustness.intervals is not None or self.result is None:
+            return self.robustness.intervals
+        return computed_intervals(self.result.equity_curve, self.benchmark_equity, self.result.config)
+
+    def interval(self, name: str) -> Range | None:
+        """Return one bootstrap interval, None when it is undefined."""
+        return self.intervals.get(name) if self.intervals is not None else None
+
+    @cached_property
+    def sharpe_evidence(self) -> SharpeEvidence | None:
+        """PSR, track record length and analytic interval of the Sharpe ratio; None when nothing can be annualised."""
+        from pipeline.backtest.metrics import simple_returns
+        from pipeline.backtest.significance import assess_sharpe
+
+        result = self.result
+        if result is None or not result.config["periods_per_year"]:
+            return None
+        config = result.config
+        returns = simple_returns(result.equity_curve, config["initial_cash"])
+        annual = {"periods_per_year": config["periods_per_year"], "risk_free_rate": config["risk_free_rate"]}
+        return assess_sharpe(returns, **annual)
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The runs this one was chosen from."""
+        from pipeline.report.trials import count_trials
+
+        return count_trials(self.run)
+
+    @cached_property
+    def deflated(self) -> DeflatedSharpe | None:
+        """The deflated Sharpe ratio; None when there was nothing to choose from."""
+        from pipeline.backtest.significance import deflate
+
+        if self.sharpe_evidence is None or not self.trials.applicable:
+            return None
+        return deflate(self.sharpe_evidence.moments, self.trials.sharpes, n_trials=self.trials.count)
+
+
+def _read(run: Run, name: str, *, needed: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table of the run; one that is damaged or lacks a column counts as missing (the seal says why)."""
+    import pandas as pd
+
+    try:
+        table: pd.DataFrame = getattr(run, name)
+    except (OSError, ValueError, KeyError):
+        return pd.DataFrame()
+    return table if set(needed) <= set(table.columns) else pd.DataFrame()

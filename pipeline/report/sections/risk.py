@@ -1,0 +1,150 @@
+"""Risk over time: rolling statistics, distribution of returns, worst drawdowns, exposure, crises."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.figures_risk import activity_figure, histogram_figure, qq_figure, rolling_figure
+from pipeline.report.numbers import COUNT, DASH, PERCENT, format_number
+from pipeline.report.tables import Cell, Column, table
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+
+SHORTEST_WINDOW = 20
+FEW_RETURNS = 30
+NO_VOLATILITY = 1e-6
+
+
+def rolling(page: Page) -> str:
+    """Return rolling Sharpe ratio, volatility and beta over a year of bars, or a quarter of a shorter record."""
+    result = page.result
+    if result is None or not result.config["periods_per_year"]:
+        return ""
+    from pipeline.backtest.analysis import rolling_stats
+
+    per_year = result.config["periods_per_year"]
+    window = min(max(round(per_year), 2), len(result.equity_curve) // 4)
+    if window < SHORTEST_WINDOW:
+        return ""
+    curve, other = result.equity_curve, page.benchmark_equity
+    own = rolling_stats(
+        curve, window=window, periods_per_year=per_year, benchmark=other, initial=result.config["initial_cash"]
+    )
+    beside = None if other is None else rolling_stats(other, window=window, periods_per_year=per_year)
+    for moving in (own, beside):
+        if moving is not None:  # what is left of the rounding of a sum that runs on is no volatility
+            moving.loc[moving["volatility"] < NO_VOLATILITY, "sharpe"] = math.nan
+    beta = " and beta to buy and hold" if other is not None else ""
+    caption = (
+        f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {per_year:g} bars a year; "
+        "ddof 1, risk-free rate 0. There is no ratio while the account did not move."
+    )
+    label = f"Line charts over time of the rolling Sharpe ratio, volatility{beta} over {window:,} bars."
+    return figure_block("rolling", rolling_figure(own, beside), caption=caption, label=label, height=520)
+
+
+def distribution(page: Page) -> str:
+    """Return the histogram and the QQ view of the returns per bar, side by side."""
+    if page.result is None:
+        return ""
+    from pipeline.backtest.analysis import qq_points, return_histogram
+    from pipeline.backtest.metrics import simple_returns
+
+    returns = simple_returns(page.result.equity_curve, page.result.config["initial_cash"])
+    points = qq_points(returns)
+    if len(returns) < FEW_RETURNS or points.empty:
+        return ""
+    idle = float((returns == 0.0).mean())
+    left_out = f" {format_number(idle, PERCENT)} of the returns are 0, mostly bars without a position." if idle else ""
+    worst, best = format_number(float(returns.min()), PERCENT), format_number(float(returns.max()), PERCENT)
+    counts = figure_block(
+        "distribution",
+        histogram_figure(return_histogram(returns)),
+        caption=f"Returns per bar, and a normal distribution of the same mean and deviation.{left_out}",
+        label=f"Histogram of {len(returns):,} returns per bar, from {worst} to {best}, with a normal curve.",
+        height=320,
+    )
+    quantiles = figure_block(
+        "qq",
+        qq_figure(points),
+        caption="Quantiles of the returns against those of a normal distribution, in standard deviations. "
+        "Dots below the line on the left and above it on the right are fat tails.",
+        label="QQ plot of the returns per bar against a normal distribution.",
+        height=320,
+    )
+    return side_by_side(counts, quantiles)
+
+
+def drawdowns(page: Page) -> str:
+    """Return the worst drawdowns as a table."""
+    if page.result is None:
+        return ""
+    from pipeline.backtest.analysis import worst_drawdowns
+
+    found = worst_drawdowns(page.result.equity_curve, initial=page.result.config["initial_cash"])
+    if found.empty:
+        return "\nThe equity never fell below its highest value so far.\n"
+    rows: list[list[Cell]] = [
+        [
+            str(place), _day(row["start"]), _day(row["trough"]), _day(row["recovery"]),
+            format_number(row["depth"], PERCENT), format_number(round(row["length_days"]), COUNT),
+            format_number(row["length_bars"], COUNT),
+        ]
+        for place, row in enumerate(found.to_dict("records"), start=1)
+    ]  # fmt: skip
+    columns = [
+        Column("Rank"), Column("Start"), Column("Trough"), Column("Recovery"),
+        Column("Depth", numeric=True), Column("Length", numeric=True, unit="days"),
+        Column("Length", numeric=True, unit="bars"),
+    ]  # fmt: skip
+    caption = "Worst drawdowns: from the day of the peak to the first close back at it; a dash means not yet"
+    return table(caption, columns, rows, name="falls")
+
+
+def activity(page: Page) -> str:
+    """Return exposure and turnover by month."""
+    if page.result is None or page.trades.empty:
+        return ""
+    from pipeline.backtest.analysis import monthly_activity
+
+    found = monthly_activity(page.result)
+    mean = format_number(float(page.result.positions.ne(0.0).mean()), PERCENT)
+    return figure_block(
+        "activity",
+        activity_figure(found),
+        caption="Share of bars with a position at the close, by month, and value traded over the mean equity of the "
+        "month (not annualised).",
+        label=f"Bar charts by month of exposure and turnover. A position was held on {mean} of all bars.",
+        height=360,
+    )
+
+
+def crises(page: Page) -> str:
+    """Return how the strategy went through well-known falls of the US market inside its period."""
+    if page.result is None:
+        return ""
+    from pipeline.backtest.analysis import crisis_windows
+
+    found = crisis_windows(page.result.equity_curve, benchmark=page.benchmark_equity)
+    if found.empty:
+        return "\nNone of the known falls of the US stock market lies in this period.\n"
+    beside = "benchmark_return" in found.columns
+    rows: list[list[Cell]] = []
+    for row in found.to_dict("records"):
+        name = row["name"] if row["is_whole"] else f"{row['name']} (in part)"
+        cells: list[Cell] = [name, _day(row["start"]), _day(row["end"]), format_number(row["total_return"], PERCENT)]
+        cells += [format_number(row["benchmark_return"], PERCENT)] if beside else []
+        rows.append([*cells, format_number(row["max_drawdown"], PERCENT)])
+    columns = [Column("Crisis"), Column("From"), Column("To"), Column("Strategy", numeric=True)]
+    columns += [Column("Buy and hold", numeric=True)] if beside else []
+    caption = "Returns from the high to the low of known falls of the US stock market; drawdown inside the window"
+    return table(caption, [*columns, Column("Max drawdown", numeric=True)], rows, name="falls")
+
+
+def _day(value: Any) -> str:
+    import pandas as pd
+
+    return DASH if pd.isna(value) else f"{value:%Y-%m-%d}"

@@ -1,0 +1,232 @@
+"""Can it be trusted? Verdict, intervals, look-ahead, sensitivity, trials: what the page says and when it says less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import report_builder as builder
+from bs4 import BeautifulSoup
+from report_builder import FAILURE, SPEC
+
+from pipeline.backtest.analysis import monthly_activity
+from pipeline.backtest.significance import DeflatedSharpe
+from pipeline.report import build_page
+from pipeline.report.page import Page
+from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
+from pipeline.report.trials import Trials, count_trials
+from pipeline.report.verdict import verdict
+from pipeline.run import Run
+from pipeline.rundir import RunDir, write_json
+
+
+def text_of(run: Run) -> str:
+    page = BeautifulSoup(run.dir.report.read_text(encoding="utf-8"), "html.parser")
+    return " ".join(page.main.get_text(" ").split())
+
+
+def open_with(run: Run, **known: Any) -> Page:
+    """Return the page of `run` with some of its facts replaced."""
+    page = build_page(Run(run.dir))
+    page.__dict__.update(known)
+    return page
+
+
+def intervals(sharpe: Range, difference: Range | None = None) -> Intervals:
+    ranges = {"sharpe": sharpe}
+    if difference is not None:
+        ranges |= {"benchmark_sharpe": Range(0.3, 0.0, 0.6), "sharpe_difference": difference}
+    return Intervals(ranges, 1_000, 5.0, 0.95, "percentile", 0)
+
+
+def test_the_page_says_how_far_to_trust_it(finished: Run) -> None:
+    """Verdict, mark, PSR, intervals, look-ahead, sensitivity, years and regimes are all in the page."""
+    text = text_of(finished)
+    for said in (
+        "NO LOOK-AHEAD FOUND", "Probabilistic Sharpe ratio", "Minimum track record", "Deflated Sharpe ratio",
+        "Not applicable: only this run is known", "95 % bootstrap intervals", "1,000 resamples", "seed 0",
+        "sealed with the run", "No look-ahead showed in ma_crossover at 24 cuts.", "Costs multiplied", "3 bars",
+        "By calendar year", "Volatility: high", "Worst drawdowns", "Global financial crisis", "What costs took",
+        f"evidence replay {finished.run_id}" if finished.dir.notebook.is_file() else "evidence verify", "not signed",
+    ):  # fmt: skip
+        assert said in text, said
+    head = BeautifulSoup(finished.dir.report.read_text(encoding="utf-8"), "html.parser").select_one(".verdict")
+    assert head.get_text().startswith("Sharpe ratio 0.")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (intervals(Range(0.5, 0.1, 0.9)), "Sharpe ratio 0.50, 95\u00a0% interval 0.10 to 0.90, above 0."),
+        (intervals(Range(0.5, -0.1, 0.9)), "interval −0.10 to 0.90, which includes 0: not distinguishable from 0."),
+        (intervals(Range(-0.5, -0.9, -0.1)), "interval −0.90 to −0.10, below 0."),
+        (intervals(Range(0.5, 0.1, 0.9), Range(0.2, -0.1, 0.5)),
+         "difference is 0.20, interval −0.10 to 0.50, which includes 0: not distinguishable from the benchmark."),
+        (intervals(Range(0.5, 0.1, 0.9), Range(0.2, 0.1, 0.5)), "interval 0.10 to 0.50, above 0."),
+        (intervals(Range(0.5, None, None)), "Sharpe ratio 0.50; its interval is undefined for this run."),
+        (None, "its interval is undefined for this run."),
+    ],
+)  # fmt: skip
+def test_the_verdict_claims_no_more_than_the_numbers(finished: Run, found: Intervals | None, said: str) -> None:
+    """An interval that includes 0 is called not distinguishable; without one there is no claim."""
+    sentence = verdict(open_with(finished, stats={"sharpe": 0.5}, intervals=found))
+    assert said in sentence
+    if found is None or "includes 0" in said:
+        assert "above 0" not in sentence.replace(said, "")[60:]
+
+
+def test_the_verdict_puts_a_leak_first(finished: Run) -> None:
+    """A strategy that knows the future is said to, before any number."""
+    for status, start in (("leak", "The strategy looks into the future"), ("stochastic", "The strategy gives other")):
+        found = Robustness(present=True, leakage={"status": status})
+        sentence = verdict(open_with(finished, stats={"sharpe": 9.0}, robustness=found, intervals=None))
+        assert sentence.startswith(start.replace("other", "different"))
+
+
+def test_the_verdict_tells_what_was_chosen_from(finished: Run) -> None:
+    """A deflated ratio short of 95 % is said to be short of it."""
+    for probability, said in (
+        (0.6, "60.00% to be more than luck, short of 95"),
+        (0.97, "97.00% to be more than luck, at least 95"),
+    ):
+        deflated = DeflatedSharpe(0.03, 12, 1e-4, 0.02, probability, "estimate")
+        page = open_with(
+            finished, stats={"sharpe": 0.5}, intervals=None, deflated=deflated, trials=Trials(12, 3, (), 0)
+        )
+        assert "one of 12 runs of this strategy on this data" in verdict(page)
+        assert said in verdict(page)
+
+
+def test_no_sharpe_no_verdict(failed: Run) -> None:
+    """A run without results gets no verdict and no mark of the look-ahead check."""
+    assert verdict(build_page(failed)) == ""
+    assert "LOOK-AHEAD" not in text_of(failed)
+
+
+def test_older_runs_say_what_was_not_examined(copied: Run, render: Any) -> None:
+    """Without robustness.json the intervals are computed for the page, the same as those a run seals."""
+    sealed = build_page(copied).intervals
+    copied.dir.robustness.unlink()
+    render(copied)
+    text = text_of(copied)
+    assert "This run left no robustness.json" in text
+    assert "LOOK-AHEAD NOT CHECKED" in text
+    assert "computed for this report" in text
+    computed = build_page(Run(copied.dir)).intervals
+    assert sealed is not None
+    assert computed is not None
+    for name, found in sealed.ranges.items():
+        assert found.estimate == pytest.approx(computed.ranges[name].estimate, abs=1e-8)
+        assert found.low == pytest.approx(computed.ranges[name].low, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"null", b"{", b"[" * 100_000, b"{}",
+        json.dumps({"leakage": [], "bootstrap": 3, "sensitivity": {"a": 1}, "regimes": [1], "notes": []}).encode(),
+        json.dumps({"leakage": {"status": ["x"], "sentence": 5}, "bootstrap": {"intervals": {"sharpe": {"low": "x"}}},
+                    "sensitivity": [{"kind": "cost", "name": "x", "change": "y", "value": None, "sharpe": 1e400}],
+                    "regimes": [{"kind": "trend", "regime": "low", "bars": "many", "share": {}}]}).encode(),
+    ],
+)  # fmt: skip
+def test_damaged_robustness_renders(copied: Run, render: Any, content: bytes) -> None:
+    """Whatever the file holds, there is a page, and it says that the seal is broken."""
+    copied.dir.robustness.write_bytes(content)
+    render(copied)
+    assert "SEAL BROKEN" in text_of(copied)
+
+
+def test_notes_are_shown(copied: Run, render: Any) -> None:
+    """What a run could not examine is in the page with the reason."""
+    note = "The strategy is too slow to be called again about 77 times within 30 s."
+    missing = dict.fromkeys(("leakage", "sensitivity", "regimes", "base_equal"))
+    write_json(copied.dir.robustness, builder.examined() | missing | {"notes": dict.fromkeys(missing, note)})
+    render(copied)
+    assert text_of(copied).count("too slow to be called again") == 2
+    assert "LOOK-AHEAD NOT CHECKED" in text_of(copied)
+
+
+def test_a_re_run_that_differs_is_said(copied: Run, render: Any) -> None:
+    """Tables about another strategy than the run's are introduced as such."""
+    write_json(copied.dir.robustness, builder.examined() | {"base_equal": False})
+    render(copied)
+    assert "did not give the numbers of the run" in text_of(copied)
+
+
+def test_an_absent_file_reads_as_nothing(tmp_path: Path) -> None:
+    """The reader never raises."""
+    found = read_robustness(Run(RunDir(tmp_path, builder.run_id(99))))
+    assert not found.present
+    assert found.leak_status == ""
+
+
+def spec(fast: int, name: str = "ma_crossover") -> dict[str, Any]:
+    return {**SPEC, "strategy": {"name": name, "params": {"fast": fast, "slow": 100}}}
+
+
+def test_trials_are_the_earlier_runs_of_the_same_search(tmp_path: Path) -> None:
+    """Failed and killed runs count, repeats count once for the spread, later and other runs do not count."""
+    results = tmp_path / "results"
+    builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=1)
+    builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=2)
+    builder.build_run(results, spec=spec(30), result=builder.backtest(30), number=3)
+    builder.build_run(results, spec=spec(35), error=FAILURE, number=4)
+    builder.build_run(results, spec=spec(20, "donchian"), result=builder.backtest(20), number=5)
+    killed = builder.build_run(results, spec=spec(36), number=6, seal=False)
+    run = builder.build_run(results, spec=spec(40), result=builder.backtest(40), number=7)
+    builder.build_run(results, spec=spec(50), result=builder.backtest(50), number=8)
+    builder.seal_open(killed, error=FAILURE)
+    found = count_trials(run)
+    assert (found.count, found.configurations, found.unfinished) == (6, 5, 2)
+    assert len(found.sharpes) == 3
+    page = build_page(run)
+    assert page.deflated is not None
+    assert page.deflated.n_trials == 6
+    evidence = page.sharpe_evidence
+    assert evidence is not None
+    assert 0.0 < page.deflated.dsr < evidence.psr
+    assert "one of 6 runs" in page.verdict()
+
+
+def test_repeats_of_one_configuration_are_no_choice(tmp_path: Path) -> None:
+    """The same run made twice was not chosen from anything; alone it was not either."""
+    results = tmp_path / "results"
+    first = builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=1)
+    second = builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=2)
+    assert count_trials(first) == Trials(1, 1, count_trials(first).sharpes, 0)
+    assert build_page(second).deflated is None
+    assert "one configuration between them" in build_page(second).significance()
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+def test_the_backtest_is_rebuilt_from_its_files(tmp_path: Path, allow_short: bool) -> None:
+    """Positions, and so exposure, turnover and fills by month, are those of the engine."""
+    result, benchmark = builder.run_case(builder.case(allow_short=allow_short))
+    run = builder.build_run(tmp_path / "results", spec=SPEC, result=(result, benchmark), number=1)
+    rebuilt = build_page(run).result
+    assert rebuilt is not None
+    pd.testing.assert_frame_equal(
+        monthly_activity(rebuilt), monthly_activity(result), check_index_type=False, check_freq=False, rtol=1e-9
+    )
+    assert (result.trades["side"] == "short").any() == allow_short
+
+
+def test_sharpe_of_the_evidence_is_that_of_the_run(finished: Run) -> None:
+    """The section judges the ratio that the run reports."""
+    evidence = build_page(finished).sharpe_evidence
+    assert evidence is not None
+    assert evidence.sharpe_annual == pytest.approx(finished.stats["sharpe"], rel=1e-9)
+
+
+@pytest.mark.parametrize("bars", [1, 2, 5, 40, 90])
+def test_short_records_render(tmp_path: Path, render: Any, bars: int) -> None:
+    """From one bar on there is a page; what needs more is left out."""
+    given = builder.case(2, 5)
+    short = type(given)(given.engine, given.df.head(bars), given.signal_fn, given.params, "SPX")
+    run = builder.build_run(tmp_path / "results", spec=SPEC, result=builder.run_case(short), number=1)
+    render(run)
+    assert "Can it be trusted?" in text_of(run)
