@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli import evidence_commands, replay_commands
 from pipeline.cli.tracking_commands import sync, ui
 from pipeline.errors import EvidenceError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.run import Run
+    from pipeline.settings import Settings
 
 INTERRUPTED = 130
 EXIT_CODES = (
@@ -83,31 +89,61 @@ def run(
 
 @app.command()
 def render(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN_ID]...", help="Run ids, the starts of some, or `last`.")
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="Render the run started last.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Render all runs whose report is stale.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The same for runs started on this UTC day or later.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --all or --since: also what is not stale.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that render.")] = os.cpu_count() or 1,
     renderer: Annotated[str, typer.Option(help="auto, quarto or embedded.")] = "auto",
     template: Annotated[str, typer.Option(help="Source of the report.")] = "reports/backtest_report.qmd",
     as_json: AsJson = False,
 ) -> None:
-    """Render the report of a run."""
+    """Render the reports of runs.
+
+    A report is stale when the run, the template, the theme, the renderer or its own bytes changed since it was made.
+    """
     from pipeline.cli import output
     from pipeline.cli.evidence_commands import signing_key
     from pipeline.errors import SpecError
     from pipeline.evidence.recording import record_report
-    from pipeline.report.render import render_run
+    from pipeline.report.bulk import RenderJob, render_many, why_stale
     from pipeline.run import load_run
     from pipeline.settings import Settings
     from pipeline.template_files import template_path
 
-    if bool(run_id) == last:
-        raise UsageError("Give either a RUN_ID or --last.")
+    if (bool(run_ids), last, every, since is not None).count(True) != 1:
+        raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE.")
     settings = Settings.load()
-    loaded = load_run("last" if last else run_id, settings=settings)
-    path = template_path(settings, template, error=SpecError)
-    record = render_run(loaded, renderer=renderer, template=path, settings=settings)
-    if loaded.manifest_digest is not None:
-        record_report(loaded.dir, signing_key())
-    output.print_render(loaded, record, as_json=as_json)
+    job = RenderJob(settings, renderer, template_path(settings, template, error=SpecError))
+    if every or since is not None:
+        found = _started_since(since, settings)
+        runs = [run for run in found if force or why_stale(run, job) is not None]
+    else:
+        runs = [load_run(run_id, settings=settings) for run_id in dict.fromkeys(run_ids or ["last"])]
+    signer = signing_key()
+    done = []
+    for rendered in output.progress(render_many(runs, job, processes=jobs), total=len(runs), quiet=as_json):
+        if rendered.record is not None and rendered.run.manifest_digest is not None:
+            record_report(rendered.run.dir, signer)
+        done.append(rendered)
+    output.print_rendered(done, as_json=as_json)
+    if any(rendered.error for rendered in done):
+        raise typer.Exit(1)
+
+
+def _started_since(since: str | None, settings: Settings) -> list[Run]:
+    from pipeline.run import list_runs
+
+    try:
+        day = dt.date.fromisoformat(since) if since else dt.date.min
+    except ValueError:
+        raise UsageError(f"{since!r} is not a date: the form is 2026-01-31.") from None
+    return [run for run in list_runs(settings=settings) if run.record.started_at[:10] >= day.isoformat()]
 
 
 @app.command("list")

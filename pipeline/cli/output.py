@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -19,12 +19,13 @@ from pipeline.run import HEADLINE, Run, format_stat
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
     from pipeline.evidence.problem import Verification
-    from pipeline.report.render import RenderRecord
+    from pipeline.report.bulk import Rendered
     from pipeline.runner import RunOutcome
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec
     from pipeline.tracking import SyncResult
 
+T = TypeVar("T")
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "UNREADABLE": "red"}
 
 
@@ -91,14 +92,37 @@ def _error_text(outcome: RunOutcome) -> str | None:
     return None if outcome.error is None else str(outcome.error)
 
 
-def print_render(run: Run, record: RenderRecord, *, as_json: bool) -> None:
-    """Print where the report is and what made it."""
+def progress(items: Iterator[T], *, total: int, quiet: bool) -> Iterator[T]:
+    """Yield `items`; for more than one, show on stderr how many of `total` are done."""
+    if quiet or total <= 1:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, description="rendering", total=total, console=console(stderr=True))
+
+
+def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
+    """Print where the reports are and what made them, or why there is none."""
     if as_json:
-        print_json({"run_id": run.run_id, "report": str(run.dir.report), **asdict(record)})
-    else:
-        print(f"{run.dir.report}\nrendered by {record.version}")
-        if record.note:
-            console(stderr=True).print(Text(f"Warning: {record.note}", style="yellow"))
+        facts = [
+            {"run_id": item.run.run_id, "error": item.error}
+            if item.record is None
+            else {"report": str(item.run.dir.report), **asdict(item.record)}
+            for item in rendered
+        ]
+        print_json(facts[0] if len(facts) == 1 else facts)
+        return
+    errors = console(stderr=True)
+    for item in rendered:
+        if item.record is None:
+            errors.print(Text(f"Error: {item.run.run_id}: {item.error}", style="red"))
+            continue
+        print(f"{item.run.dir.report}\nrendered by {item.record.version}")
+        if item.record.note:
+            errors.print(Text(f"Warning: {item.record.note}", style="yellow"))
+    if not rendered:
+        print("No report is stale.")
 
 
 def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
