@@ -10,4 +10,4 @@ profile=$(mktemp -d)
 trap 'rm -rf "$profile"' EXIT
 chromium --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update \
   --disable-sync --hide-scrollbars --virtual-time-budget=4000 --user-data-dir="$profile" --window-size=1280,900 \
-  --screenshot="$target" "file://$report"
+  --screenshot="$target" "file://$report" 2>/dev/null
