@@ -19,6 +19,7 @@ from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
+from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
@@ -181,15 +182,18 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
         "evidence.manifest_sha256": run.manifest_sha256 or "",
         "evidence.ledger_checkpoint": checkpoint(run.dir) or "",
     }
-    tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status))
+    tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status, tracking.info.run_url))
 
 
-def _description(run: OpenRun, status: str) -> str:
-    """Return the text MLflow shows above the run: what ran, how it ended, how to check it."""
+def _description(run: OpenRun, status: str, run_url: str | None) -> str:
+    """Return the text MLflow shows above the run: what ran, how it ended, where the report is, how to check it."""
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
     lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
     text = [f"{run.spec.strategy.name} on {run.spec.data.symbol}, {status}.", *lines]
-    return "\n\n".join([*text, "Report: artifact `report/index.html`.", f"Check: `evidence verify {run.dir.run_id}`"])
+    report = run.dir.report.relative_to(run.dir.path).as_posix()
+    link = artifact_url(run_url, report)
+    shown = f"[{report}]({link})" if link else f"artifact `{report}`"
+    return "\n\n".join([*text, f"Report: {shown}", f"Check: `evidence verify {run.dir.run_id}`"])
 
 
 def _outcome(run: OpenRun, error: EvidenceError | None) -> Outcome:

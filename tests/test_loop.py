@@ -226,6 +226,22 @@ def test_verify_compares_the_view_in_mlflow(finished: Run, project: Settings) ->
         artifact.write_bytes(before)
 
 
+def test_a_report_that_changed_is_attached_again(finished: Run, project: Settings) -> None:
+    """Rendered with another template, the report in MLflow is the new one; rendered as before, the old one again."""
+    source = project.root / "reports" / "backtest_report.qmd"
+    before = source.read_text()
+    source.write_text(before + "\nOne more sentence.\n")
+    try:
+        evidence(project, "render", finished.run_id)
+        assert "One more sentence." in finished.dir.report.read_text()
+        evidence(project, "verify", finished.run_id, "--mlflow")
+    finally:
+        source.write_text(before)
+    evidence(project, "render", "--all")
+    assert "One more sentence." not in finished.dir.report.read_text()
+    evidence(project, "verify", finished.run_id, "--mlflow")
+
+
 def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     """list and show print it for people and as JSON; render makes the same bytes again."""
     assert finished.run_id in evidence(project, "list").stdout

@@ -115,6 +115,7 @@ def render(
     from pipeline.run import load_run
     from pipeline.settings import Settings
     from pipeline.template_files import template_path
+    from pipeline.tracking import publish_report
 
     if (bool(run_ids), last, every, since is not None).count(True) != 1:
         raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE.")
@@ -126,10 +127,13 @@ def render(
     else:
         runs = [load_run(run_id, settings=settings) for run_id in dict.fromkeys(run_ids or ["last"])]
     signer = signing_key()
+    before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
     done = []
     for rendered in output.progress(render_many(runs, job, processes=jobs), total=len(runs), quiet=as_json):
         if rendered.record is not None and rendered.run.manifest_digest is not None:
             record_report(rendered.run.dir, signer)
+            if rendered.record.report_sha256 != before[rendered.run.run_id]:
+                output.warn_unpublished(publish_report(rendered.run.dir, settings))
         done.append(rendered)
     output.print_rendered(done, as_json=as_json)
     if any(rendered.error for rendered in done):

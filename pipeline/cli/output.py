@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.digest import sha256_file
 from pipeline.run import HEADLINE, Run, format_stat
 
 if TYPE_CHECKING:
@@ -100,6 +102,17 @@ def progress(items: Iterator[T], *, total: int, quiet: bool) -> Iterator[T]:
     from rich.progress import track
 
     yield from track(items, description="rendering", total=total, console=console(stderr=True))
+
+
+def digest_or_none(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None when there is none."""
+    return sha256_file(path) if path.is_file() else None
+
+
+def warn_unpublished(result: SyncResult | None) -> None:
+    """Say why a report is not attached to its tracked run yet."""
+    if result is not None and result.error:
+        console(stderr=True).print(Text(f"Warning: not in MLflow yet: {_one_line(result.error)}", style="yellow"))
 
 
 def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from pipeline.tracking.mlflow_tracker import MLflowTracker
 from pipeline.tracking.noop import NoopTracker, NullTracker
 from pipeline.tracking.protocol import Tracker, TrackingWarning
 from pipeline.tracking.session import RunTracking, TrackingInfo, open_tracking
-from pipeline.tracking.sync import SyncResult, current_info, pending, rebuild, sync_run, sync_runs
+from pipeline.tracking.sync import SyncResult, current_info, pending, publish_report, rebuild, sync_run, sync_runs
 from pipeline.tracking.uri import artifact_url, run_url
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "log_backtest_metadata",
     "open_tracking",
     "pending",
+    "publish_report",
     "rebuild",
     "run_url",
     "sync_run",

@@ -13,11 +13,9 @@ from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import RejectedError, Store
-from pipeline.tracking.sync import current_info, pending, store_uri
+from pipeline.tracking.sync import MANIFEST_TAG, REPORT_TAG, current_info, pending, store_uri
 
 VIEW = "mlflow"
-MANIFEST_TAG = "evidence.manifest_sha256"
-REPORT_TAG = "evidence.report_sha256"
 
 
 def check_tracked(run: RunDir, settings: Settings) -> tuple[list[Problem], list[str]]:

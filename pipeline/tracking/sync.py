@@ -20,6 +20,7 @@ from pipeline.tracking.store import Store
 from pipeline.tracking.uri import absolute_uri, masked, run_url
 
 MANIFEST_TAG = "evidence.manifest_sha256"
+REPORT_TAG = "evidence.report_sha256"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,21 @@ def sync_run(run: RunDir, settings: Settings, *, uri: str | None = None) -> Sync
     `uri` or MLFLOW_TRACKING_URI. A run that is still being executed is left alone.
     """
     return _sync(Home.of_run(run), settings, uri)
+
+
+def publish_report(run: RunDir, settings: Settings, *, uri: str | None = None) -> SyncResult | None:
+    """Attach the report, as it is now, to the tracked run: the file, and its digest as a tag. None without tracking.
+
+    Recorded first and delivered then, so that a store that is away gets it with the next `evidence sync`.
+    """
+    home = Home.of_run(run)
+    if not home.journal.is_file():
+        return None
+    late = JournalWriter(home.late)
+    name = run.report.relative_to(run.path).as_posix()
+    late.append("tags", {"items": {REPORT_TAG: sha256_file(run.report)}})
+    late.append("artifact", {"path": name, "file": name})
+    return _sync(home, settings, uri)
 
 
 def sync_runs(settings: Settings, ids: Iterable[str] | None = None, *, uri: str | None = None) -> list[SyncResult]:
