@@ -226,6 +226,7 @@ def test_verify_compares_the_view_in_mlflow(finished: Run, project: Settings) ->
         artifact.write_bytes(before)
 
 
+@pytest.mark.slow
 def test_a_report_that_changed_is_attached_again(finished: Run, project: Settings) -> None:
     """Rendered with another template, the report in MLflow is the new one; rendered as before, the old one again."""
     source = project.root / "reports" / "backtest_report.qmd"

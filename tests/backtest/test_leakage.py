@@ -84,7 +84,7 @@ def market(random_market) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda function: function.__name__)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_planted_leaks_are_found(leak, seed: int, market: pd.DataFrame) -> None:
     """Every planted leak is found whatever the seed; the verdict names the bar and both signals."""
     verdict = check_leakage(leak, market, seed=seed)

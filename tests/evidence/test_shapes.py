@@ -49,6 +49,7 @@ def odd_versions(value: Any) -> Iterator[Any]:
             yield changed
 
 
+@pytest.mark.slow
 def test_a_manifest_of_any_shape_is_answered(world: World, signed: RunDir) -> None:
     """Any part of it replaced or gone, signed anew by the right key or not: found, by name."""
     key = dataclasses.replace(world.trust.keys[0], valid_to=dt.datetime(2100, 1, 1, tzinfo=dt.UTC))
