@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from pipeline.digest import sha256_bytes
 from pipeline.evidence.dsse import STATEMENT, make_envelope
 from pipeline.evidence.ledger import head
