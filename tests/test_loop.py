@@ -258,6 +258,15 @@ def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     assert finished.verify().ok
 
 
+def test_a_run_is_used_again(finished: Run, project: Settings) -> None:
+    """--reuse returns the run made from the same inputs, and refuses a spec as a run would."""
+    words = ("run", "--config", "config/demo.toml", "--reuse", "--explain", "--json")
+    done = evidence(project, *words, "-p", "fast=40")
+    assert json.loads(done.stdout)["run_id"] == finished.run_id
+    done = evidence(project, *words, "-p", "fast=41", "-p", "run.notebook=absent.ipynb", check=2)
+    assert "absent.ipynb" in done.stderr
+
+
 def test_the_same_spec_gives_the_same_artifacts(finished: Run, project: Settings) -> None:
     """Two runs of one spec differ in their ids and times, not in one byte of their results."""
     done = evidence(

@@ -56,6 +56,9 @@ def run(
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Return a finished run made from the very same inputs, if there is one.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With --reuse: say of every earlier run why it was not used.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute a run spec: notebook, tracking, seal, report."""
@@ -70,7 +73,7 @@ def run(
     overrides |= {} if report else {"report.enabled": False}
     spec, given = read_spec(config, overrides)
     settings = Settings.load()
-    if reuse and output.print_reused(spec, settings, as_json=as_json):
+    if reuse and output.print_reused(spec, settings, every=explain, as_json=as_json):
         return
     with output.stages(quiet=as_json) as progress:
         outcome = run_backtest(

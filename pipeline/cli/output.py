@@ -74,13 +74,18 @@ def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
         errors.print(Text(f"Error: {outcome.error}", style="red"))
 
 
-def print_reused(spec: RunSpec, settings: Settings, *, as_json: bool) -> bool:
-    """Print the run that can be used instead of executing `spec`, or why there is none; say which it was."""
+def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: bool) -> bool:
+    """Print the run that can be used instead of executing `spec`, or why there is none; say which it was.
+
+    With `every`, also why each earlier run that was looked at was not the one.
+    """
     from pipeline.evidence.trust import project_trust
     from pipeline.replay import find_reusable
 
     found = find_reusable(spec, settings, trust=project_trust(settings))
     console(stderr=True).print(Text(f"reuse: {_one_line(found.why)}", style="dim"))
+    for considered in found.considered if every else ():
+        console(stderr=True).print(Text(f"  not {_one_line(str(considered))}", style="dim"))
     if found.run is None:
         return False
     if as_json:

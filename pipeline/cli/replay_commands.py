@@ -21,7 +21,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def replay(
-    run_id: RunId,
+    run_ids: Annotated[
+        list[str], typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`; with --explain two.")
+    ],
+    explain_two: Annotated[
+        bool, typer.Option("--explain", help="Execute nothing: compare two runs, as `evidence explain A B`.")
+    ] = False,
     tolerance: Tolerance = None,
     search: Annotated[
         list[Path] | None,
@@ -32,13 +37,19 @@ def replay(
 ) -> None:
     """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different."""
     from pipeline.cli import output
+    from pipeline.errors import UsageError
     from pipeline.evidence.trust import project_trust
     from pipeline.replay import replay_run
     from pipeline.run import load_run
     from pipeline.settings import Settings
 
+    if len(run_ids) != (2 if explain_two else 1):
+        raise UsageError("Give one RUN_ID to replay, or --explain and two runs to compare.")
+    if explain_two:
+        explain(run_ids[0], run_ids[1], tolerance=tolerance, as_json=as_json)
+        return
     settings = Settings.load()
-    run = load_run(run_id, settings=settings)
+    run = load_run(run_ids[0], settings=settings)
     with output.stages(quiet=as_json) as progress:
         result = replay_run(
             run,

@@ -35,7 +35,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["show"], 2, "There are no runs"),
         (["verify"], 2, "RUN_ID"),
         (["verify", "--all"], 0, ""),
-        (["render"], 2, "RUN_ID or --last"),
+        (["render"], 2, "Give one of: RUN_ID"),
         (["run", "--config", "absent.toml"], 2, "absent.toml cannot be read"),
         (["run", "--config", "config/demo.toml", "-p", "fats=1"], 2, "Did you mean 'fast'?"),
         (["run", "--config", "config/demo.toml", "-p", "fast"], 2, "key=value"),

@@ -40,6 +40,17 @@ def test_explain(commands: typer.Typer, small: Settings) -> None:
     assert isinstance(done.exception, UsageError)
 
 
+def test_replay_explain_is_the_same(commands: typer.Typer, small: Settings) -> None:
+    """`replay --explain A B` compares two runs and executes nothing; one run alone, or two to replay, is a mistake."""
+    a, c = sealed_run(small), sealed_run(small, files=STATS)
+    for words in (["explain"], ["replay", "--explain"]):
+        done = CliRunner().invoke(commands, [*words, a.run_id, c.run_id])
+        assert done.exit_code == 3
+        assert done.stdout.startswith("different")
+    for words in (["replay", "--explain", a.run_id], ["replay", a.run_id, c.run_id]):
+        assert isinstance(CliRunner().invoke(commands, words).exception, UsageError)
+
+
 def test_explain_for_people(commands: typer.Typer, small: Settings) -> None:
     """The verdict first, then inputs, then sizes; control characters of a run never reach the terminal."""
     a = sealed_run(small)
