@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.template_files import template_path
 from pipeline.tracking.session import RunTracking, open_tracking
+from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
@@ -228,7 +229,7 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
         return
     if tracking is not None:
         known = len(tracking.warnings)
-        tags = {"evidence.report_sha256": record.report_sha256}
+        tags = {REPORT_TAG: record.report_sha256}
         tracking.attach_report(run.dir.report.relative_to(run.dir.path), tags)
         run.warnings += tracking.warnings[known:]
 

@@ -19,6 +19,7 @@ from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
+from pipeline.tracking.store import CHECKPOINT_TAG, MANIFEST_TAG, RUN_ID_TAG
 from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def run_tags(run: OpenRun) -> dict[str, str]:
     git = {} if run.git is None else {"git_commit": run.git.commit, "git_dirty": str(run.git.dirty).lower()}
     return {
         **run.spec.run.tags,
-        "evidence.run_id": run.dir.run_id,
+        RUN_ID_TAG: run.dir.run_id,
         "run_id": run.dir.run_id,
         "strategy": run.spec.strategy.name,
         "symbol": run.spec.data.symbol,
@@ -177,10 +178,11 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
 
     Raises TrackingError in mode `strict`.
     """
-    files = [Path(name) for name in (*run.dir.sealed_paths(), run.dir.manifest.name)]
+    seal = [path.name for path in (run.dir.manifest, run.dir.signature) if path.is_file()]
+    files = [Path(name) for name in (*run.dir.sealed_paths(), *seal)]
     tags = {
-        "evidence.manifest_sha256": run.manifest_sha256 or "",
-        "evidence.ledger_checkpoint": checkpoint(run.dir) or "",
+        MANIFEST_TAG: run.manifest_sha256 or "",
+        CHECKPOINT_TAG: checkpoint(run.dir) or "",
     }
     tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status, tracking.info.run_url))
 

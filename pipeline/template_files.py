@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.errors import EvidenceError
 from pipeline.settings import Settings
 
-PACKAGED = Path(__file__).parent / "templates"
+PACKAGE = Path(__file__).parent
+SHIPPED = (PACKAGE / "templates", PACKAGE.parent)  # in an installed wheel; in a checkout
 
 
 def template_path(settings: Settings, name: str, *, error: type[EvidenceError]) -> Path:
@@ -15,7 +16,8 @@ def template_path(settings: Settings, name: str, *, error: type[EvidenceError]) 
     own = settings.resolve(name)
     if own.is_file():
         return own
-    packaged = PACKAGED / name
-    if not Path(name).is_absolute() and ".." not in Path(name).parts and packaged.is_file():
-        return packaged
+    if not Path(name).is_absolute() and ".." not in Path(name).parts:
+        for directory in SHIPPED:
+            if (directory / name).is_file():
+                return directory / name
     raise error(f"There is no file {own}. Give a path relative to the project's root, {settings.root}.")

@@ -38,10 +38,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return an empty directory on a file system of one megabyte; skipped where mounting is not allowed."""
-    disk = tmp_path / "disk"
+    """Return an empty directory on a file system of one megabyte."""
+    yield from small_file_system(tmp_path / "disk", "1m")
+
+
+def small_file_system(disk: Path, size: str) -> Iterator[Path]:
+    """Mount an empty file system of this size for a test; the test is skipped where mounting is not allowed."""
     disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("a tmpfs cannot be mounted here")
     yield disk

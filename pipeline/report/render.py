@@ -15,12 +15,13 @@ from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import ASSETS, resolve
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.rundir import read_json, write_atomic, write_json
+from pipeline.settings import Settings
+from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
     from pipeline.run import Run
-    from pipeline.settings import Settings
 
-TEMPLATE = Path("reports") / "backtest_report.qmd"
+TEMPLATE = "reports/backtest_report.qmd"
 RECORD = "render.json"
 
 
@@ -118,12 +119,7 @@ def find_template(given: Path | None, settings: Settings | None) -> Path:
         if not path.is_file():
             raise RenderError(f"The report template {path} does not exist. Give an existing .qmd.")
         return path.resolve()
-    packaged = Path(__file__).parent.parent / "templates" / TEMPLATE
-    places = [settings.root / TEMPLATE] if settings else []
-    for path in (*places, packaged, Path(__file__).parent.parent.parent / TEMPLATE):
-        if path.is_file():
-            return path.resolve()
-    raise RenderError(f"There is no report template {TEMPLATE} in the project. Give one.")
+    return template_path(settings or Settings.load(), TEMPLATE, error=RenderError).resolve()
 
 
 def assets_digest() -> str:

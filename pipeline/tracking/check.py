@@ -12,8 +12,8 @@ from pipeline.evidence.problem import Problem
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.tracking.outbox import Home
-from pipeline.tracking.store import RejectedError, Store
-from pipeline.tracking.sync import MANIFEST_TAG, REPORT_TAG, current_info, pending, store_uri
+from pipeline.tracking.store import MANIFEST_TAG, REPORT_TAG, RejectedError, Store
+from pipeline.tracking.sync import current_info, pending, store_uri
 
 VIEW = "mlflow"
 

@@ -15,6 +15,9 @@ from pipeline.tracking.uri import HTTP, masked, require_mlflow, scheme, sqlite_p
 T = TypeVar("T")
 Point = tuple[str, float, int, int]  # name, value, timestamp in ms, step
 RUN_ID_TAG = "evidence.run_id"
+MANIFEST_TAG = "evidence.manifest_sha256"
+REPORT_TAG = "evidence.report_sha256"
+CHECKPOINT_TAG = "evidence.ledger_checkpoint"
 MAX_METRICS = 1000
 MAX_PAIRS = 100
 MAX_BYTES = 800_000

@@ -16,11 +16,8 @@ from pipeline.tracking.delivery import deliver
 from pipeline.tracking.journal import JournalWriter
 from pipeline.tracking.outbox import Home, State, is_owned, tracked_runs
 from pipeline.tracking.session import KEPT_FILES, TrackingInfo
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import MANIFEST_TAG, REPORT_TAG, Store
 from pipeline.tracking.uri import absolute_uri, masked, run_url
-
-MANIFEST_TAG = "evidence.manifest_sha256"
-REPORT_TAG = "evidence.report_sha256"
 
 
 @dataclass(frozen=True)

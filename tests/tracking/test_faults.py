@@ -11,7 +11,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from pipeline.tracking.journal import JournalWriter
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
+from tests.conftest import small_file_system
 
 Opener = Callable[..., tuple[RunDir, RunTracking]]
 
@@ -176,13 +176,7 @@ def test_a_locked_database_at_every_stage(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of four megabytes."""
-    disk = tmp_path / "small"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a tmpfs cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    yield from small_file_system(tmp_path / "small", "4m")
 
 
 @pytest.mark.parametrize("room", [0, 4, 40, 200])
