@@ -5,6 +5,7 @@ results/<run_id>/
   robustness.json  trades.parquet  trades.csv  plots/*.png  reports/trades_summary.json  reports/backtest_report.txt
   tracking.json  manifest.json  manifest.dsse.json  debug/*
   report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
+  of a sweep instead: trials.jsonl  returns.parquet  statistics.json  study.journal  best.toml
 results/ledger.jsonl  what happened in `results/`, chained; results/anchors/* time stamps of its checkpoints
 results/.running/<run_id>/
   state.json      who executes the run, since when; gone once the run is sealed
@@ -111,6 +112,31 @@ class Layout:
     def report_text(self) -> Path:
         """The results as plain text."""
         return self.path / "reports" / "backtest_report.txt"
+
+    @property
+    def trials(self) -> Path:
+        """The trials of a sweep, one a line, by number."""
+        return self.path / "trials.jsonl"
+
+    @property
+    def trial_returns(self) -> Path:
+        """Simple returns per bar of a sweep's completed trials: a row a bar, a column a trial."""
+        return self.path / "returns.parquet"
+
+    @property
+    def statistics(self) -> Path:
+        """What a sweep says about its best trial."""
+        return self.path / "statistics.json"
+
+    @property
+    def study_journal(self) -> Path:
+        """The Optuna study of a sweep, when it is kept here."""
+        return self.path / "study.journal"
+
+    @property
+    def best_config(self) -> Path:
+        """The run spec of a sweep's best trial."""
+        return self.path / "best.toml"
 
     @property
     def tracking(self) -> Path:

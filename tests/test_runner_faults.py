@@ -177,7 +177,8 @@ def test_a_full_disk_fails_the_run_and_says_so(full_disk: Path, project: Setting
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts in the background
 from pipeline.runner import run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

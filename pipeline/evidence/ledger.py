@@ -56,6 +56,8 @@ KINDS = frozenset(
 )
 ORIGIN = "origin"  # in the details of a run's start: who asked for it
 REPLAY = "replay:"  # how the origin of a replay begins
+SWEEP = "sweep"  # how the origins of a sweep and of its trials' runs begin
+BATCH = "batch"  # in the details of counted trials: which batch of the sweep `run_id` they are
 SEALER = "signature_keyid"  # in the details of a seal's entry: which key had signed the manifest
 SEALS = frozenset({RUN_SEALED, RUN_FAILED, RUN_ADOPTED})
 
@@ -65,7 +67,8 @@ class Event:
     """What happened: a kind of `KINDS`, the run, the SHA-256 of what it is about, and what counts trials.
 
     The subject of run_started is the config snapshot, of run_sealed, run_failed and run_adopted the manifest, of
-    report_rendered the report, of key_rotated the new public key, of anchor_added the token.
+    report_rendered the report, of trial_counted the batch's list of trials, of key_rotated the new public key, of
+    anchor_added the token.
     """
 
     kind: str

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import VerificationError
 from pipeline.evidence.ledger import (
+    BATCH,
     ORIGIN,
     REPLAY,
     REPORT_RENDERED,
@@ -16,6 +17,7 @@ from pipeline.evidence.ledger import (
     RUN_STARTED,
     SEALS,
     START,
+    SWEEP,
     TRIAL_COUNTED,
     Checkpoint,
     Entry,
@@ -103,24 +105,27 @@ def check_ledger(
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:
     """Count the trials of a strategy on a data set: every run that was started, failed and killed ones too.
 
-    A replay executes a trial again that was counted before, so it does not count.
+    A replay executes a trial again that was counted before, so it does not count. A sweep counts its trials itself,
+    a batch at a time: neither the sweep nor the runs of its trials count once more.
 
     This is the honest N for statistics that correct for many trials. Raises VerificationError for a ledger that
     cannot be read whole: a count of part of it would flatter.
     """
     runs: set[str] = set()
-    replays: set[str] = set()
-    others = 0
-    for event in (entry.event for entry in _whole(ledger)):
+    others: set[str] = set()
+    batches: dict[tuple[object, object], int] = {}
+    for entry in _whole(ledger):
+        event = entry.event
         if (event.strategy, event.data_sha256) != (strategy, data_sha256):
             continue
         if event.kind in TRIALS and event.run_id is not None:
             runs.add(event.run_id)
-            if str(event.details.get(ORIGIN, "")).startswith(REPLAY):
-                replays.add(event.run_id)
+            if str(event.details.get(ORIGIN, "")).startswith((REPLAY, SWEEP)):
+                others.add(event.run_id)
         elif event.kind == TRIAL_COUNTED:
-            others += int(event.details.get("trials", 1))
-    return len(runs - replays) + others
+            batch = event.details.get(BATCH, entry.seq if event.run_id is None else -1)
+            batches[event.run_id, batch] = int(event.details.get("trials", 1))
+    return len(runs - others) + sum(batches.values())
 
 
 def _whole(ledger: Path) -> Iterator[Entry]:

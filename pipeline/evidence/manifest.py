@@ -20,7 +20,9 @@ from pipeline.rundir import RunDir, write_atomic
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
-BUILD_TYPE = "urn:evidence-chain:backtest-run:v1"
+RUN = "urn:evidence-chain:backtest-run:v1"
+SWEEP = "urn:evidence-chain:sweep:v1"
+BUILD_TYPES = frozenset({RUN, SWEEP})
 BUILDER = "urn:evidence-chain:builder:"
 SCHEMA_VERSION = 1
 
@@ -82,8 +84,12 @@ def build_manifest(
     inputs: list[Input],
     environment: Environment,
     outcome: Outcome,
+    build_type: str = RUN,
 ) -> dict[str, Any]:
-    """Describe the run directory as it is now; raises ArtifactError for anything but regular files."""
+    """Describe the run directory as it is now; `build_type` says what was asked for: a run, or a sweep.
+
+    Raises ArtifactError for anything but regular files.
+    """
     platform = {key: value for key, value in environment.to_dict().items() if key != "packages"}
     return {
         "_type": STATEMENT_TYPE,
@@ -91,7 +97,7 @@ def build_manifest(
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
-                "buildType": BUILD_TYPE,
+                "buildType": build_type,
                 "externalParameters": {"spec": spec, "overrides": overrides},
                 "internalParameters": {"seed": seed, "platform": platform},
                 "resolvedDependencies": [item.to_dict() for item in inputs],

@@ -12,7 +12,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.evidence.dsse import read_envelope
 from pipeline.evidence.ledger import SEALER, Entry
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
-from pipeline.evidence.manifest import BUILD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
+from pipeline.evidence.manifest import BUILD_TYPES, PREDICATE_TYPE, STATEMENT_TYPE
 from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import check_report
 from pipeline.evidence.strict_json import parse_canonical
@@ -75,10 +75,11 @@ def _unsealed(run: RunDir) -> Problem:
 def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:
     predicate = manifest["predicate"]
     version = predicate["evidence_run"]["schema_version"]
-    types = (manifest["_type"], manifest["predicateType"], predicate["buildDefinition"]["buildType"])
-    if types != (STATEMENT_TYPE, PREDICATE_TYPE, BUILD_TYPE) or version not in KNOWN_VERSIONS:
+    types = (manifest["_type"], manifest["predicateType"])
+    build_type = predicate["buildDefinition"]["buildType"]
+    if types != (STATEMENT_TYPE, PREDICATE_TYPE) or build_type not in BUILD_TYPES or version not in KNOWN_VERSIONS:
         yield Problem(
-            "manifest.json", "unknown schema", f"{types}, version {version}; a newer evidence-chain may know it"
+            "manifest.json", "unknown schema", f"{(*types, build_type)}, version {version}; a newer evidence-chain may know it"
         )
     elif (sealed_id := predicate["runDetails"]["metadata"]["invocationId"]) != run.run_id:
         yield Problem("manifest.json", "renamed", f"it seals the run {sealed_id}")

@@ -1,0 +1,290 @@
+"""The commands around sweeps: search a space, look at studies, export their trials."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.sweep.search import OnTrial, Standing
+    from pipeline.sweep.stored import Sweep
+    from pipeline.sweep.sweep import SweepOutcome
+
+INTERRUPTED = 130
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Which = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its id, the start of it, or `last`.")]
+
+study = typer.Typer(
+    name="study", help="Look at the trials of sweeps.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def sweep(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The sweep spec, a TOML file.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="Any key of the spec by its path: sweep.trials=50."),
+    ] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="A metric to search for; several may be given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", "-n", min=1, help="Most trials.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="grid, random, qmc, tpe or nsga2.")] = None,
+    pruner: Annotated[str | None, typer.Option(help="none, median or hyperband.")] = None,
+    mode: Annotated[str | None, typer.Option(help="fast or full: a backtest in process, or a whole run a trial.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Start no further trial after so long, and conclude.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once on this machine.")] = os.cpu_count() or 1,
+    executor: Annotated[str, typer.Option(metavar="WHERE", help="local, inline or dask://HOST:PORT.")] = "local",
+    tracking: Annotated[str | None, typer.Option(metavar="MODE", help="warn, strict or off.")] = None,
+    report: Annotated[bool, typer.Option(help="Render the reports of the sweep and of its best runs.")] = True,
+    new: Annotated[bool, typer.Option("--new", help="Start anew, even where the same sweep was interrupted.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the parameter space of a strategy, and judge what was found.
+
+    A sweep that was interrupted goes on where it stopped when it is asked for again. Ctrl-C finishes the trials that
+    run; pressed twice it stops at once. Either way the sweep can be resumed, and the exit code is 130.
+    """
+    from pipeline.cli.evidence_commands import signing_key
+    from pipeline.settings import Settings
+    from pipeline.spec import parse_override
+    from pipeline.sweep.executor import open_executor
+    from pipeline.sweep.spec import read_sweep
+    from pipeline.sweep.sweep import Hooks, run_sweep
+
+    given_keys = {
+        "sweep.objectives": objective, "sweep.trials": trials, "sweep.sampler": sampler, "sweep.pruner": pruner,
+        "sweep.mode": mode, "sweep.timeout": timeout, "tracking.mode": tracking,
+        "report.enabled": None if report else False,
+    }  # fmt: skip
+    overrides = dict(parse_override(text) for text in override or [])
+    overrides |= {key: value for key, value in given_keys.items() if value is not None}
+    spec, given = read_sweep(config, overrides)
+    with _stop_on_interrupt() as stop, open_executor(executor, jobs) as where, _progress(quiet=quiet or as_json) as show:
+        outcome = run_sweep(
+            spec,
+            settings=Settings.load(),
+            executor=where,
+            given=given,
+            overrides=overrides,
+            resume=not new,
+            stop=stop,
+            hooks=Hooks(trial=show),
+            signing_key=signing_key,
+        )
+    _print_outcome(outcome, as_json=as_json)
+    if not outcome.finished:
+        raise typer.Exit(INTERRUPTED)
+    if outcome.error is not None:
+        raise typer.Exit(1)
+
+
+@study.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the sweeps, the one started last first."""
+    from pipeline.cli import output
+    from pipeline.sweep.stored import list_sweeps
+
+    rows = [_facts(found) for found in list_sweeps()]
+    if as_json:
+        output.print_json(rows)
+        return
+    columns = ("sweep", "name", "status", "strategy", "trials", "best", "deflated_sharpe", "pbo")
+    output.print_table(columns, [[_text(row[name]) for name in columns] for row in rows], empty="There are no sweeps.")
+
+
+@study.command()
+def show(which: Which = "last", as_json: AsJson = False) -> None:
+    """Show what a sweep searched, and what its best trial is worth."""
+    from pipeline.cli import output
+    from pipeline.sweep.stored import load_sweep
+
+    found = load_sweep(which)
+    facts = _facts(found) | {"sampler": found.spec.sweep.sampler, "space": found.run.config["space"], **found.run.stats}
+    if as_json:
+        output.print_json({**facts, "verdict": _verdict(found)})
+        return
+    for name, value in facts.items():
+        print(f"{name:<20} {_text(value)}")
+    if text := _verdict(found):
+        print(f"\n{text}")
+
+
+@study.command()
+def best(
+    which: Which = "last",
+    top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many trials.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best trials of a sweep; with several objectives, those that no other beats in all of them."""
+    from pipeline.cli import output
+    from pipeline.sweep.stored import load_sweep
+
+    found = load_sweep(which)
+    if found.statistics is None:
+        raise UsageError(f"The sweep {found.name!r} has not ended: run it again to resume it.")
+    objectives = found.spec.sweep.objectives
+    numbers = found.statistics.front if len(objectives) > 1 else found.statistics.ranking
+    by_number = {trial.number: trial for trial in found.trials}
+    chosen = [by_number[number] for number in numbers[:top]]
+    if as_json:
+        output.print_json([trial.to_dict() for trial in chosen])
+        return
+    rows = [
+        [str(t.number), *(f"{value:.6g}" for value in t.values), _text(t.params), t.run_id] for t in chosen
+    ]
+    output.print_table(("trial", *objectives, "params", "run_id"), rows, empty="No trial was completed.")
+
+
+@study.command()
+def export(
+    which: Which = "last",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv, .json or .parquet file.")
+    ] = Path("trials.csv"),
+) -> None:
+    """Write all trials of a sweep as a table: params, metrics, state, run_id."""
+    from pipeline.sweep.stored import load_sweep, trials_frame
+
+    frame = trials_frame(load_sweep(which))
+    if out.suffix == ".csv":
+        frame.to_csv(out, index=False, lineterminator="\n")
+    elif out.suffix == ".json":
+        frame.to_json(out, orient="records", indent=1)
+    elif out.suffix == ".parquet":
+        frame.to_parquet(out)
+    else:
+        raise UsageError(f"{out}: the file's name must end with .csv, .json or .parquet.")
+    print(out)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(sweep)
+    app.add_typer(study)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    stop = Event()
+
+    def handle(*_: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        typer.echo("Finishing the trials that run; press Ctrl-C again to stop at once.", err=True)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[OnTrial]:
+    """Yield a function that shows on stderr how far a search has come."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pipeline.cli import output
+
+    if quiet:
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=output.console(stderr=True), refresh_per_second=4) as bar:
+        task = bar.add_task("trials", total=None, facts="")
+        last = [0.0]
+
+        def show(standing: Standing) -> None:
+            if time.monotonic() - last[0] > 0.1 or standing.ended == standing.total:
+                last[0] = time.monotonic()
+                bar.update(task, completed=standing.ended, total=standing.total, facts=progress_text(standing))
+
+        yield show
+
+
+def progress_text(standing: Standing) -> str:
+    """Return what is said beside the bar: failed and pruned trials, the best value, trials a minute."""
+    parts = [f"{standing.ended_here / max(standing.seconds, 1e-9) * 60:,.0f}/min"]
+    if standing.best is not None:
+        parts.insert(0, f"best {standing.best.values[0]:.4g} (trial {standing.best.number})")
+    parts += [f"{count} {what}" for count, what in ((standing.failed, "failed"), (standing.pruned, "pruned")) if count]
+    return ", ".join(parts)
+
+
+def _print_outcome(outcome: SweepOutcome, *, as_json: bool) -> None:
+    from pipeline.cli import output
+    from pipeline.sweep.stored import Sweep
+
+    facts = {
+        **_facts(Sweep(outcome.run)),
+        "finished": outcome.finished,
+        "resumed": outcome.resumed,
+        "trials_here": len(outcome.trials),
+        "best_runs": list(outcome.best_runs),
+        "directory": str(outcome.run.dir.path),
+        "report": str(outcome.run.dir.report) if outcome.run.dir.report.is_file() else None,
+        "seconds": round(outcome.seconds, 3),
+        "warnings": list(outcome.warnings),
+    }
+    if as_json:
+        output.print_json({**facts, "stats": outcome.run.stats if outcome.finished else {}})
+        return
+    shown = ("sweep", "name", "status", "trials", "best", "deflated_sharpe", "pbo", "directory", "report", "seconds")
+    for name in shown:
+        print(f"{name:<16} {_text(facts[name])}")
+    for run_id in outcome.best_runs:
+        print(f"{'best run':<16} {run_id}")
+    if text := _verdict(Sweep(outcome.run)):
+        print(f"\n{text}")
+    for warning in outcome.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    if not outcome.finished:
+        typer.echo("Stopped. The same command goes on where it stopped.", err=True)
+
+
+def _facts(found: Sweep) -> dict[str, Any]:
+    stats, metric = found.run.stats, found.spec.sweep.objectives[0]
+    return {
+        "sweep": found.run.run_id,
+        "name": found.name,
+        "status": found.run.status,
+        "strategy": found.spec.base.strategy.name,
+        "objectives": found.spec.sweep.objectives,
+        "trials": stats.get("trials"),
+        "best": stats.get(f"best_{metric}"),
+        "deflated_sharpe": stats.get("deflated_sharpe"),
+        "pbo": stats.get("pbo"),
+    }
+
+
+def _verdict(found: Sweep) -> str:
+    return ""
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

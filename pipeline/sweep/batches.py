@@ -1,0 +1,93 @@
+"""The batches of a sweep in progress: what was proposed, and what became of each trial, safe against a kill.
+
+results/.running/<sweep_id>/batches/
+  000000.json   the trials proposed, written before the first of them starts
+  000000.jsonl  one line for each that has ended, as they end
+  000000.f8     their simple returns, one row of float64 for each such line whose trial has returns
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.digest import sha256_file
+from pipeline.rundir import write_json
+from pipeline.sweep.trial import Proposal, Trial
+
+
+class Batch:
+    """One batch on disk."""
+
+    def __init__(self, directory: Path, number: int) -> None:
+        self.number = number
+        self._plan = directory / f"{number:06}.json"
+        self._ended = directory / f"{number:06}.jsonl"
+        self._rows = directory / f"{number:06}.f8"
+
+    @property
+    def planned(self) -> bool:
+        """Say whether its trials were proposed."""
+        return self._plan.is_file()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the list of proposed trials."""
+        return sha256_file(self._plan)
+
+    def plan(self, proposals: list[Proposal]) -> None:
+        """Write down what was proposed."""
+        write_json(self._plan, [asdict(proposal) for proposal in proposals])
+
+    def proposals(self) -> list[Proposal]:
+        """Return what was proposed."""
+        return [Proposal(**values) for values in json.loads(self._plan.read_bytes())]
+
+    def record(self, trial: Trial, returns: np.ndarray | None) -> None:
+        """Add a trial that has ended. The returns go first: a line is there only with its row."""
+        if returns is not None:
+            with self._rows.open("ab") as file:
+                file.write(np.ascontiguousarray(returns, dtype="<f8").tobytes())
+        line = json.dumps({**trial.to_dict(), "periods": None if returns is None else len(returns)}, allow_nan=False)
+        with self._ended.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def ended(self) -> list[tuple[Trial, np.ndarray | None]]:
+        """Return the trials that have ended, in the order of their numbers; a torn last line is cut off."""
+        return sorted(self._read(), key=lambda pair: pair[0].number)
+
+    def _read(self) -> Iterator[tuple[Trial, np.ndarray | None]]:
+        if not self._ended.is_file():
+            return
+        data = self._ended.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        rows = np.fromfile(self._rows, dtype="<f8", count=-1) if self._rows.is_file() else np.empty(0)
+        at = 0
+        for line in whole.splitlines():
+            values = json.loads(line)
+            periods = values.pop("periods")
+            row = None if periods is None else rows[at : at + periods]
+            at += periods or 0
+            yield Trial.from_dict(values), row
+        if len(whole) != len(data) or at != len(rows):
+            self._cut(len(whole), at * 8)
+
+    def _cut(self, line_bytes: int, row_bytes: int) -> None:
+        """Remove what a killed process left behind the last whole line."""
+        with self._ended.open("r+b") as file:
+            file.truncate(line_bytes)
+        if self._rows.is_file():
+            with self._rows.open("r+b") as file:
+                file.truncate(row_bytes)
+
+
+def batches(directory: Path) -> Iterator[Batch]:
+    """Yield the batches that were proposed, in order."""
+    number = 0
+    while (batch := Batch(directory, number)).planned:
+        yield batch
+        number += 1

@@ -1,0 +1,237 @@
+"""What a worker does: a backtest in process (`fast`), or a whole run (`full`).
+
+Functions here are called by name in other processes and on other machines: their arguments are plain data, and what
+is costly (bars, the strategy, a server of kernels) is prepared once a process.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import EvidenceError
+from pipeline.run import Run
+from pipeline.rundir import RunDir
+from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+from pipeline.sweep.spec import SweepSpec
+from pipeline.sweep.trial import Answer, Proposal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.backtest.engine import BacktestEngine
+    from pipeline.backtest.strategies import Strategy
+
+ORIGIN = "sweep-trial:"
+BEST_ORIGIN = "sweep-best:"
+SWEEP_TAG, STUDY_TAG, TRIAL_TAG = "evidence.sweep", "evidence.study", "evidence.trial"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with."""
+
+    spec: SweepSpec
+    settings: Settings
+    sweep_id: str
+    data_sha256: str
+    parent: str | None = None
+
+    def run_spec(self, proposal: Proposal, *, robustness: bool = False) -> RunSpec:
+        """Return the run spec of a trial, labelled with the sweep and its number."""
+        tags = {
+            SWEEP_TAG: self.sweep_id,
+            STUDY_TAG: self.spec.sweep.name,
+            TRIAL_TAG: str(proposal.number),
+        }
+        return self.spec.trial_spec(proposal.params, tags=tags, robustness=robustness, number=proposal.number)
+
+    @property
+    def key(self) -> str:
+        """Return what tells the works of one process apart."""
+        return f"{self.settings.root}:{self.sweep_id}:{self.data_sha256}"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The bars and the strategy, ready for one backtest after the other."""
+
+    bars: pd.DataFrame
+    strategy: Strategy
+
+
+_benches: dict[str, Bench] = {}
+
+
+def backtest_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
+    """Backtest some trials in this process; an error of one is its answer."""
+    bench = _bench(work)
+    return [_answer(work, bench, proposal, len(bench.bars)) for proposal in proposals]
+
+
+def backtest_window(work: Work, proposals: Sequence[Proposal], step: int) -> list[Answer]:
+    """Backtest some trials over the bars up to the end of window `step` (0-based)."""
+    bench = _bench(work)
+    stop = window_end(len(bench.bars), work.spec.sweep.windows, step)
+    return [_answer(work, bench, proposal, stop) for proposal in proposals]
+
+
+def run_trials(
+    work: Work, proposals: Sequence[Proposal], origin: str = ORIGIN, robustness: bool = False
+) -> list[Answer]:  # noqa: FBT001, FBT002 - called by position across processes
+    """Execute trials as whole runs, one after the other: notebook, tracking, seal; no report."""
+    return [_run_trial(work, proposal, origin, robustness=robustness) for proposal in proposals]
+
+
+def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
+    """Return what a trial's run left when it was sealed already; None when there is no such run."""
+    directory = RunDir(work.settings.results, proposal.run_id)
+    if not directory.manifest.is_file():
+        return None
+    run = Run(directory)
+    if run.status != "FINISHED":
+        error = run.record.error or {}
+        return Answer(error=f"{error.get('kind')}: {error.get('message')}")
+    return _answer_of(run, work.spec.base.backtest.initial_cash, sum(run.record.stages.values()))
+
+
+def _run_trial(work: Work, proposal: Proposal, origin: str, *, robustness: bool) -> Answer:
+    from pipeline.runner import run_backtest
+
+    began = time.perf_counter()
+    spec = work.run_spec(proposal, robustness=robustness)
+    if not robustness:
+        spec = spec.model_copy(update={"report": spec.report.model_copy(update={"enabled": False})})
+    try:
+        outcome = run_backtest(
+            spec,
+            settings=work.settings,
+            run_id=proposal.run_id,
+            origin=origin + work.sweep_id,
+            tracked_tags={PARENT_TAG: work.parent} if work.parent else None,
+            kernels=kernels(),
+        )
+    except EvidenceError as error:
+        return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+    seconds = time.perf_counter() - began
+    if outcome.error is not None:
+        return Answer(seconds=seconds, error=f"{type(outcome.error).__name__}: {outcome.error}")
+    return _answer_of(outcome.run, spec.backtest.initial_cash, seconds)
+
+
+def _answer_of(run: Run, initial_cash: float, seconds: float) -> Answer:
+    from pipeline.backtest.metrics import simple_returns
+
+    return Answer(dict(run.stats), simple_returns(run.equity["equity"], initial_cash), seconds)
+
+
+def window_end(bars: int, windows: int, step: int) -> int:
+    """Return how many bars the anchored window `step` of `windows` holds; each is twice the one before."""
+    return max(2, bars >> (windows - step))
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Any:
+    """Return this process's server of kernels, started on first use."""
+    return None
+
+
+def bars_of(work: Work) -> pd.DataFrame:
+    """Return the bars of a sweep; raises DataError, InputChangedError."""
+    return _bench(work).bars
+
+
+def _bench(work: Work) -> Bench:
+    if work.key not in _benches:
+        _benches.clear()
+        _benches[work.key] = _prepare(work)
+    return _benches[work.key]
+
+
+def _prepare(work: Work) -> Bench:
+    from pipeline.backtest.data import load_ohlcv, source_path
+    from pipeline.backtest.strategies import get_strategy
+    from pipeline.digest import sha256_file
+    from pipeline.errors import InputChangedError
+
+    data = work.spec.base.data
+    path = source_path(data.source, work.settings.root)
+    if sha256_file(path) != work.data_sha256:
+        raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
+    bars = load_ohlcv(
+        path,
+        start=data.start,
+        end=data.end,
+        columns=data.columns or None,
+        timezone=data.timezone,
+        date_format=data.date_format,
+    )
+    strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
+    return Bench(bars, strategy)
+
+
+def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
+    from pipeline.backtest.metrics import simple_returns
+
+    began = time.perf_counter()
+    try:
+        spec = work.run_spec(proposal)
+        engine = _engine(spec)
+        with _limited(work.spec.sweep.trial_timeout):
+            result = engine.run_realistic(
+                df=bench.bars if stop >= len(bench.bars) else bench.bars.iloc[:stop],
+                strategy_signal_fn=bench.strategy.signal_fn,
+                strategy_params=spec.strategy.params,
+                symbol=spec.data.symbol,
+                fee_bps=spec.backtest.fee_bps,
+                slippage_bps=spec.backtest.slippage_bps,
+            )
+    except Exception as error:  # noqa: BLE001 - a strategy of the user's own may raise anything: it fails its trial
+        return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+    returns = simple_returns(result.equity_curve, spec.backtest.initial_cash)
+    return Answer(finite(result.stats), returns, time.perf_counter() - began)
+
+
+@contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError in Python code that takes longer; code that never returns to Python is left to the executor."""
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"it took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _engine(spec: RunSpec) -> BacktestEngine:
+    from pipeline.backtest.engine import BacktestEngine
+
+    rules = spec.backtest
+    return BacktestEngine(
+        use_execution_pipeline=rules.execution == "pipeline",
+        initial_cash=rules.initial_cash,
+        stop_pct=rules.stop_pct,
+    )
+
+
+def finite(stats: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
+    """Return metrics with None where a value is not finite."""
+    return {name: value if value is None or np.isfinite(value) else None for name, value in stats.items()}

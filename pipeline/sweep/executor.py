@@ -1,0 +1,190 @@
+"""Where trials are executed: in this process, in a pool of processes, or on a Dask cluster. One seam for all three."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+DASK = "dask://"
+PRELOAD = (
+    "pipeline.sweep.evaluate",
+    "pipeline.backtest.data",
+    "pipeline.backtest.engine",
+    "pipeline.backtest.contract",
+)
+
+
+class Executor(Protocol):
+    """Executes functions elsewhere, with the semantics of `concurrent.futures`.
+
+    A future whose worker died raises WorkerDiedError, one that took longer than `timeout` raises TimeoutError; the
+    executor itself goes on. `workers` is how many calls run at once.
+    """
+
+    name: str
+    workers: int
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Schedule a call; `timeout` are the seconds it may take once it has begun."""
+        ...
+
+    def close(self, *, at_once: bool) -> None:
+        """Let the workers go, after what they are doing or `at_once`."""
+        ...
+
+
+class WorkerDiedError(Exception):
+    """The process that executed a call ended: killed, crashed, out of memory."""
+
+
+class InlineExecutor:
+    """Executes in this process: no isolation, no limit of time, nothing to start."""
+
+    name = "inline"
+    workers = 1
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Execute the call now."""
+        future: Future[Any] = concurrent.futures.Future()
+        try:
+            future.set_result(function(*args))
+        except Exception as error:  # noqa: BLE001 - a future carries what was raised
+            future.set_exception(error)
+        return future
+
+    def close(self, *, at_once: bool) -> None:
+        """Nothing is left to end."""
+
+
+class ProcessExecutor:
+    """A pool of processes on this machine; one that dies or takes too long is replaced.
+
+    Workers come from a clean process that has imported what a backtest needs (`forkserver`), so they inherit neither
+    threads nor connections; where the platform cannot fork, each starts for itself.
+    """
+
+    name = "processes"
+
+    def __init__(self, workers: int) -> None:
+        import multiprocessing
+
+        from pebble import ProcessPool
+
+        self.workers = workers
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            context.set_forkserver_preload(list(PRELOAD))
+        self._pool = ProcessPool(max_workers=workers, context=context, initializer=_ignore_interrupts)
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Schedule a call on the pool."""
+        return _translated(self._pool.schedule(function, args=args, timeout=timeout))
+
+    def close(self, *, at_once: bool) -> None:
+        """End the pool's processes."""
+        if at_once:
+            self._pool.stop()
+        else:
+            self._pool.close()
+        self._pool.join()
+
+
+class DaskExecutor:
+    """The workers of an existing Dask cluster, `dask://host:port`.
+
+    They need this package, and the project's root and results as a shared directory at the same path. A task whose
+    worker is lost is given to another one by the scheduler; one that loses `RETRIES` workers fails.
+    """
+
+    name = "dask"
+    RETRIES = 3
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise UsageError("Dask is not installed: pip install 'evidence-chain[dask]'.") from None
+        try:
+            self._client = Client(address.replace(DASK, "tcp://"), timeout="30s", set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise UsageError(
+                f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`."
+            ) from None
+        self._executor = self._client.get_executor(pure=False, allow_other_workers=True, retries=0)
+
+    @property
+    def workers(self) -> int:
+        """How many threads the cluster has now; at least 1, for workers that come late."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Schedule a call on the cluster."""
+        return _translated(self._executor.submit(function, *args))
+
+    def close(self, *, at_once: bool) -> None:
+        """Leave the cluster."""
+        self._executor.shutdown(wait=not at_once)
+        self._client.close()
+
+
+@contextmanager
+def open_executor(where: str, jobs: int) -> Iterator[Executor]:
+    """Open the executor named `where` (local, inline, dask://host:port) and close it at the end.
+
+    It is closed at once when an exception passes through.
+    """
+    made = _make(where, jobs)
+    try:
+        yield made
+    except BaseException:
+        made.close(at_once=True)
+        raise
+    made.close(at_once=False)
+
+
+def _make(where: str, jobs: int) -> Executor:
+    if where.startswith(DASK):
+        return DaskExecutor(where)
+    if where == "inline":
+        return InlineExecutor()
+    if where == "local":
+        return ProcessExecutor(jobs)
+    raise UsageError(f"--executor {where}: give local, inline or dask://HOST:PORT.")
+
+
+def _translated(given: Future[Any]) -> Future[Any]:
+    """Return a future that raises WorkerDiedError whatever the pool calls a lost worker."""
+    future: Future[Any] = concurrent.futures.Future()
+
+    def settle(done: Future[Any]) -> None:
+        if done.cancelled():
+            future.set_exception(WorkerDiedError("the call was cancelled"))
+            return
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        elif isinstance(error, TimeoutError) or not _lost(error):
+            future.set_exception(error)
+        else:
+            future.set_exception(WorkerDiedError(str(error)))
+
+    given.add_done_callback(settle)
+    return future
+
+
+def _lost(error: BaseException) -> bool:
+    return type(error).__name__ in {"ProcessExpired", "KilledWorker", "BrokenProcessPool"}
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that coordinates: it decides whether running trials finish."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

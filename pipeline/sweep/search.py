@@ -1,0 +1,282 @@
+"""The search itself: propose a batch, count it in the ledger, execute it, learn from it, go on.
+
+Trials are proposed here and told here, in the order of their numbers, batch by batch. Workers only execute. So the
+same spec gives the same trials with any number of workers, and a search that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.evidence.ledger import BATCH, TRIAL_COUNTED, append
+from pipeline.evidence.ledger import Event as LedgerEvent
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.sweep.batches import Batch, batches
+from pipeline.sweep.dispatch import Dispatch
+from pipeline.sweep.evaluate import Work, backtest_trials, backtest_window, read_trial_run, run_trials
+from pipeline.sweep.executor import Executor
+from pipeline.sweep.objectives import better
+from pipeline.sweep.study import KeptStudy, Proposer
+from pipeline.sweep.trial import Answer, Proposal, Trial
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+DEFAULT_TRIALS = 100
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a search has come; `seconds` and `ended_here` are those of this process."""
+
+    ended: int
+    failed: int
+    pruned: int
+    total: int
+    best: Trial | None
+    seconds: float
+    ended_here: int
+
+
+OnTrial = Callable[[Standing], None]
+
+
+class Tally:
+    """Counts the trials as they end."""
+
+    def __init__(self, metric: str, total: int) -> None:
+        self._metric = metric
+        self._total = total
+        self._states: Counter[str] = Counter()
+        self._best: Trial | None = None
+        self._here = 0
+        self._began = time.monotonic()
+
+    def add(self, trial: Trial, *, here: bool) -> None:
+        """Count a trial; `here` says that this process saw it end."""
+        self._states[trial.state] += 1
+        self._here += here
+        best = self._best
+        if trial.values and (best is None or better(self._metric, trial.values[0], best.values[0])):
+            self._best = trial
+
+    def standing(self) -> Standing:
+        """Return how far the search has come."""
+        return Standing(
+            self._states.total(),
+            self._states["FAIL"],
+            self._states["PRUNED"],
+            self._total,
+            self._best,
+            time.monotonic() - self._began,
+            self._here,
+        )
+
+
+@dataclass
+class Search:
+    """One search over a sweep's space. `stop` ends it after the trials that run; `told` has what ended, by number."""
+
+    work: Work
+    directory: RunDir
+    executor: Executor
+    proposer: Proposer
+    kept: KeptStudy
+    stop: Event
+    signer: Signer | None = None
+    on_trial: OnTrial = lambda _: None
+    told: list[Trial] = field(default_factory=list)
+    returns: dict[int, np.ndarray] = field(default_factory=dict)
+    tally: Tally = field(init=False)
+    _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.work.spec.sweep.objectives[0], self.limit)
+
+    @property
+    def batches(self) -> Path:
+        """Where the batches are kept while the sweep is in progress."""
+        return self.directory.scratch / "batches"
+
+    @cached_property
+    def limit(self) -> int:
+        """The most trials."""
+        section = self.work.spec.sweep
+        if section.sampler != "grid":
+            return section.trials or DEFAULT_TRIALS
+        size = sum(1 for _ in self.proposer.space.grid())
+        return min(section.trials or size, size)
+
+    def run(self) -> bool:
+        """Execute trials until the budget is used up; return False when it was stopped before."""
+        earlier = list(batches(self.batches))
+        for batch in earlier:
+            self.proposer.skip_grid(len(batch.proposals()))
+            if not self._finish(batch):
+                return False
+        number = len(earlier)
+        while not self._used_up():
+            batch = self._propose(number)
+            if batch is None:
+                return True
+            if not self._finish(batch):
+                return False
+            number += 1
+        return not self.stop.is_set()
+
+    def _used_up(self) -> bool:
+        limit, timeout = self.limit, self.work.spec.sweep.timeout
+        late = timeout is not None and time.monotonic() - self._began >= timeout
+        return self.stop.is_set() or late or len(self.told) >= limit
+
+    def _propose(self, number: int) -> Batch | None:
+        """Propose the next batch and write it down; None when nothing is left to try."""
+        size = self.work.spec.sweep.batch_size
+        proposed = self.proposer.propose(number, min(size, self.limit - len(self.told)))
+        if not proposed:
+            return None
+        batch = Batch(self.batches, number)
+        batch.plan([Proposal(trial, new_run_id(), params) for trial, params in proposed])
+        return batch
+
+    def _finish(self, batch: Batch) -> bool:
+        """Execute what is not yet done of a batch and learn from all of it; False when stopped in the middle."""
+        proposals = batch.proposals()
+        done = {trial.number for trial, _ in batch.ended()}
+        for trial, _ in batch.ended():
+            self.tally.add(trial, here=False)
+        left = [proposal for proposal in proposals if proposal.number not in done]
+        if left:
+            self._count(batch, len(proposals))
+            self._execute(batch, left)
+        ended = batch.ended()
+        if len(ended) < len(proposals):
+            return False
+        self._learn(ended)
+        return True
+
+    def _count(self, batch: Batch, trials: int) -> None:
+        """Enter the batch into the ledger before its first trial starts; the same batch twice counts once."""
+        event = LedgerEvent(
+            TRIAL_COUNTED,
+            self.directory.run_id,
+            batch.digest,
+            self.work.spec.base.strategy.name,
+            self.work.data_sha256,
+            {BATCH: batch.number, "trials": trials},
+        )
+        append(self.directory.ledger, event, self.signer)
+
+    def _execute(self, batch: Batch, proposals: Sequence[Proposal]) -> None:
+        alive, seen = list(proposals), {proposal.number: [] for proposal in proposals}
+        if self.work.spec.sweep.pruner != "none":
+            alive = self._prune(batch, alive, seen)
+        if self.work.spec.sweep.mode == "full":
+            alive = [fresh for proposal in alive if (fresh := self._to_run(batch, proposal, seen[proposal.number]))]
+        for proposal, answer, attempts in self._dispatch("whole").answers(alive):
+            self._record(batch, proposal, answer, attempts, seen[proposal.number])
+
+    def _prune(self, batch: Batch, alive: list[Proposal], seen: dict[int, list[float | None]]) -> list[Proposal]:
+        """Evaluate the windows one after the other, all trials on each, and drop what the pruner gives up.
+
+        The pruner hears of the trials in the order of their numbers, so it does not matter which worker was faster.
+        """
+        for step in range(self.work.spec.sweep.windows):
+            found = {p.number: (answer, tried) for p, answer, tried in self._dispatch(step).answers(alive)}
+            left = []
+            for proposal in alive:
+                if proposal.number not in found:
+                    continue
+                answer, attempts = found[proposal.number]
+                intermediate = seen[proposal.number]
+                intermediate.append(self._objectives(answer)[0])
+                if answer.error is not None:
+                    self._record(batch, proposal, answer, attempts, intermediate[:-1])
+                elif self.proposer.should_prune(proposal.number, step, intermediate[-1]):
+                    self._record(batch, proposal, answer, attempts, intermediate, pruned=True)
+                else:
+                    left.append(proposal)
+            alive = left
+        return alive
+
+    def _dispatch(self, what: int | str) -> Dispatch:
+        section, work = self.work.spec.sweep, self.work
+        whole_run = what == "whole" and section.mode == "full"
+
+        def call(proposals: Sequence[Proposal]) -> tuple[Callable[..., list[Answer]], tuple[Any, ...]]:
+            if isinstance(what, int):
+                return backtest_window, (work, list(proposals), what)
+            return (run_trials if whole_run else backtest_trials), (work, list(proposals))
+
+        return Dispatch(
+            self.executor,
+            call,
+            self.stop,
+            together=not whole_run,
+            timeout=section.trial_timeout,
+            retries=section.retries,
+            fresh_ids=whole_run,
+        )
+
+    def _to_run(self, batch: Batch, proposal: Proposal, intermediate: list[float | None]) -> Proposal | None:
+        """Return what is left to run of a trial after the sweep was killed.
+
+        None when its run was sealed before; another run_id when it was begun: that run stays as KILLED.
+        """
+        answer = read_trial_run(self.work, proposal)
+        if answer is not None:
+            self._record(batch, proposal, answer, (), intermediate)
+            return None
+        begun = RunDir(self.work.settings.results, proposal.run_id).path.exists()
+        return replace(proposal, run_id=new_run_id()) if begun else proposal
+
+    def _record(
+        self,
+        batch: Batch,
+        proposal: Proposal,
+        answer: Answer,
+        attempts: tuple[str, ...],
+        intermediate: Sequence[float | None],
+        *,
+        pruned: bool = False,
+    ) -> None:
+        values = self._objectives(answer)
+        missing = [name for name, value in zip(self.work.spec.sweep.objectives, values, strict=True) if value is None]
+        error = answer.error or (f"undefined: {', '.join(missing)}" if missing and not pruned else None)
+        complete = error is None and not pruned
+        trial = Trial(
+            proposal.number,
+            proposal.run_id,
+            proposal.params,
+            "PRUNED" if pruned else "COMPLETE" if complete else "FAIL",
+            tuple(value for value in values if value is not None) if complete else (),
+            {} if pruned else answer.stats,
+            tuple(intermediate),
+            round(answer.seconds, 6),
+            error,
+            attempts,
+        )
+        batch.record(trial, answer.returns if complete else None)
+        self.tally.add(trial, here=True)
+        self.on_trial(self.tally.standing())
+
+    def _objectives(self, answer: Answer) -> list[float | None]:
+        found = [answer.stats.get(name) for name in self.work.spec.sweep.objectives]
+        return [None if value is None or not np.isfinite(value) else float(value) for value in found]
+
+    def _learn(self, ended: Sequence[tuple[Trial, np.ndarray | None]]) -> None:
+        for trial, returns in ended:
+            self.proposer.tell(trial)
+            self.told.append(trial)
+            if returns is not None:
+                self.returns[trial.number] = returns
+        self.kept.add([(trial, self.proposer.frozen(trial)) for trial, _ in ended])

@@ -1,0 +1,187 @@
+"""The search space: dimensions, rules between them, and the grid they span."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, resolve_params
+from pipeline.errors import SpecError, StrategyError, nearest
+from pipeline.sweep.spec import Dimension, SweepSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optuna.distributions import BaseDistribution
+
+RULE = re.compile(r"\s*([\w.]+)\s*(<=|>=|==|!=|<|>)\s*([\w.+-]+)\s*")
+COMPARE = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+LARGEST_GRID = 1_000_000
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule between two params, or a param and a number: `left` `sign` `right`."""
+
+    left: str
+    sign: str
+    right: str | float
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Say whether `params` keep the rule."""
+        right = params[self.right] if isinstance(self.right, str) else self.right
+        return bool(COMPARE[self.sign](params[self.left], right))
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.sign} {self.right}"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What may vary, what is fixed, and which combinations are allowed."""
+
+    strategy: Strategy
+    dimensions: Mapping[str, Dimension]
+    fixed: Mapping[str, Any]
+    rules: tuple[Rule, ...]
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return Optuna's distributions by name."""
+        return {name: _distribution(dimension) for name, dimension in self.dimensions.items()}
+
+    def feasible(self, params: Mapping[str, Any]) -> bool:
+        """Say whether a combination keeps the sweep's rules and the strategy's own."""
+        everything = {**self.fixed, **params}
+        return all(rule.holds(everything) for rule in self.rules) and self._accepted(params)
+
+    def _accepted(self, params: Mapping[str, Any]) -> bool:
+        try:
+            own = {**self.fixed, **{name: value for name, value in params.items() if "." not in name}}
+            resolve_params(self.strategy, own)
+        except StrategyError:
+            return False
+        return True
+
+    def grid(self) -> Iterator[Params]:
+        """Yield every feasible combination, the last dimension varying fastest."""
+        axes = [grid_values(name, dimension) for name, dimension in self.dimensions.items()]
+        if (size := math.prod(map(len, axes))) > LARGEST_GRID:
+            raise SpecError(f"[space] spans a grid of {size:,} points; {LARGEST_GRID:,} is the most. Use wider steps.")
+        for point in itertools.product(*axes):
+            params = dict(zip(self.dimensions, point, strict=True))
+            if self.feasible(params):
+                yield params
+
+
+def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
+    """Return the space a sweep searches; without a [space] section, that of the strategy's parameter schema.
+
+    `search` is the project's root, where strategies of the user's own are found. Raises SpecError, StrategyError.
+    """
+    strategy = get_strategy(spec.base.strategy.name, search=search)
+    fixed = dict(spec.base.strategy.params)
+    schema = {parameter.name: parameter for parameter in strategy.parameters}
+    dimensions = dict(spec.space) or {name: _from_schema(item) for name, item in schema.items() if name not in fixed}
+    if not dimensions:
+        raise SpecError(f"The strategy {strategy.name} has no parameters to vary: give a [space] section.")
+    fixed = {name: value for name, value in fixed.items() if name not in dimensions}
+    _check_names(dimensions, strategy, schema)
+    typed = {name: _typed(name, item, schema.get(name)) for name, item in dimensions.items()}
+    defaults = {name: item.default for name, item in schema.items() if name not in typed}
+    rules = tuple(_rule(text, {*typed, *defaults, *fixed}) for text in spec.sweep.constraints)
+    return SearchSpace(strategy, typed, {**defaults, **fixed}, rules)
+
+
+def grid_values(name: str, dimension: Dimension) -> list[Any]:
+    """Return the values of a dimension in a grid; raises SpecError for a range of floats without a step."""
+    if dimension.values is not None:
+        return list(dimension.values)
+    low, high, step = dimension.low, dimension.high, dimension.step
+    assert low is not None
+    assert high is not None
+    whole = isinstance(low, int) and isinstance(high, int)
+    if step is None and not whole:
+        raise SpecError(f"space.{name}: a grid over real numbers needs a step, or a list of values.")
+    width = 1 if step is None else step
+    count = math.floor((high - low) / width + 1e-9) + 1
+    return [low + number * width for number in range(count)]
+
+
+def _check_names(dimensions: Mapping[str, Dimension], strategy: Strategy, schema: Mapping[str, Parameter]) -> None:
+    for name in dimensions:
+        if strategy.has_schema and "." not in name and name not in schema:
+            raise SpecError(f"space.{name}: {strategy.name} has no such param. {nearest(name, schema)}")
+
+
+def _from_schema(parameter: Parameter) -> Dimension:
+    if parameter.type is bool:
+        return Dimension(values=[False, True])
+    if parameter.choices is not None:
+        return Dimension(values=list(parameter.choices))
+    if parameter.low is None or parameter.high is None:
+        raise SpecError(f"{parameter.name} has no bounds in its schema: give space.{parameter.name}.")
+    kind = parameter.type
+    return Dimension(low=kind(parameter.low), high=kind(parameter.high))
+
+
+def _typed(name: str, dimension: Dimension, parameter: Parameter | None) -> Dimension:
+    """Return a dimension whose numbers are of the parameter's type, within its bounds; raises SpecError."""
+    if parameter is None:
+        return dimension
+    ends = dimension.values if dimension.values is not None else [dimension.low, dimension.high]
+    for value in ends:
+        try:
+            _check_bounds(parameter, value)
+        except ValueError as error:
+            raise SpecError(f"space.{name}: {error}.") from None
+    if parameter.type is float and dimension.values is None:
+        return dimension.model_copy(update={"low": float(dimension.low or 0), "high": float(dimension.high or 0)})
+    return dimension
+
+
+def _check_bounds(parameter: Parameter, value: Any) -> None:
+    wanted = {int: int, float: (int, float), bool: bool, str: str}[parameter.type]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and parameter.type is not bool):  # type: ignore[arg-type]
+        raise ValueError(f"{value!r} is not of type {parameter.type.__name__}")
+    if parameter.low is not None and value < parameter.low:
+        raise ValueError(f"{value!r} is below {parameter.low:g}, the least {parameter.name} may be")
+    if parameter.high is not None and value > parameter.high:
+        raise ValueError(f"{value!r} is above {parameter.high:g}, the most {parameter.name} may be")
+    if parameter.choices is not None and value not in parameter.choices:
+        raise ValueError(f"{value!r} is none of {', '.join(parameter.choices)}")
+
+
+def _rule(text: str, names: set[str]) -> Rule:
+    parts = RULE.fullmatch(text)
+    if parts is None:
+        raise SpecError(f"sweep.constraints: {text!r} is not of the form 'fast < slow' or 'fast >= 5'.")
+    left, sign, right = parts.groups()
+    if left not in names:
+        raise SpecError(f"sweep.constraints: {text!r}: there is no param {left!r}. {nearest(left, names)}")
+    if right in names:
+        return Rule(left, sign, right)
+    try:
+        return Rule(left, sign, float(right))
+    except ValueError:
+        raise SpecError(f"sweep.constraints: {text!r}: there is no param {right!r}. {nearest(right, names)}") from None
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if dimension.values is not None:
+        return CategoricalDistribution(dimension.values)
+    low, high, step = dimension.low, dimension.high, dimension.step
+    assert low is not None
+    assert high is not None
+    if isinstance(low, int) and isinstance(high, int) and (step is None or isinstance(step, int)):
+        return IntDistribution(low, high, log=dimension.log, step=step or 1)
+    return FloatDistribution(low, high, log=dimension.log, step=step)

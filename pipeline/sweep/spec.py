@@ -1,0 +1,203 @@
+"""The sweep spec: a run spec with three more sections, [sweep], [space] and [validation], in one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pipeline.errors import SpecError, nearest
+from pipeline.spec import RunSpec, Scalar, Section, set_dotted
+
+SECTIONS = ("sweep", "space", "validation")
+ADAPTIVE = ("tpe", "nsga2")
+
+
+class SweepSection(Section):
+    """How the space is searched. Equal specs give equal studies, with any number of jobs."""
+
+    name: str = Field("sweep", pattern=r"^[\w.+-][\w .+-]{0,99}$", description="name of the sweep, and of its study")
+    mode: Literal["fast", "full"] = Field(
+        "fast", description="`fast`: a trial is a backtest in process; `full`: a trial is a whole run"
+    )
+    objectives: list[str] = Field(["sharpe"], min_length=1, description="metrics; the first one ranks the trials")
+    sampler: Literal["grid", "random", "qmc", "tpe", "nsga2"] = Field("tpe", description="how trials are proposed")
+    trials: int | None = Field(None, ge=1, description="most trials; default: the whole grid, else 100")
+    timeout: float | None = Field(None, gt=0, description="seconds after which no further trial is started")
+    trial_timeout: float | None = Field(None, gt=0, description="seconds one trial may take")
+    retries: int = Field(1, ge=0, le=10, description="how often a trial is tried again when its worker died")
+    batch: int | None = Field(
+        None, ge=1, description="trials proposed at once; default: 10 for tpe, nsga2 and with a pruner, else 256 (full: 16)"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="seeds the sampler")
+    pruner: Literal["none", "median", "hyperband"] = Field("none", description="what stops a trial early")
+    windows: int = Field(4, ge=2, le=10, description="anchored windows a pruner looks at, each twice the one before")
+    best: int = Field(3, ge=0, le=100, description="with `fast`: the best trials that become whole runs")
+    constraints: list[str] = Field(default_factory=list, description="rules between params, as 'fast < slow'")
+    storage: str | None = Field(
+        None, description="Optuna storage URL (sqlite, postgresql, grpc); default: a journal in the sweep's directory"
+    )
+
+    @property
+    def adaptive(self) -> bool:
+        """Say whether the sampler learns from the trials before."""
+        return self.sampler in ADAPTIVE
+
+    @property
+    def batch_size(self) -> int:
+        """How many trials are proposed at once."""
+        learns = self.adaptive or self.pruner != "none"
+        return self.batch or (10 if learns else 16 if self.mode == "full" else 256)
+
+
+class Dimension(Section):
+    """One dimension of the search space: a list of values, or a range from `low` to `high`, both inclusive."""
+
+    values: list[Scalar] | None = Field(None, min_length=1, description="the values to try")
+    low: int | float | None = Field(None, description="least value")
+    high: int | float | None = Field(None, description="greatest value")
+    step: int | float | None = Field(None, gt=0, description="distance between values")
+    log: bool = Field(False, description="sample on a logarithmic scale")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return {"values": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.values is None) == (self.low is None or self.high is None):
+            raise ValueError("give either a list of values, or `low` and `high`")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low = {self.low} is above high = {self.high}")
+        if self.log and (self.step is not None or (self.low is not None and self.low <= 0)):
+            raise ValueError("a logarithmic scale needs low > 0 and no step")
+        return self
+
+
+class ValidationSection(Section):
+    """How the choice of the best trial is put to the test on data it was not chosen on."""
+
+    walk_forward_windows: int = Field(6, ge=0, le=50, description="anchored windows tested in turn; 0: none")
+    folds: int = Field(8, ge=0, le=20, description="folds of combinatorial purged cross-validation; 0: none")
+    test_folds: int = Field(2, ge=1, le=10, description="folds tested at a time")
+    horizon: int = Field(1, ge=0, description="bars ahead that a bar's outcome reaches; purged around test folds")
+    embargo: int = Field(5, ge=0, description="further bars dropped after a test fold")
+    blocks: int = Field(16, ge=2, le=20, multiple_of=2, description="blocks of CSCV for the probability of overfitting")
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """Everything a sweep was asked to do: the run spec all trials share, and how its params vary."""
+
+    base: RunSpec
+    sweep: SweepSection
+    space: dict[str, Dimension]
+    validation: ValidationSection
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the sweep spec") -> SweepSpec:
+        """Validate plain values; raises SpecError naming every problem and its place."""
+        own = {name: values.get(name, {}) for name in SECTIONS}
+        base = RunSpec.from_mapping({key: value for key, value in values.items() if key not in SECTIONS}, where=where)
+        problems: list[str] = []
+        sweep = _section(SweepSection, own["sweep"], "sweep", problems)
+        validation = _section(ValidationSection, own["validation"], "validation", problems)
+        table = own["space"] if isinstance(own["space"], dict) else {"space": own["space"]}
+        space = {key: _section(Dimension, value, f"space.{key}", problems) for key, value in _flat(table).items()}
+        if problems:
+            lines = "\n".join(f"  - {line}" for line in problems)
+            raise SpecError(f"{where} is not a valid sweep spec:\n{lines}")
+        return cls(base, sweep, space, validation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec with all defaults resolved, as JSON values."""
+        space = {key: dimension.model_dump(mode="json", exclude_none=True) for key, dimension in self.space.items()}
+        own = {"sweep": self.sweep.model_dump(mode="json"), "validation": self.validation.model_dump(mode="json")}
+        return {**self.base.to_dict(), **own, "space": space}
+
+    def to_toml(self) -> bytes:
+        """Return the spec as a TOML document that reads back to an equal spec."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.to_dict())).encode()
+
+    def trial_spec(
+        self, params: Mapping[str, Any], *, tags: Mapping[str, str], robustness: bool, number: int | None = None
+    ) -> RunSpec:
+        """Return the run spec of one trial: `params` laid over the base by their dotted keys."""
+        values = self.base.model_dump(mode="json", exclude_unset=True)
+        for key, value in params.items():
+            set_dotted(values, path_of(key), value)
+        run = values.setdefault("run", {})
+        run["name"] = self.sweep.name if number is None else f"{self.sweep.name}, trial {number}"
+        run["tags"] = {**run.get("tags", {}), **tags}
+        run["robustness"] = robustness and run.get("robustness", True)
+        return RunSpec.from_mapping(values, where="the trial")
+
+
+def read_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[SweepSpec, bytes]:
+    """Read a sweep spec from a TOML file and lay `overrides` (dotted keys) over it; raises SpecError.
+
+    Returns the spec and the file's bytes, unchanged.
+    """
+    try:
+        given = path.read_bytes()
+    except OSError as error:
+        raise SpecError(
+            f"The sweep spec {path} cannot be read: {error.strerror}. Give an existing TOML file."
+        ) from None
+    return parse_sweep(given, overrides, where=str(path)), given
+
+
+def parse_sweep(
+    given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the sweep spec"
+) -> SweepSpec:
+    """Parse TOML bytes into a sweep spec, `overrides` laid over it; raises SpecError."""
+    try:
+        values = tomllib.loads(given.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{where} is not valid TOML: {error}.") from None
+    for key, value in (overrides or {}).items():
+        set_dotted(values, key, value)
+    return SweepSpec.from_mapping(values, where=where)
+
+
+def path_of(key: str) -> str:
+    """Return the dotted key in a run spec that a dimension sets: a key without a dot is a param of the strategy."""
+    return key if "." in key else f"strategy.params.{key}"
+
+
+def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            where = ".".join([place, *map(str, item["loc"])])
+            if item["type"] == "extra_forbidden":
+                problems.append(f"{where}: unknown key. {nearest(str(item['loc'][-1]), model.model_fields)}")
+            else:
+                problems.append(f"{where}: {item['msg']} (given: {item['input']!r})")
+        return None
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the dimensions by dotted key: TOML reads `backtest.stop_pct = {...}` as a table in a table."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        nested = isinstance(value, dict) and value and all(isinstance(item, dict | list) for item in value.values())
+        if nested and not set(value) & set(Dimension.model_fields):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

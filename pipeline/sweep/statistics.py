@@ -1,0 +1,371 @@
+"""What the best trial of a sweep is worth: deflation by the number of trials, overfitting, out of sample, plateau."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
+from pipeline.backtest.selection import cross_validated_selection, walk_forward_selection
+from pipeline.backtest.significance import deflate, moments
+from pipeline.errors import UsageError
+from pipeline.sweep.objectives import DIRECTIONS, better
+from pipeline.sweep.spec import Dimension, SweepSpec, ValidationSection
+from pipeline.sweep.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEAR_BEST = 0.8
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials there were. `ledger` counts all trials of the strategy on these data, other sweeps' too."""
+
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    ledger: int
+
+
+@dataclass(frozen=True)
+class Deflation:
+    """The Sharpe ratio of the best trial against luck. Ratios are annual; `n` is the count from the ledger.
+
+    `effective` is the number of independent trials (effective rank); `dsr_effective` deflates by it.
+    """
+
+    sharpe: float | None
+    n: int
+    expected_max: float | None
+    dsr: float | None
+    psr: float | None
+    effective: float | None
+    expected_max_effective: float | None
+    dsr_effective: float | None
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """PBO by CSCV over the trials' returns; see pipeline.backtest.overfitting. `logits` are the values of all splits."""
+
+    pbo: float | None
+    probability_of_loss: float | None
+    degradation_slope: float | None
+    degradation_intercept: float | None
+    n_blocks: int
+    n_splits: int
+    logits: tuple[float, ...]
+    in_sample: tuple[float, ...]
+    out_of_sample: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One test window of the walk-forward: its first and last bar, the trial chosen before it, annual Sharpe ratios."""
+
+    start: str
+    end: str
+    trial: int
+    in_sample: float
+    out_of_sample: float
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Walk-forward selection; annual Sharpe ratios. `equity` is the growth of 1 over the test windows."""
+
+    windows: tuple[Window, ...]
+    in_sample: float
+    out_of_sample: float
+    dates: tuple[str, ...]
+    equity: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """Combinatorial purged cross-validation; annual Sharpe ratios, one a split or a path."""
+
+    folds: int
+    test_folds: int
+    horizon: int
+    embargo: int
+    in_sample: tuple[float, ...]
+    out_of_sample: tuple[float, ...]
+    paths: tuple[float, ...]
+    trials: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The trials nearest to the best in the search space, by the first objective.
+
+    `radius` is the largest distance among them, as a share of each dimension's range. `share` of them reach 80 % of
+    the best value; None when that has no meaning (the best value is not positive).
+    """
+
+    neighbours: tuple[int, ...]
+    radius: float
+    median: float
+    worst: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class SweepStatistics:
+    """Everything said about a sweep as a whole; parts that could not be computed are None, and `notes` say why."""
+
+    objectives: tuple[str, ...]
+    counts: Counts
+    best: int | None
+    front: tuple[int, ...]
+    ranking: tuple[int, ...]
+    periods_per_year: float | None
+    deflation: Deflation | None = None
+    overfitting: Overfit | None = None
+    walk_forward: Forward | None = None
+    cross_validation: CrossValidated | None = None
+    plateau: Plateau | None = None
+    importances: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SweepStatistics:
+        """Read what to_dict wrote; raises KeyError, TypeError."""
+        parts: dict[str, Any] = {
+            "counts": Counts, "deflation": Deflation, "overfitting": Overfit, "walk_forward": Forward,
+            "cross_validation": CrossValidated, "plateau": Plateau,
+        }  # fmt: skip
+        made = {name: None if values[name] is None else _read(kind, values[name]) for name, kind in parts.items()}
+        lists = {name: tuple(values[name]) for name in ("objectives", "front", "ranking", "notes")}
+        return cls(**{**values, **made, **lists})
+
+
+def sweep_statistics(
+    spec: SweepSpec,
+    trials: Sequence[Trial],
+    returns: pd.DataFrame,
+    *,
+    dimensions: dict[str, Dimension],
+    ledger_trials: int,
+    importances: dict[str, float],
+) -> SweepStatistics:
+    """Judge a sweep.
+
+    `returns` has a row a period, indexed by UTC timestamps, and a column for each completed trial, by its number.
+    `ledger_trials` is how many trials of this strategy on these data were ever counted, these among them.
+    """
+    complete = [trial for trial in trials if trial.state == "COMPLETE"]
+    ranking = rank(complete, spec.sweep.objectives[0])
+    counts = Counts(
+        len(trials),
+        len(complete),
+        sum(trial.state == "PRUNED" for trial in trials),
+        sum(trial.state == "FAIL" for trial in trials),
+        max(ledger_trials, len(trials)),
+    )
+    notes: list[str] = []
+    per_year = next((float(found) for t in complete if (found := t.stats.get("periods_per_year"))), None)
+    best = ranking[0] if ranking else None
+    judged = SweepStatistics(
+        tuple(spec.sweep.objectives), counts, best, front(complete, spec.sweep.objectives), tuple(ranking), per_year
+    )
+    if best is None or per_year is None:
+        return _with(judged, notes=("no trial was completed: there is nothing to judge",))
+    annual = math.sqrt(per_year)
+    return _with(
+        judged,
+        deflation=_deflation(returns, best, counts, annual, notes),
+        overfitting=_overfitting(returns, spec.validation.blocks, notes),
+        walk_forward=_forward(returns, spec.validation, annual, notes),
+        cross_validation=_cross_validation(returns, spec.validation, annual, notes),
+        plateau=_plateau(complete, best, dimensions, spec.sweep.objectives[0]),
+        importances=importances,
+        notes=tuple(notes),
+    )
+
+
+def rank(trials: Sequence[Trial], metric: str) -> list[int]:
+    """Return the numbers of completed trials, the best value of the first objective first, equals by number."""
+    sign = -1.0 if DIRECTIONS[metric] == "maximize" else 1.0
+    return [t.number for t in sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))]
+
+
+def front(trials: Sequence[Trial], objectives: Sequence[str]) -> tuple[int, ...]:
+    """Return the trials that no other beats in all objectives (the Pareto front), in the order of their numbers."""
+    signs = np.array([1.0 if DIRECTIONS[name] == "maximize" else -1.0 for name in objectives])
+    if not trials:
+        return ()
+    values = np.array([trial.values for trial in trials]) * signs
+    kept = []
+    for place, own in enumerate(values):
+        beaten = np.all(values >= own, axis=1) & np.any(values > own, axis=1)
+        if not beaten.any():
+            kept.append(trials[place].number)
+    return tuple(kept)
+
+
+def _deflation(returns: pd.DataFrame, best: int, counts: Counts, annual: float, notes: list[str]) -> Deflation | None:
+    if best not in returns:
+        notes.append("the best trial left no returns: its Sharpe ratio was not deflated")
+        return None
+    values = returns.to_numpy()
+    ratios = [moments(values[:, place]).sharpe for place in range(values.shape[1])]
+    found = moments(returns[best].to_numpy())
+    whole = deflate(found, ratios, n_trials=float(max(counts.ledger, 1)))
+    plain = deflate(found, [found.sharpe], n_trials=1.0)
+    effective = effective_trials(values) if values.shape[1] > 1 else 1.0
+    fewer = deflate(found, ratios, n_trials=max(effective, 1.0)) if effective else None
+    return Deflation(
+        sharpe=_times(found.sharpe, annual),
+        n=counts.ledger,
+        expected_max=_times(whole.expected_max, annual),
+        dsr=whole.dsr,
+        psr=plain.dsr,
+        effective=effective,
+        expected_max_effective=_times(fewer.expected_max, annual) if fewer else None,
+        dsr_effective=fewer.dsr if fewer else None,
+    )
+
+
+def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfit | None:
+    try:
+        found = probability_of_overfitting(returns.to_numpy(), n_blocks=blocks)
+    except UsageError as error:
+        notes.append(f"no probability of overfitting: {error}")
+        return None
+    if found.pbo is None:
+        notes.append("no probability of overfitting: a trial has no Sharpe ratio in some block")
+    return Overfit(
+        found.pbo,
+        found.probability_of_loss,
+        found.degradation_slope,
+        found.degradation_intercept,
+        found.n_blocks,
+        found.n_splits,
+        *(_thinned(array) for array in (found.logits, found.in_sample, found.out_of_sample)),
+    )
+
+
+def _forward(returns: pd.DataFrame, section: ValidationSection, annual: float, notes: list[str]) -> Forward | None:
+    if not section.walk_forward_windows:
+        return None
+    try:
+        found = walk_forward_selection(returns.to_numpy(), windows=section.walk_forward_windows)
+    except UsageError as error:
+        notes.append(f"no walk-forward: {error}")
+        return None
+    stamps = [stamp.isoformat().replace("+00:00", "Z") for stamp in returns.index]
+    windows = tuple(
+        Window(
+            stamps[choice.test[0]],
+            stamps[choice.test[-1]],
+            int(returns.columns[choice.column]),
+            choice.in_sample * annual,
+            choice.out_of_sample * annual,
+        )
+        for choice in found.choices
+    )
+    growth = np.cumprod(1.0 + found.returns)
+    shown = np.unique(np.linspace(0, len(growth) - 1, min(len(growth), 1000)).round().astype(int))
+    return Forward(
+        windows,
+        found.in_sample * annual,
+        found.out_of_sample * annual,
+        tuple(stamps[found.rows[place]] for place in shown),
+        tuple(float(growth[place]) for place in shown),
+    )
+
+
+def _cross_validation(
+    returns: pd.DataFrame, section: ValidationSection, annual: float, notes: list[str]
+) -> CrossValidated | None:
+    if not section.folds:
+        return None
+    rules = {name: getattr(section, name) for name in ("folds", "test_folds", "horizon", "embargo")}
+    try:
+        found = cross_validated_selection(returns.to_numpy(), **rules)
+    except UsageError as error:
+        notes.append(f"no cross-validation: {error}")
+        return None
+    return CrossValidated(
+        **rules,
+        in_sample=tuple(choice.in_sample * annual for choice in found.choices),
+        out_of_sample=tuple(choice.out_of_sample * annual for choice in found.choices),
+        paths=tuple(float(ratio) * annual for ratio in found.paths),
+        trials=tuple(int(returns.columns[choice.column]) for choice in found.choices),
+    )
+
+
+def _plateau(complete: Sequence[Trial], best: int, dimensions: dict[str, Dimension], metric: str) -> Plateau | None:
+    """Look at the nearest trials: 2 a dimension, 8 at least."""
+    own = next(trial for trial in complete if trial.number == best)
+    others = [trial for trial in complete if trial.params != own.params]
+    if not others:
+        return None
+    far = np.array([_distance(own, trial, dimensions) for trial in others])
+    nearest = np.argsort(far, kind="stable")[: max(8, 2 * len(dimensions))]
+    values = np.array([others[place].values[0] for place in nearest])
+    top = own.values[0]
+    worst = values.min() if DIRECTIONS[metric] == "maximize" else values.max()
+    reached = [better(metric, value, NEAR_BEST * top) for value in values]
+    meaningful = DIRECTIONS[metric] == "maximize" and top > 0.0
+    return Plateau(
+        tuple(others[place].number for place in nearest),
+        float(far[nearest].max()),
+        float(np.median(values)),
+        float(worst),
+        float(np.mean(reached)) if meaningful else None,
+    )
+
+
+def _distance(left: Trial, right: Trial, dimensions: dict[str, Dimension]) -> float:
+    """Return the largest difference over the dimensions, each as a share of its range; 1 between other categories."""
+    return max(
+        (_apart(dimension, left.params[name], right.params[name]) for name, dimension in dimensions.items()),
+        default=0.0,
+    )
+
+
+def _apart(dimension: Dimension, left: Any, right: Any) -> float:
+    if left == right:
+        return 0.0
+    ends = dimension.values if dimension.values is not None else [dimension.low, dimension.high]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in ends):
+        return 1.0
+    low, high = min(ends), max(ends)  # type: ignore[type-var]
+    if dimension.log:
+        return float(abs(math.log(left / right)) / math.log(high / low))
+    return float(abs(left - right) / (high - low))
+
+
+def _thinned(values: np.ndarray, most: int = 2000) -> tuple[float, ...]:
+    """Return up to `most` values in their order, evenly taken; the figures need no more."""
+    shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))
+    return tuple(float(value) for value in values[shown] if math.isfinite(value))
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _with(statistics: SweepStatistics, **changes: Any) -> SweepStatistics:
+    from dataclasses import replace
+
+    return replace(statistics, **changes)
+
+
+def _read(kind: Any, values: dict[str, Any]) -> Any:
+    if kind is Forward:
+        values = {**values, "windows": tuple(Window(**window) for window in values["windows"])}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

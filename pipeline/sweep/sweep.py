@@ -1,0 +1,370 @@
+"""Run a sweep: SweepSpec → run directory → search → statistics → best runs → manifest → tracking → report.
+
+A sweep is a run of its own kind: it has a run_id, a directory in `results/`, a seal, an entry in the ledger, an
+MLflow run that is the parent of its trials' runs, and a report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.digest import canonical_json
+from pipeline.errors import EvidenceError, InputChangedError, TrackingError
+from pipeline.evidence.keys import load_signer
+from pipeline.evidence.ledger_check import trial_count
+from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
+from pipeline.run import Run
+from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_atomic, write_json
+from pipeline.runner import plan_run
+from pipeline.sealing import (
+    OpenRun,
+    Progress,
+    data_inputs,
+    finish_tracking,
+    open_run,
+    reopen_run,
+    run_tags,
+    seal_run,
+    silent,
+)
+from pipeline.settings import Settings
+from pipeline.sweep.evaluate import BEST_ORIGIN, Work, run_trials
+from pipeline.sweep.executor import Executor
+from pipeline.sweep.objectives import directions
+from pipeline.sweep.search import OnTrial, Search, Standing
+from pipeline.sweep.space import SearchSpace, search_space
+from pipeline.sweep.spec import SweepSpec
+from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
+from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
+from pipeline.sweep.trial import Proposal, Trial
+from pipeline.tracking.session import RunTracking, open_tracking, reopen_tracking
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+ORIGIN = "sweep"
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended. `finished` is False when it was stopped: it is not sealed, and can be resumed."""
+
+    run: Run
+    finished: bool
+    resumed: bool
+    statistics: SweepStatistics | None
+    trials: tuple[Trial, ...]
+    best_runs: tuple[str, ...]
+    error: EvidenceError | None
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller wants to hear: the stages as they begin, and each trial as it ends."""
+
+    stage: Progress = silent
+    trial: OnTrial = lambda _: None
+
+
+def run_sweep(
+    spec: SweepSpec,
+    *,
+    settings: Settings,
+    executor: Executor,
+    given: bytes | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    stop: Event | None = None,
+    hooks: Hooks | None = None,
+    signing_key: Callable[[], Signer | None] = load_signer,
+) -> SweepOutcome:
+    """Search the space of a sweep and judge what was found.
+
+    With `resume`, a sweep of the very same spec that was interrupted is taken up again. Setting `stop` ends the search
+    after the trials that run; the sweep can then be resumed. Raises UsageError before anything is started, and
+    what ended the search: a strategy or a worker that fails only fails its trials.
+    """
+    space = plan_sweep(spec, settings)
+    hooks = hooks or Hooks()
+    run, resumed = _open(spec, settings, given, overrides, resume=resume, hooks=hooks, signer=signing_key())
+    stop = stop or Event()
+    tracking = _track(run, resumed=resumed)
+    try:
+        parent = tracking.info.mlflow_run_id
+        search = _search(spec, run, parent, executor, space=space, stop=stop, on_trial=hooks.trial)
+        with run.stage("search"):
+            finished = search.run()
+        if not finished:
+            run.write_state("KILLED", "search")
+            return _stopped(run, search, resumed=resumed)
+        return _conclude(run, tracking, search, executor, resumed=resumed)
+    except BaseException:
+        run.write_state("KILLED", next(reversed(run.stages), "open"))
+        raise
+
+
+def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
+    """Check all that can be checked before anything starts; raises UsageError."""
+    directions(spec.sweep.objectives)
+    space = search_space(spec, search=settings.root)
+    first = next(space.grid(), None) if spec.sweep.sampler == "grid" else None
+    if spec.sweep.mode == "full" or spec.sweep.best:
+        params = first or {name: _any_value(dimension) for name, dimension in space.dimensions.items()}
+        if space.feasible(params):
+            plan_run(spec.trial_spec(params, tags={}, robustness=False), settings)
+    return space
+
+
+def find_interrupted(spec: SweepSpec, settings: Settings) -> RunDir | None:
+    """Return the sweep of the very same spec that was interrupted before its seal, the one started last."""
+    wanted = canonical_json(spec.to_dict())
+    found = []
+    for run_id in run_ids(settings.results):
+        directory = RunDir(settings.results, run_id)
+        if directory.manifest.exists() or not directory.config_json.is_file():
+            continue
+        state = read_state(directory) or {}
+        running = state.get("status") == "RUNNING" and state.get("alive") is not False
+        if state.get("origin") == ORIGIN and not running and directory.config_json.read_bytes() == wanted:
+            found.append((state.get("started_at", ""), directory))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _any_value(dimension: Any) -> Any:
+    return dimension.values[0] if dimension.values is not None else dimension.low
+
+
+def _open(
+    spec: SweepSpec,
+    settings: Settings,
+    given: bytes | None,
+    overrides: Mapping[str, Any] | None,
+    *,
+    resume: bool,
+    hooks: Hooks,
+    signer: Signer | None,
+) -> tuple[OpenRun, bool]:
+    """Open a new run directory, or the one of the same sweep that was interrupted."""
+    base = spec.base.model_copy(update={"run": spec.base.run.model_copy(update={"name": spec.sweep.name})})
+    inputs = data_inputs(base, settings)
+    asked = spec.to_dict()
+    interrupted = find_interrupted(spec, settings) if resume else None
+    if interrupted is None:
+        run = open_run(
+            base, settings, origin=ORIGIN, inputs=inputs, given=given or spec.to_toml(), overrides=overrides,
+            progress=hooks.stage, signer=signer, asked=asked, build_type=BUILD_TYPE,
+        )  # fmt: skip
+        write_json(run.dir.scratch / "search.json", {"data_sha256": run.digests["data"]})
+        return run, False
+    run = reopen_run(
+        interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
+        progress=hooks.stage, signer=signer,
+    )  # fmt: skip
+    begun = read_json(run.dir.scratch / "search.json")
+    if begun["data_sha256"] != run.digests["data"]:
+        raise InputChangedError(
+            f"{base.data.source} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
+        )
+    run.warnings.append("The sweep was interrupted and resumed.")
+    run.write_state("RUNNING", "open")
+    return run, True
+
+
+def _track(run: OpenRun, *, resumed: bool) -> RunTracking:
+    with run.stage("tracking"):
+        if resumed and run.dir.tracking.is_file():
+            return reopen_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings)
+        tracking = open_tracking(
+            run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=run_tags(run)
+        )
+        write_json(run.dir.tracking, tracking.info.to_dict())
+        return tracking
+
+
+def _search(
+    spec: SweepSpec,
+    run: OpenRun,
+    parent: str | None,
+    executor: Executor,
+    *,
+    space: SearchSpace,
+    stop: Event,
+    on_trial: OnTrial,
+) -> Search:
+    work = Work(spec, run.settings, run.dir.run_id, run.digests["data"], parent)
+    name = study_name(spec.sweep, run.dir.run_id)
+    kept = KeptStudy(open_storage(spec.sweep, run.dir.study_journal), spec.sweep, name=name)
+    return Search(
+        work=work,
+        directory=run.dir,
+        executor=executor,
+        proposer=Proposer(spec.sweep, space),
+        kept=kept,
+        stop=stop,
+        signer=run.signer,
+        on_trial=on_trial,
+    )
+
+
+def _stopped(run: OpenRun, search: Search, *, resumed: bool) -> SweepOutcome:
+    seconds = sum(run.stages.values())
+    return SweepOutcome(Run(run.dir), False, resumed, None, tuple(search.told), (), None, tuple(run.warnings), seconds)
+
+
+def _conclude(
+    run: OpenRun, tracking: RunTracking, search: Search, executor: Executor, *, resumed: bool
+) -> SweepOutcome:
+    """Judge the trials, make the best ones whole runs, seal, deliver, render."""
+    spec, trials = search.work.spec, tuple(search.told)
+    error: EvidenceError | None = None
+    with run.stage("statistics"):
+        returns = returns_table(search)
+        statistics = sweep_statistics(
+            spec,
+            trials,
+            returns,
+            dimensions=dict(search.proposer.space.dimensions),
+            ledger_trials=trial_count(run.dir.ledger, spec.base.strategy.name, search.work.data_sha256),
+            importances=param_importances(search),
+        )
+    best_runs: tuple[str, ...] = ()
+    if spec.sweep.mode == "fast" and spec.sweep.best:
+        with run.stage("best"):
+            best_runs = _run_best(run, search, executor, statistics.ranking[: spec.sweep.best])
+    with run.stage("artifacts"):
+        _write_artifacts(run, search, returns, statistics, best_runs)
+    _log_metrics(run, tracking)
+    with run.stage("seal"):
+        seal_run(run)
+    with run.stage("tracking_end"):
+        try:
+            finish_tracking(run, tracking, "FINISHED")
+        except TrackingError as failure:
+            error = failure
+        run.warnings += tracking.warnings
+    seconds = sum(run.stages.values())
+    return SweepOutcome(Run(run.dir), True, resumed, statistics, trials, best_runs, error, tuple(run.warnings), seconds)
+
+
+def returns_table(search: Search) -> pd.DataFrame:
+    """Return the simple returns of completed trials: a row a bar from the second on, a column a trial."""
+    import pandas as pd
+
+    from pipeline.sweep.evaluate import bars_of
+
+    index = bars_of(search.work).index[1:].tz_convert("UTC").as_unit("ns").rename("timestamp")
+    fitting = {number: values for number, values in search.returns.items() if len(values) == len(index)}
+    columns = sorted(fitting)
+    matrix = np.column_stack([fitting[number] for number in columns]) if columns else np.empty((len(index), 0))
+    return pd.DataFrame(matrix, index=index, columns=columns)
+
+
+def param_importances(search: Search) -> dict[str, float]:
+    """Return how much each param matters for the first objective (PED-ANOVA), shares of 1; empty when unknown."""
+    import optuna
+
+    complete = [trial for trial in search.told if trial.state == "COMPLETE"]
+    if len(complete) < 2 or len({trial.values[0] for trial in complete}) < 2:
+        return {}
+    with quiet():
+        try:
+            found = optuna.importance.get_param_importances(
+                search.kept.study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: trial.values[0],
+            )
+        except (ValueError, RuntimeError):
+            return {}
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def _run_best(run: OpenRun, search: Search, executor: Executor, numbers: Sequence[int]) -> tuple[str, ...]:
+    """Make the best trials whole runs, and hold each against what the fast backtest said of it."""
+    by_number = {trial.number: trial for trial in search.told}
+    chosen = [by_number[number] for number in numbers]
+    waiting = [trial for trial in chosen if not RunDir(run.settings.results, trial.run_id).manifest.is_file()]
+    futures = {
+        trial.number: executor.submit(
+            run_trials, search.work, [Proposal(trial.number, trial.run_id, trial.params)], BEST_ORIGIN, True
+        )
+        for trial in waiting
+    }
+    for trial in waiting:
+        try:
+            (answer,) = futures[trial.number].result()
+        except Exception as error:  # noqa: BLE001 - a lost worker leaves the sweep without this run, and it says so
+            run.warnings.append(f"Trial {trial.number} could not be made a whole run: {error}")
+            continue
+        if answer.error is not None:
+            run.warnings.append(f"Trial {trial.number} failed as a whole run: {answer.error}")
+        elif text := _disagreement(trial, answer.stats):
+            run.warnings.append(text)
+    return tuple(t.run_id for t in chosen if RunDir(run.settings.results, t.run_id).manifest.is_file())
+
+
+def _disagreement(trial: Trial, stats: Mapping[str, float | int | None]) -> str | None:
+    for name, value in trial.stats.items():
+        other = stats.get(name)
+        same = value == other or (
+            value is not None and other is not None and np.isclose(value, other, rtol=TOLERANCE, atol=TOLERANCE)
+        )
+        if not same:
+            return (
+                f"Trial {trial.number}: its run says {name} = {other}, the fast backtest {value}. The notebook does "
+                "something else than the strategy alone; use mode = 'full'."
+            )
+    return None
+
+
+def _write_artifacts(
+    run: OpenRun, search: Search, returns: pd.DataFrame, statistics: SweepStatistics, best_runs: Sequence[str]
+) -> None:
+    files = run.dir
+    lines = [json.dumps(trial.to_dict(), sort_keys=True, allow_nan=False) for trial in search.told]
+    write_atomic(files.trials, "".join(f"{line}\n" for line in lines).encode())
+    returns.rename(columns=str).to_parquet(files.trial_returns)
+    write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
+    best = next((trial for trial in search.told if trial.number == statistics.best), None)
+    if best is not None:
+        best_spec = search.work.spec.trial_spec(best.params, tags={}, robustness=True, number=best.number)
+        write_atomic(files.best_config, best_spec.to_toml())
+        write_json(files.stats, summary(statistics, best))
+
+
+def summary(statistics: SweepStatistics, best: Trial) -> dict[str, float | int | None]:
+    """Return a sweep's own metrics: counts, the best value of each objective, and what it is worth."""
+    deflation, overfit, forward = statistics.deflation, statistics.overfitting, statistics.walk_forward
+    return {
+        "trials": statistics.counts.trials,
+        "trials_complete": statistics.counts.complete,
+        **{f"best_{name}": value for name, value in zip(statistics.objectives, best.values, strict=True)},
+        "deflated_sharpe": deflation.dsr if deflation else None,
+        "effective_trials": deflation.effective if deflation else None,
+        "pbo": overfit.pbo if overfit else None,
+        "walk_forward_sharpe": forward.out_of_sample if forward else None,
+    }
+
+
+def _log_metrics(run: OpenRun, tracking: RunTracking) -> None:
+    """Record what was searched and found on the parent run in MLflow."""
+    from pipeline.tracking.journal_tracker import JournalTracker
+
+    if tracking.mode == "off" or not run.dir.stats.is_file():
+        return
+    tracker = JournalTracker(tracking.home, mode=tracking.mode)
+    tracker.start_run()
+    tracker.log_params({name: run.asked[name] for name in ("sweep", "space")})
+    tracker.log_metrics({name: value for name, value in read_json(run.dir.stats).items() if value is not None})
+
+
+__all__ = ["Hooks", "Standing", "SweepOutcome", "find_interrupted", "plan_sweep", "run_sweep"]

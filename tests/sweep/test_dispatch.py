@@ -1,0 +1,107 @@
+"""Handing out trials: nothing is lost, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from pipeline.rundir import new_run_id
+from pipeline.sweep.dispatch import GRACE, Dispatch
+from pipeline.sweep.executor import InlineExecutor, ProcessExecutor, WorkerDiedError, open_executor
+from pipeline.sweep.trial import Answer, Proposal
+
+
+def proposals(count: int) -> list[Proposal]:
+    return [Proposal(number, new_run_id(), {"n": number}) for number in range(count)]
+
+
+def double(given: list[Proposal]) -> list[Answer]:
+    return [Answer({"twice": 2 * proposal.number}) for proposal in given]
+
+
+def die_once(directory: Path, given: list[Proposal]) -> list[Answer]:
+    """Kill this process the first time a proposal comes with a number that divides by five."""
+    import os
+    import signal
+
+    for proposal in given:
+        mark = directory / f"{proposal.number}"
+        if proposal.number % 5 == 0 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return double(given)
+
+
+def answers(dispatch: Dispatch, given: list[Proposal]) -> dict[int, Any]:
+    found = list(dispatch.answers(given))
+    assert len(found) == len({proposal.number for proposal, _, _ in found})
+    return {proposal.number: (answer, attempts) for proposal, answer, attempts in found}
+
+
+@pytest.mark.parametrize("where", ["inline", "local"])
+def test_every_trial_is_answered_once(where: str) -> None:
+    """Many short trials share calls; each is answered exactly once, in this process and in a pool."""
+    given = proposals(200)
+    with open_executor(where, 2) as executor:
+        found = answers(Dispatch(executor, lambda chunk: (double, (list(chunk),)), Event()), given)
+    assert {number: answer.stats["twice"] for number, (answer, _) in found.items()} == {n: 2 * n for n in range(200)}
+
+
+def test_trials_of_a_worker_that_died_are_tried_again(tmp_path: Path) -> None:
+    """Each trial whose worker was killed is answered in the end, and its first try is named."""
+    given = proposals(12)
+    with open_executor("local", 2) as executor:
+        dispatch = Dispatch(executor, lambda chunk: (die_once, (tmp_path, list(chunk))), Event(), retries=2)
+        found = answers(dispatch, given)
+    assert sorted(found) == list(range(12))
+    assert all(answer.error is None for answer, _ in found.values())
+
+
+def test_a_trial_that_always_kills_its_worker_is_marked(tmp_path: Path) -> None:
+    """After the last try the answer is an error; with fresh ids each try has its own, and all are named."""
+    given = proposals(2)
+    with open_executor("local", 1) as executor:
+        dispatch = Dispatch(
+            executor,
+            lambda chunk: (die_once, (tmp_path / chunk[0].run_id, list(chunk))),  # a directory that does not exist
+            Event(),
+            together=False,
+            retries=1,
+            fresh_ids=True,
+        )
+        tmp_path.joinpath("never").mkdir()
+        with pytest.raises(FileNotFoundError):
+            answers(dispatch, given)  # an error that is no lost worker ends the search instead of being hidden
+
+
+def test_nothing_starts_after_stop() -> None:
+    """Once stopped, what runs is waited for and the rest is left."""
+    stop, started = Event(), []
+
+    def call(chunk: Any) -> Any:
+        started.extend(chunk)
+        if len(started) == 3:
+            stop.set()
+        return double, (list(chunk),)
+
+    found = list(Dispatch(InlineExecutor(), call, stop, together=False).answers(proposals(10)))
+    assert len(found) == len(started) == 3
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_killed() -> None:
+    """A call that never returns to Python is ended after its limit, and the pool goes on."""
+    pool = ProcessExecutor(1)
+    began = time.monotonic()
+    future = pool.submit(time.sleep, 600, timeout=1.0)
+    with pytest.raises(TimeoutError):
+        future.result(timeout=60)
+    assert pool.submit(int, "7").result(timeout=60) == 7
+    pool.close(at_once=True)
+    assert time.monotonic() - began < 60
+    assert GRACE > 0
+    assert issubclass(WorkerDiedError, Exception)

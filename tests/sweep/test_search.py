@@ -1,0 +1,297 @@
+"""The search: the same trials wherever they are executed, counted once, resumed where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.evidence.ledger import TRIAL_COUNTED
+from pipeline.evidence.ledger_check import check_ledger, trial_count
+from pipeline.run import Run
+from pipeline.rundir import RunDir
+from pipeline.settings import Settings
+from pipeline.sweep.executor import open_executor
+from pipeline.sweep.stored import Sweep, load_sweep
+from pipeline.sweep.sweep import find_interrupted
+from tests.sweep.sweeps import facts, search, spec, stop_after
+
+
+def test_a_grid_is_searched_whole_and_sealed(project: Settings) -> None:
+    """Every point is a trial, the best is the best, the directory is sealed, and the ledger knows the count."""
+    outcome = search(project, spec())
+    assert outcome.finished
+    assert outcome.run.verify().ok
+    sweep = Sweep(outcome.run)
+    assert [trial.params for trial in sweep.trials] == [
+        {"fast": fast, "slow": slow} for fast in (5, 10, 20) for slow in (15, 30, 60) if fast < slow
+    ]
+    assert sweep.trials == outcome.trials
+    best = max(sweep.trials, key=lambda trial: trial.values[0])
+    assert sweep.statistics is not None
+    assert sweep.statistics.best == best.number
+    assert sweep.statistics.counts.ledger == 8
+    assert trial_count(outcome.run.dir.ledger, "ma_crossover", outcome.run.record.data["sha256"]) == 8
+    assert list(sweep.returns.columns) == [trial.number for trial in sweep.trials]
+
+
+def test_a_trial_is_the_backtest_of_its_params(project: Settings) -> None:
+    """A fast trial's metrics and returns are exactly those of the engine called by hand."""
+    from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
+    from pipeline.backtest.metrics import simple_returns
+
+    outcome = search(project, spec(backtest={"fee_bps": 3.0, "slippage_bps": 2.0, "stop_pct": 5.0}))
+    trial = outcome.trials[4]
+    result = BacktestEngine(stop_pct=5.0).run_realistic(
+        df=load_ohlcv("sample:sp500", start="2014-01-01"),
+        strategy_signal_fn=get_strategy("ma_crossover").signal_fn,
+        strategy_params=trial.params,
+        symbol="SPX",
+        fee_bps=3.0,
+        slippage_bps=2.0,
+    )
+    assert trial.stats == result.stats
+    expected = simple_returns(result.equity_curve, 100_000.0)
+    assert (Sweep(outcome.run).returns[trial.number].to_numpy() == expected).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sampler": "tpe", "trials": 25},
+        {"sampler": "random", "trials": 25, "pruner": "median"},
+        {"sampler": "nsga2", "trials": 20, "objectives": ["sharpe", "max_drawdown"]},
+    ],
+    ids=["tpe", "random with median pruner", "nsga2"],
+)
+def test_the_number_of_workers_changes_nothing(project: Settings, changes: dict[str, object]) -> None:
+    """The same spec gives the same trials in this process and in two others."""
+    wanted = spec(sweep=changes, space={"fast": {"low": 2, "high": 40}, "slow": {"low": 20, "high": 120}})
+    alone = search(project, wanted)
+    with open_executor("local", 2) as pool:
+        shared = search(project, wanted, pool)
+    assert facts(alone.trials) == facts(shared.trials)
+    assert alone.statistics is not None
+    assert len(alone.trials) == changes["trials"]
+
+
+def test_a_stopped_search_goes_on_where_it_stopped(project: Settings) -> None:
+    """A search stopped in the middle of a batch and asked for again ends as one that was never stopped."""
+    wanted = spec(sweep={"sampler": "tpe", "trials": 25}, space={"fast": {"low": 2, "high": 40}, "slow": [50, 90]})
+    whole = search(project, wanted)
+    stop, hooks = stop_after(13)
+    stopped = search(project, wanted, stop=stop, hooks=hooks)
+    assert not stopped.finished
+    assert stopped.run.status == "KILLED"
+    resumed = search(project, wanted)
+    assert resumed.resumed
+    assert resumed.run.run_id == stopped.run.run_id
+    assert facts(resumed.trials) == facts(whole.trials)
+    assert resumed.run.verify().ok
+    assert "The sweep was interrupted and resumed." in resumed.run.record.warnings
+    counted = trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"])
+    assert counted == 50
+
+
+def test_only_the_very_same_sweep_is_resumed(project: Settings) -> None:
+    """Another spec, and the wish for a new one, start anew."""
+    stop, hooks = stop_after(2)
+    stopped = search(project, spec(sweep={"batch": 4}), stop=stop, hooks=hooks)
+    assert find_interrupted(spec(sweep={"batch": 4, "seed": 1}), project) is None
+    assert find_interrupted(spec(sweep={"batch": 4}), project) == stopped.run.dir
+    anew = search(project, spec(sweep={"batch": 4}), resume=False)
+    assert anew.run.run_id != stopped.run.run_id
+
+
+def test_a_strategy_that_raises_fails_its_trial_only(project: Settings) -> None:
+    """An error of the strategy, and a metric without a value, make a failed trial that says why; all others go on."""
+    (project.root / "mine.py").write_text(
+        "import pandas as pd\n"
+        "def fn(df, params):\n"
+        "    if params['n'] == 2: raise ZeroDivisionError('two')\n"
+        "    if params['n'] == 3: return pd.Series(0, index=df.index)\n"
+        "    return (df['close'] > df['close'].rolling(int(params['n'])).mean()).astype(int)\n"
+    )
+    outcome = search(project, spec(strategy={"name": "mine:fn"}, space={"n": [1, 2, 3, 5, 8]}))
+    assert [trial.state for trial in outcome.trials] == ["FAIL", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert outcome.trials[1].error == "ZeroDivisionError: two"
+    assert outcome.trials[2].error == "undefined: sharpe"
+    assert outcome.statistics is not None
+    assert outcome.statistics.counts.failed == 3
+    assert outcome.statistics.counts.ledger == 5
+
+
+def test_a_sweep_without_one_good_trial_is_sealed_and_says_so(project: Settings) -> None:
+    """All trials failing is a result too."""
+    (project.root / "broken.py").write_text("def fn(df, params): raise RuntimeError('never')\n")
+    outcome = search(project, spec(strategy={"name": "broken:fn"}, space={"n": [1, 2]}))
+    assert outcome.finished
+    assert outcome.run.verify().ok
+    assert outcome.statistics is not None
+    assert outcome.statistics.best is None
+    assert outcome.statistics.notes == ("no trial was completed: there is nothing to judge",)
+
+
+def test_a_worker_that_dies_or_hangs_costs_its_trial_only(project: Settings) -> None:
+    """A segmentation fault is tried again, then marked; an endless trial is ended; no other trial is touched."""
+    (project.root / "wild.py").write_text(
+        "import ctypes, time\n"
+        "def fn(df, params):\n"
+        "    if params['n'] == 7: ctypes.string_at(0)\n"
+        "    if params['n'] == 9: time.sleep(600)\n"
+        "    return (df['close'] > df['close'].rolling(int(params['n'])).mean()).astype(int)\n"
+    )
+    wanted = spec(
+        strategy={"name": "wild:fn"}, space={"n": [5, 6, 7, 8, 9, 10]}, sweep={"trial_timeout": 2.0, "retries": 1}
+    )
+    with open_executor("local", 2) as pool:
+        outcome = search(project, wanted, pool)
+    states = {trial.params["n"]: (trial.state, trial.error) for trial in outcome.trials}
+    assert states[7] == ("FAIL", "its worker died (tried 2 times)")
+    assert states[9] == ("FAIL", "TimeoutError: it took longer than 2 s")
+    assert all(states[n][0] == "COMPLETE" for n in (5, 6, 8, 10))
+    assert [trial.number for trial in outcome.trials] == list(range(6))
+
+
+def test_the_best_become_whole_runs(project: Settings) -> None:
+    """The best trials are executed as notebooks under their own run_id, agree with the fast backtest, count once."""
+    outcome = search(project, spec(sweep={"best": 1}))
+    (run_id,) = outcome.best_runs
+    best = next(trial for trial in outcome.trials if trial.run_id == run_id)
+    run = Run(RunDir(project.results, run_id))
+    assert run.status == "FINISHED"
+    assert run.verify().ok
+    assert run.stats["sharpe"] == pytest.approx(best.stats["sharpe"], abs=1e-12)
+    assert run.config["run"]["tags"]["evidence.sweep"] == outcome.run.run_id
+    assert run.config["run"]["name"] == f"small, trial {best.number}"
+    assert not [text for text in outcome.warnings if "Trial" in text]
+    assert trial_count(run.dir.ledger, "ma_crossover", run.record.data["sha256"]) == 8
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pipeline.settings import Settings
+from pipeline.sweep.executor import open_executor
+from pipeline.sweep.sweep import run_sweep
+from tests.sweep.sweeps import spec
+wanted = spec(sweep={"batch": 4, **eval(sys.argv[1])}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]})
+if __name__ == "__main__":
+    with open_executor("local", 2) as pool:
+        run_sweep(wanted, settings=Settings.load(), executor=pool, signing_key=lambda: None)
+"""
+
+
+def start(project: Settings, section: dict[str, object]) -> subprocess.Popen[bytes]:
+    """Start a sweep in a process of its own."""
+    script = project.root / "sweep_script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, str(script), repr(section)], cwd=project.root, env=environment)
+
+
+def ended_trials(project: Settings) -> int:
+    """Return how many trials of sweeps in progress have ended."""
+    files = (project.results / ".running").glob("*/batches/*.jsonl")
+    return sum(path.read_bytes().count(b"\n") for path in files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [1, 4, 5, 11, 17])
+def test_a_sweep_killed_at_any_moment_is_resumed(project: Settings, after: int) -> None:
+    """After kill -9 the same sweep goes on: no trial is lost, none counted twice, and the result is the same."""
+    wanted = spec(sweep={"batch": 4}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]})
+    process = start(project, {})
+    while process.poll() is None and ended_trials(project) < after:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    resumed = search(project, wanted)
+    elsewhere = Settings(project.root, project.root / "other")
+    assert facts(resumed.trials) == facts(search(elsewhere, wanted).trials)
+    digest = resumed.run.record.data["sha256"]
+    assert trial_count(resumed.run.dir.ledger, "ma_crossover", digest) in (20, 40)  # 40: it had ended already
+    assert check_ledger(resumed.run.dir.ledger).ok
+    counted = [e for e in check_ledger(resumed.run.dir.ledger).entries if e.event.kind == TRIAL_COUNTED]
+    assert len({(e.event.run_id, e.event.details["batch"]) for e in counted}) == 5 * len({e.event.run_id for e in counted})
+
+
+@pytest.mark.slow
+def test_full_trials_survive_a_kill(project: Settings) -> None:
+    """In full mode a run that was sealed before the kill is taken over, and one that was cut off stays as KILLED."""
+    section = {"mode": "full", "trials": 6, "batch": 6}
+    process = start(project, section)
+    while process.poll() is None and ended_trials(project) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(1)  # what its workers were writing
+    before = {path.parent.name for path in project.results.glob("*/manifest.json")}
+    wanted = spec(
+        sweep={"batch": 4, **section}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]}
+    )
+    with open_executor("local", 2) as pool:
+        resumed = search(project, wanted, pool)
+    assert resumed.resumed
+    ids = {trial.run_id for trial in resumed.trials}
+    assert len(ids) == 6
+    assert before - {resumed.run.run_id} <= ids
+    for run_id in ids:
+        run = Run(RunDir(project.results, run_id))
+        assert run.status == "FINISHED"
+        assert run.verify().ok
+    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"]) == 6
+
+
+def test_plain_optuna_reads_the_study(project: Settings) -> None:
+    """The study is an ordinary one: `optuna.load_study` finds all trials, values, params and run ids."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    outcome = search(project, spec(sweep={"pruner": "median", "sampler": "random", "trials": 20}))
+    storage = JournalStorage(JournalFileBackend(str(outcome.run.dir.study_journal)))
+    (name,) = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+    study = optuna.load_study(study_name=name, storage=storage)
+    assert [trial.params for trial in study.trials] == [trial.params for trial in outcome.trials]
+    assert [trial.state.name for trial in study.trials] == [trial.state for trial in outcome.trials]
+    assert [trial.user_attrs["run_id"] for trial in study.trials] == [trial.run_id for trial in outcome.trials]
+    assert study.best_trial.number == outcome.statistics.best
+    assert study.metric_names == ["sharpe"]
+    assert outcome.run.verify().ok
+    assert len(load_sweep(settings=project).study().trials) == 20
+
+
+def test_a_shared_storage_keeps_the_study_once(project: Settings, tmp_path: Path) -> None:
+    """With a storage URL the study is there under the sweep's name, and resuming adds no trial twice."""
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    wanted = spec(sweep={"storage": url, "batch": 3, "name": "shared"})
+    stop, hooks = stop_after(4)
+    search(project, wanted, stop=stop, hooks=hooks)
+    outcome = search(project, wanted)
+    study = optuna.load_study(study_name="shared", storage=url)
+    assert [trial.user_attrs["run_id"] for trial in study.trials] == [trial.run_id for trial in outcome.trials]
+
+
+def test_trials_are_children_of_the_sweep_in_mlflow(project: Settings) -> None:
+    """The sweep is a tracked run with what it searched and found; the runs of its trials are nested under it."""
+    from mlflow import MlflowClient
+
+    outcome = search(project, spec(sweep={"best": 1}, tracking={"mode": "warn"}))
+    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    parent = client.get_run(outcome.run.tracking["mlflow_run_id"])
+    assert parent.data.metrics["trials"] == 8
+    assert parent.data.params["sweep.sampler"] == "grid"
+    assert json.loads(parent.data.params["space.fast.values"]) == [5, 10, 20]
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert [child.data.tags["evidence.run_id"] for child in children] == list(outcome.best_runs)
