@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: docs/cli.md and docs/run-spec.md.
+"""Write the reference pages that are made from the code: docs/cli.md, docs/run-spec.md and docs/sweep-spec.md.
 
 python scripts/generate_reference.py            write them
 python scripts/generate_reference.py --check    change nothing; exit 1 when a page is not what would be written
@@ -23,6 +23,7 @@ from pipeline.backtest.data import sample_names
 from pipeline.backtest.strategies import ALIASES, Parameter, Strategy, get_strategy, strategy_names
 from pipeline.cli.app import EXIT_CODES, app
 from pipeline.spec import RunSpec
+from pipeline.sweep.spec import SweepSection, ValidationSection
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Made by scripts/generate_reference.py from the code; `make docs` writes it anew. -->"
@@ -57,6 +58,29 @@ refused before anything starts, with exit code 2. Relative paths start at the pr
 `evidence run --config SPEC -p KEY=VALUE` lays a value over the file. A key without a dot is a param of the strategy
 (`-p fast=10`); with dots it is any key of the spec (`-p backtest.fee_bps=2`). The value is read as TOML, and as text
 when it is not TOML. Overrides are recorded in the manifest.
+"""
+
+SWEEP_INTRO = f"""# The sweep spec
+
+{GENERATED}
+
+A sweep spec is a [run spec](run-spec.md) with three more sections, in one TOML file;
+[config/sweep.toml](../config/sweep.toml) is one. What the run spec says holds for every trial; `[space]` says what varies.
+`evidence sweep --config SPEC -p sweep.trials=50` lays a value over the file.
+"""
+
+SPACE = """## [space]
+
+One line a dimension. A name without a dot is a param of the strategy, with dots it is any key of the run spec. Without
+this section the strategy's own schema is searched: every param that `[strategy] params` does not fix, over its bounds.
+
+```toml
+[space]
+fast = { low = 5, high = 60, step = 5 }            # a range, both ends inclusive
+slow = [100, 150, 200]                             # a list
+average = ["sma", "ema"]                           # of any values
+backtest.stop_pct = { low = 1.0, high = 8.0, log = true }
+```
 """
 
 STRATEGY_INTRO = """
@@ -132,13 +156,21 @@ def spec_page() -> str:
     return _joined(SPEC_INTRO, f"Bundled samples: {samples}.", *sections, STRATEGY_INTRO, *strategies)
 
 
+def sweep_page() -> str:
+    """Return docs/sweep-spec.md."""
+    return _joined(SWEEP_INTRO, _model("sweep", SweepSection), SPACE, _model("validation", ValidationSection))
+
+
 def _joined(*parts: str) -> str:
     """Return the parts with one empty line between them."""
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def _section(name: str, field: Any) -> str:
-    model: type[pydantic.BaseModel] = field.annotation
+    return _model(name, field.annotation)
+
+
+def _model(name: str, model: type[pydantic.BaseModel]) -> str:
     rows = [
         (
             key,
@@ -159,6 +191,8 @@ def _type(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in inner)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_type(item) for item in inner if item is not type(None))
+    if origin is list:
+        return f"list of {_type(inner[0])}"
     if origin is dict:
         return "table" if inner[1] is Any else f"table of {_type(inner[1])}"
     return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(
@@ -209,7 +243,7 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join([line(titles), "|" + "---|" * len(titles), *body]) + "\n"
 
 
-PAGES = {"docs/cli.md": cli_page, "docs/run-spec.md": spec_page}
+PAGES = {"docs/cli.md": cli_page, "docs/run-spec.md": spec_page, "docs/sweep-spec.md": sweep_page}
 
 
 def main() -> int:

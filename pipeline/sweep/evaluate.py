@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.backtest.engine import BacktestEngine
     from pipeline.backtest.strategies import Strategy
+    from pipeline.kernels import KernelSource
 
 ORIGIN = "sweep-trial:"
 BEST_ORIGIN = "sweep-best:"
@@ -86,11 +87,14 @@ def backtest_window(work: Work, proposals: Sequence[Proposal], step: int) -> lis
     return [_answer(work, bench, proposal, stop) for proposal in proposals]
 
 
-def run_trials(
-    work: Work, proposals: Sequence[Proposal], origin: str = ORIGIN, robustness: bool = False
-) -> list[Answer]:  # noqa: FBT001, FBT002 - called by position across processes
+def run_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
     """Execute trials as whole runs, one after the other: notebook, tracking, seal; no report."""
-    return [_run_trial(work, proposal, origin, robustness=robustness) for proposal in proposals]
+    return [_run_trial(work, proposal, ORIGIN, robustness=False) for proposal in proposals]
+
+
+def run_best(work: Work, proposal: Proposal) -> Answer:
+    """Execute a trial that was chosen as a whole run, with everything its report can hold."""
+    return _run_trial(work, proposal, BEST_ORIGIN, robustness=True)
 
 
 def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
@@ -141,9 +145,15 @@ def window_end(bars: int, windows: int, step: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def kernels() -> Any:
-    """Return this process's server of kernels, started on first use."""
-    return None
+def kernels() -> KernelSource | None:
+    """Return this process's server of kernels, started on first use; None where kernels cannot be forked."""
+    from pipeline.kernels import ForkServerError
+    from pipeline.notebook.forked import fork_server
+
+    try:
+        return fork_server()
+    except ForkServerError:
+        return None
 
 
 def bars_of(work: Work) -> pd.DataFrame:
@@ -204,8 +214,9 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
 
 @contextmanager
 def _limited(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError in Python code that takes longer; code that never returns to Python is left to the executor."""
-    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    """Raise TimeoutError in Python code that takes longer; the executor ends what never returns to Python."""
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not possible:
         yield
         return
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import UsageError
@@ -26,11 +27,13 @@ class Executor(Protocol):
     """Executes functions elsewhere, with the semantics of `concurrent.futures`.
 
     A future whose worker died raises WorkerDiedError, one that took longer than `timeout` raises TimeoutError; the
-    executor itself goes on. `workers` is how many calls run at once.
+    executor itself goes on.
     """
 
-    name: str
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many calls run at once."""
+        ...
 
     def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Schedule a call; `timeout` are the seconds it may take once it has begun."""
@@ -48,10 +51,15 @@ class WorkerDiedError(Exception):
 class InlineExecutor:
     """Executes in this process: no isolation, no limit of time, nothing to start."""
 
-    name = "inline"
     workers = 1
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
+    def submit(
+        self,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> Future[Any]:
         """Execute the call now."""
         future: Future[Any] = concurrent.futures.Future()
         try:
@@ -70,8 +78,6 @@ class ProcessExecutor:
     Workers come from a clean process that has imported what a backtest needs (`forkserver`), so they inherit neither
     threads nor connections; where the platform cannot fork, each starts for itself.
     """
-
-    name = "processes"
 
     def __init__(self, workers: int) -> None:
         import multiprocessing
@@ -101,12 +107,12 @@ class ProcessExecutor:
 class DaskExecutor:
     """The workers of an existing Dask cluster, `dask://host:port`.
 
-    They need this package, and the project's root and results as a shared directory at the same path. A task whose
-    worker is lost is given to another one by the scheduler; one that loses `RETRIES` workers fails.
+    They need this package, and the project's root and results as a shared directory at the same path. A call whose
+    worker is lost is given to another one by the scheduler, a few times. Dask cannot end a call that runs: one that
+    is not back after `WAIT` times its limit, waiting included, is given up, and keeps its worker busy.
     """
 
-    name = "dask"
-    RETRIES = 3
+    WAIT = 5
 
     def __init__(self, address: str) -> None:
         try:
@@ -119,16 +125,24 @@ class DaskExecutor:
             raise UsageError(
                 f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`."
             ) from None
-        self._executor = self._client.get_executor(pure=False, allow_other_workers=True, retries=0)
+        self._executor = self._client.get_executor(pure=False)
 
     @property
     def workers(self) -> int:
         """How many threads the cluster has now; at least 1, for workers that come late."""
-        return max(1, sum(self._client.nthreads().values()))
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Schedule a call on the cluster."""
-        return _translated(self._executor.submit(function, *args))
+        given = self._executor.submit(function, *args)
+        future = _translated(given)
+        if timeout is not None:
+            timer = threading.Timer(timeout * self.WAIT, _give_up, (given, future))
+            timer.daemon = True
+            timer.start()
+            future.add_done_callback(lambda _: timer.cancel())
+        return future
 
     def close(self, *, at_once: bool) -> None:
         """Leave the cluster."""
@@ -166,19 +180,22 @@ def _translated(given: Future[Any]) -> Future[Any]:
     future: Future[Any] = concurrent.futures.Future()
 
     def settle(done: Future[Any]) -> None:
-        if done.cancelled():
-            future.set_exception(WorkerDiedError("the call was cancelled"))
-            return
-        error = done.exception()
-        if error is None:
-            future.set_result(done.result())
-        elif isinstance(error, TimeoutError) or not _lost(error):
-            future.set_exception(error)
-        else:
-            future.set_exception(WorkerDiedError(str(error)))
+        with suppress(concurrent.futures.InvalidStateError):  # it was given up before
+            if done.cancelled():
+                future.set_exception(WorkerDiedError("the call was cancelled"))
+            elif (error := done.exception()) is None:
+                future.set_result(done.result())
+            else:
+                future.set_exception(WorkerDiedError(str(error)) if _lost(error) else error)
 
     given.add_done_callback(settle)
     return future
+
+
+def _give_up(given: Future[Any], future: Future[Any]) -> None:
+    with suppress(concurrent.futures.InvalidStateError):
+        future.set_exception(TimeoutError("it took too long"))
+    given.cancel()
 
 
 def _lost(error: BaseException) -> bool:

@@ -125,10 +125,10 @@ class Search:
                 return False
         number = len(earlier)
         while not self._used_up():
-            batch = self._propose(number)
-            if batch is None:
+            proposed = self._propose(number)
+            if proposed is None:
                 return True
-            if not self._finish(batch):
+            if not self._finish(proposed):
                 return False
             number += 1
         return not self.stop.is_set()
@@ -177,7 +177,8 @@ class Search:
         append(self.directory.ledger, event, self.signer)
 
     def _execute(self, batch: Batch, proposals: Sequence[Proposal]) -> None:
-        alive, seen = list(proposals), {proposal.number: [] for proposal in proposals}
+        alive = list(proposals)
+        seen: dict[int, list[float | None]] = {proposal.number: [] for proposal in proposals}
         if self.work.spec.sweep.pruner != "none":
             alive = self._prune(batch, alive, seen)
         if self.work.spec.sweep.mode == "full":

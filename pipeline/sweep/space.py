@@ -104,15 +104,20 @@ def grid_values(name: str, dimension: Dimension) -> list[Any]:
     """Return the values of a dimension in a grid; raises SpecError for a range of floats without a step."""
     if dimension.values is not None:
         return list(dimension.values)
-    low, high, step = dimension.low, dimension.high, dimension.step
-    assert low is not None
-    assert high is not None
+    low, high, step = *_ends(dimension), dimension.step
     whole = isinstance(low, int) and isinstance(high, int)
     if step is None and not whole:
         raise SpecError(f"space.{name}: a grid over real numbers needs a step, or a list of values.")
     width = 1 if step is None else step
     count = math.floor((high - low) / width + 1e-9) + 1
     return [low + number * width for number in range(count)]
+
+
+def _ends(dimension: Dimension) -> tuple[float, float]:
+    """Return the ends of a dimension that is a range."""
+    if dimension.range is None:
+        raise SpecError("A dimension is either a list of values or a range with `low` and `high`.")
+    return dimension.range
 
 
 def _check_names(dimensions: Mapping[str, Dimension], strategy: Strategy, schema: Mapping[str, Parameter]) -> None:
@@ -179,9 +184,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
     if dimension.values is not None:
         return CategoricalDistribution(dimension.values)
-    low, high, step = dimension.low, dimension.high, dimension.step
-    assert low is not None
-    assert high is not None
+    low, high, step = *_ends(dimension), dimension.step
     if isinstance(low, int) and isinstance(high, int) and (step is None or isinstance(step, int)):
         return IntDistribution(low, high, log=dimension.log, step=step or 1)
     return FloatDistribution(low, high, log=dimension.log, step=step)

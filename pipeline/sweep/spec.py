@@ -31,7 +31,7 @@ class SweepSection(Section):
     trial_timeout: float | None = Field(None, gt=0, description="seconds one trial may take")
     retries: int = Field(1, ge=0, le=10, description="how often a trial is tried again when its worker died")
     batch: int | None = Field(
-        None, ge=1, description="trials proposed at once; default: 10 for tpe, nsga2 and with a pruner, else 256 (full: 16)"
+        None, ge=1, description="trials proposed at once; default: 10 for tpe, nsga2 and pruners, else 256 (full: 16)"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the sampler")
     pruner: Literal["none", "median", "hyperband"] = Field("none", description="what stops a trial early")
@@ -78,6 +78,15 @@ class Dimension(Section):
             raise ValueError("a logarithmic scale needs low > 0 and no step")
         return self
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The least and the greatest value; None when they are no numbers."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        values = self.values or []
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        return (min(numbers), max(numbers)) if numbers and len(numbers) == len(values) else None
+
 
 class ValidationSection(Section):
     """How the choice of the best trial is put to the test on data it was not chosen on."""
@@ -87,7 +96,7 @@ class ValidationSection(Section):
     test_folds: int = Field(2, ge=1, le=10, description="folds tested at a time")
     horizon: int = Field(1, ge=0, description="bars ahead that a bar's outcome reaches; purged around test folds")
     embargo: int = Field(5, ge=0, description="further bars dropped after a test fold")
-    blocks: int = Field(16, ge=2, le=20, multiple_of=2, description="blocks of CSCV for the probability of overfitting")
+    blocks: int = Field(16, ge=2, le=20, multiple_of=2, description="blocks of CSCV, an even number")
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Deflation:
 
 @dataclass(frozen=True)
 class Overfit:
-    """PBO by CSCV over the trials' returns; see pipeline.backtest.overfitting. `logits` are the values of all splits."""
+    """PBO by CSCV over the trials' returns; see pipeline.backtest.overfitting. `logits` hold a value a split."""
 
     pbo: float | None
     probability_of_loss: float | None
@@ -331,19 +331,17 @@ def _plateau(complete: Sequence[Trial], best: int, dimensions: dict[str, Dimensi
 
 def _distance(left: Trial, right: Trial, dimensions: dict[str, Dimension]) -> float:
     """Return the largest difference over the dimensions, each as a share of its range; 1 between other categories."""
-    return max(
-        (_apart(dimension, left.params[name], right.params[name]) for name, dimension in dimensions.items()),
-        default=0.0,
-    )
+    apart = [_apart(dimension, left.params[name], right.params[name]) for name, dimension in dimensions.items()]
+    return max(apart, default=0.0)
 
 
 def _apart(dimension: Dimension, left: Any, right: Any) -> float:
     if left == right:
         return 0.0
-    ends = dimension.values if dimension.values is not None else [dimension.low, dimension.high]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in ends):
+    ends = dimension.range
+    if ends is None:
         return 1.0
-    low, high = min(ends), max(ends)  # type: ignore[type-var]
+    low, high = ends
     if dimension.log:
         return float(abs(math.log(left / right)) / math.log(high / low))
     return float(abs(left - right) / (high - low))

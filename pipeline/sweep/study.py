@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class Proposer:
         trial = self._asked[number]
         with quiet():
             trial.report(float("nan") if value is None else value, step)
-            return trial.should_prune()
+            return bool(trial.should_prune())
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial that has ended."""
@@ -130,12 +130,13 @@ class Proposer:
 def open_storage(section: SweepSection, journal: Path) -> BaseStorage:
     """Open the study's storage: `sweep.storage`, else a journal file; raises SpecError when that fails."""
     import optuna.storages as kinds
-    from optuna.storages.journal import JournalFileBackend
+
+    from pipeline.sweep.journal import GatheringBackend
 
     url = section.storage
     with quiet():
         if url is None:
-            return kinds.JournalStorage(JournalFileBackend(str(journal)))
+            return kinds.JournalStorage(GatheringBackend(journal))
         try:
             if url.startswith("grpc://"):
                 host, _, port = url.removeprefix("grpc://").partition(":")
@@ -164,7 +165,7 @@ class KeptStudy:
     def add(self, trials: Sequence[tuple[Trial, FrozenTrial]]) -> None:
         """Add the trials that are not there yet."""
         new = [frozen for trial, frozen in trials if trial.run_id not in self._known]
-        with quiet():
+        with quiet(), gathered(self.study):
             self.study.add_trials(new)
         self._known |= {trial.run_id for trial, _ in trials}
 
@@ -183,6 +184,14 @@ def load_study(storage: BaseStorage, name: str) -> Study:
             return optuna.load_study(storage=storage, study_name=name)
     except KeyError:
         raise EvidenceError(f"There is no study {name!r} in its storage.") from None
+
+
+@contextmanager
+def gathered(study: Study) -> Iterator[None]:
+    """Let what is written to a journal of our own reach the disk in one piece."""
+    backend: Any = getattr(study._storage, "_backend", None)
+    with backend.gather() if hasattr(backend, "gather") else nullcontext():
+        yield
 
 
 @contextmanager

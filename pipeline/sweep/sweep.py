@@ -34,7 +34,7 @@ from pipeline.sealing import (
     silent,
 )
 from pipeline.settings import Settings
-from pipeline.sweep.evaluate import BEST_ORIGIN, Work, run_trials
+from pipeline.sweep.evaluate import Work, run_best
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.search import OnTrial, Search, Standing
@@ -262,7 +262,8 @@ def returns_table(search: Search) -> pd.DataFrame:
 
     from pipeline.sweep.evaluate import bars_of
 
-    index = bars_of(search.work).index[1:].tz_convert("UTC").as_unit("ns").rename("timestamp")
+    bars = pd.DatetimeIndex(bars_of(search.work).index)
+    index = bars[1:].tz_convert("UTC").as_unit("ns").rename("timestamp")
     fitting = {number: values for number, values in search.returns.items() if len(values) == len(index)}
     columns = sorted(fitting)
     matrix = np.column_stack([fitting[number] for number in columns]) if columns else np.empty((len(index), 0))
@@ -294,14 +295,12 @@ def _run_best(run: OpenRun, search: Search, executor: Executor, numbers: Sequenc
     chosen = [by_number[number] for number in numbers]
     waiting = [trial for trial in chosen if not RunDir(run.settings.results, trial.run_id).manifest.is_file()]
     futures = {
-        trial.number: executor.submit(
-            run_trials, search.work, [Proposal(trial.number, trial.run_id, trial.params)], BEST_ORIGIN, True
-        )
+        trial.number: executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
         for trial in waiting
     }
     for trial in waiting:
         try:
-            (answer,) = futures[trial.number].result()
+            answer = futures[trial.number].result()
         except Exception as error:  # noqa: BLE001 - a lost worker leaves the sweep without this run, and it says so
             run.warnings.append(f"Trial {trial.number} could not be made a whole run: {error}")
             continue

@@ -218,8 +218,9 @@ def test_a_sweep_killed_at_any_moment_is_resumed(project: Settings, after: int) 
     digest = resumed.run.record.data["sha256"]
     assert trial_count(resumed.run.dir.ledger, "ma_crossover", digest) in (20, 40)  # 40: it had ended already
     assert check_ledger(resumed.run.dir.ledger).ok
-    counted = [e for e in check_ledger(resumed.run.dir.ledger).entries if e.event.kind == TRIAL_COUNTED]
-    assert len({(e.event.run_id, e.event.details["batch"]) for e in counted}) == 5 * len({e.event.run_id for e in counted})
+    counted = [e.event for e in check_ledger(resumed.run.dir.ledger).entries if e.event.kind == TRIAL_COUNTED]
+    batches = {(event.run_id, event.details["batch"]) for event in counted}
+    assert len(batches) == 5 * len({event.run_id for event in counted})
 
 
 @pytest.mark.slow
@@ -233,9 +234,7 @@ def test_full_trials_survive_a_kill(project: Settings) -> None:
     process.wait()
     time.sleep(1)  # what its workers were writing
     before = {path.parent.name for path in project.results.glob("*/manifest.json")}
-    wanted = spec(
-        sweep={"batch": 4, **section}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]}
-    )
+    wanted = spec(sweep={"batch": 4, **section}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]})
     with open_executor("local", 2) as pool:
         resumed = search(project, wanted, pool)
     assert resumed.resumed
@@ -291,7 +290,5 @@ def test_trials_are_children_of_the_sweep_in_mlflow(project: Settings) -> None:
     assert parent.data.metrics["trials"] == 8
     assert parent.data.params["sweep.sampler"] == "grid"
     assert json.loads(parent.data.params["space.fast.values"]) == [5, 10, 20]
-    children = client.search_runs(
-        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    )
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert [child.data.tags["evidence.run_id"] for child in children] == list(outcome.best_runs)

@@ -74,7 +74,9 @@ def test_without_a_space_the_schema_is_searched(tmp_path: Path) -> None:
 
 def test_the_grid_holds_only_what_the_rules_allow(tmp_path: Path) -> None:
     """The strategy's own rules and the sweep's are kept by every point of the grid."""
-    wanted = spec(space={"fast": {"low": 5, "high": 20, "step": 5}, "slow": [10, 20]}, sweep={"constraints": ["fast > 5"]})
+    wanted = spec(
+        space={"fast": {"low": 5, "high": 20, "step": 5}, "slow": [10, 20]}, sweep={"constraints": ["fast > 5"]}
+    )
     points = list(search_space(wanted, search=tmp_path).grid())
     assert points == [{"fast": 10, "slow": 20}, {"fast": 15, "slow": 20}]
 

@@ -1,0 +1,121 @@
+"""What a sweep says about its best trial: each number held against the function or the hand that computes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
+from pipeline.backtest.significance import deflated_sharpe_ratio, moments
+from pipeline.rundir import new_run_id
+from pipeline.sweep.spec import Dimension
+from pipeline.sweep.statistics import SweepStatistics, front, rank, sweep_statistics
+from pipeline.sweep.trial import Trial
+from tests.sweep.sweeps import spec
+
+ANNUAL = np.sqrt(252.0)
+SPACE = {"n": Dimension(low=0, high=100)}
+
+
+def made(numbers: dict[int, tuple[float, ...]], **facts: Any) -> list[Trial]:
+    stats = {"periods_per_year": 252.0}
+    return [Trial(n, new_run_id(), {"n": n}, "COMPLETE", values, stats, **facts) for n, values in numbers.items()]
+
+
+def judged(trials: list[Trial], returns: pd.DataFrame, ledger: int = 0, **validation: int) -> SweepStatistics:
+    wanted = spec(validation={"blocks": 8, "walk_forward_windows": 3, "folds": 5, **validation})
+    return sweep_statistics(wanted, trials, returns, dimensions=SPACE, ledger_trials=ledger, importances={"n": 1.0})
+
+
+def sample(trials: int = 12, rows: int = 600) -> tuple[list[Trial], pd.DataFrame]:
+    values = np.random.default_rng(5).normal(0.0004, 0.01, (rows, trials))
+    index = pd.date_range("2015-01-01", periods=rows, tz="UTC")
+    ratios = values.mean(axis=0) / values.std(axis=0, ddof=1) * ANNUAL
+    done = made({number: (float(ratio),) for number, ratio in enumerate(ratios)})
+    return done, pd.DataFrame(values, index=index)
+
+
+def test_the_numbers_are_those_of_the_library() -> None:
+    """Deflation, overfitting and the effective number are what pipeline.backtest says of the same returns."""
+    trials, returns = sample()
+    found = judged(trials, returns, ledger=40)
+    best = int(returns.mean().div(returns.std()).to_numpy().argmax())
+    own = moments(returns[best].to_numpy())
+    variance = float(np.var([moments(returns[n].to_numpy()).sharpe for n in returns], ddof=1))
+    assert found.best == best
+    assert found.deflation is not None
+    assert found.deflation.n == 40
+    expected = deflated_sharpe_ratio(
+        own.sharpe, own.n, n_trials=40.0, trials_variance=variance, skewness=own.skewness, kurtosis=own.kurtosis
+    )
+    assert found.deflation.dsr == pytest.approx(expected, rel=1e-12)
+    assert found.deflation.effective == effective_trials(returns.to_numpy())
+    assert found.overfitting is not None
+    assert found.overfitting.pbo == probability_of_overfitting(returns.to_numpy(), n_blocks=8).pbo
+    assert found.walk_forward is not None
+    assert len(found.walk_forward.windows) == 3
+    assert found.walk_forward.windows[-1].end == "2016-08-22T00:00:00Z"
+    assert found.cross_validation is not None
+    assert len(found.cross_validation.paths) == 4
+
+
+def test_failed_and_pruned_trials_count() -> None:
+    """N is every trial that ran; the ledger's count wins when it knows of more, never when of fewer."""
+    trials, returns = sample()
+    lost = [Trial(20, new_run_id(), {"n": 20}, "FAIL", error="x"), Trial(21, new_run_id(), {"n": 21}, "PRUNED")]
+    found = judged([*trials, *lost], returns, ledger=3)
+    assert (found.counts.trials, found.counts.complete, found.counts.failed, found.counts.pruned) == (14, 12, 1, 1)
+    assert found.counts.ledger == 14
+    more = judged(trials, returns, ledger=500)
+    assert more.deflation is not None
+    assert found.deflation is not None
+    assert more.deflation.dsr < found.deflation.dsr
+
+
+def test_one_trial_is_not_deflated() -> None:
+    """With a single trial nothing was chosen: DSR is PSR, and what needs several trials is left out and said."""
+    trials, returns = sample(trials=1)
+    found = judged(trials, returns)
+    assert found.deflation is not None
+    assert found.deflation.dsr == found.deflation.psr
+    assert found.overfitting is None
+    assert any("no probability of overfitting" in note for note in found.notes)
+    assert found.plateau is None
+
+
+def test_statistics_survive_json() -> None:
+    """What is sealed as JSON reads back to equal statistics."""
+    trials, returns = sample()
+    found = judged(trials, returns)
+    assert SweepStatistics.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
+
+
+def test_ranking_and_front() -> None:
+    """Equals keep their order; the front holds what no other trial beats in all objectives, whichever way they go."""
+    trials = made({0: (1.0, -0.2), 1: (2.0, -0.5), 2: (2.0, -0.4), 3: (0.5, -0.1), 4: (0.4, -0.3)})
+    assert rank(trials, "sharpe") == [1, 2, 0, 3, 4]
+    assert front(trials, ["sharpe", "max_drawdown"]) == (0, 2, 3)
+    assert rank(trials, "turnover") == [4, 3, 0, 1, 2]
+    assert front(trials, ["sharpe", "turnover"]) == (1,)
+
+
+@pytest.mark.parametrize(("around", "share"), [(0.95, 1.0), (0.2, 0.0)])
+def test_a_plateau_is_told_from_a_peak(around: float, share: float) -> None:
+    """The nearest trials in the space say whether the best one stands alone; far ones say nothing."""
+    values = dict.fromkeys(range(46, 55), around) | dict.fromkeys(range(90, 100), 0.9) | {50: 1.0}
+    trials = made({number: (value,) for number, value in values.items()})
+    returns = pd.DataFrame(
+        np.random.default_rng(1).normal(0, 0.01, (100, len(trials))),
+        index=pd.date_range("2020-01-01", periods=100, tz="UTC"),
+        columns=list(values),
+    )
+    found = judged(trials, returns).plateau
+    assert found is not None
+    assert sorted(found.neighbours) == [46, 47, 48, 49, 51, 52, 53, 54]
+    assert found.radius == pytest.approx(0.04)
+    assert found.median == around
+    assert found.share == share
