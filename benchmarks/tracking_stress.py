@@ -1,12 +1,17 @@
 """Many processes, one store: are runs lost, mixed up or refused?
 
-Usage: python benchmarks/tracking_stress.py [PROCESSES] [RUNS_EACH] [sqlite|server|both]. Every process tracks its runs
-in mode `strict`, so that any failure counts; afterwards MLflow's own client counts and compares all of them.
+Usage: python benchmarks/tracking_stress.py [PROCESSES] [RUNS_EACH] [sqlite|server|postgres|both|all]. `server` is an
+MLflow server on SQLite, `postgres` one on PostgreSQL, started here with its durable defaults; `both` are the first two.
+Every process tracks its runs in mode `strict`, so that any failure counts; afterwards MLflow's own client counts and
+compares all of them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import pwd
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +20,8 @@ import time
 import urllib.request
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,25 +98,61 @@ def whole(client: Any, run: Any) -> bool:
     return bool(same)
 
 
-def serve(directory: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start an MLflow server on a fresh SQLite store."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    Store(f"sqlite:///{directory / 'server.db'}").connect()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{directory / 'server.db'}"]
-    command += ["--artifacts-destination", str(directory / "artifacts"), "--port", str(port), "--workers", "1"]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(directory: Path, backend: str) -> Iterator[str]:
+    """Run an MLflow server on a fresh back end and yield its address."""
+    directory.mkdir()
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
+    command += ["--artifacts-destination", str(directory / "artifacts"), "--port", str(port)]
     log = (directory / "log.txt").open("wb")
     process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
+    try:
+        for _ in range(900):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                yield address
+                return
+        raise RuntimeError((directory / "log.txt").read_text()[-2000:])
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL server of Debian's package `postgresql` and yield the URI of an empty database."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(prefix="pg-") as place:
+        shutil.chown(place, user)
+        data, port = f"{place}/data", free_port()
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place}"
+
+        def run(name: str, *arguments: str) -> None:
+            owner = {"user": user} if os.geteuid() == 0 else {}
+            command = [str(programs[-1].with_name(name)), *arguments]
+            subprocess.run(command, check=True, cwd=place, stdout=subprocess.DEVNULL, **owner)
+
+        run("initdb", "-D", data, "-U", "mlflow", "--auth=trust", "-E", "UTF8")
+        run("pg_ctl", "-D", data, "-o", options, "-l", f"{place}/log", "-w", "start")
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return process, address
-    raise RuntimeError((directory / "log.txt").read_text()[-2000:])
+            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
+            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
 def report(name: str, uri: str, processes: int, runs: int) -> bool:
@@ -129,18 +172,20 @@ def report(name: str, uri: str, processes: int, runs: int) -> bool:
 
 
 def main(processes: int, runs: int, which: str) -> int:
+    wanted = {"both": ("sqlite", "server"), "all": ("sqlite", "server", "postgres")}.get(which, (which,))
     good = True
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        if which in ("sqlite", "both"):
+        if "sqlite" in wanted:
             good &= report("sqlite", f"sqlite:///{directory / 'mlflow.db'}", processes, runs)
-        if which in ("server", "both"):
-            server, address = serve(directory)
-            try:
+        if "server" in wanted:
+            database = f"sqlite:///{directory / 'server.db'}"
+            Store(database).connect()
+            with server(directory / "on-sqlite", database) as address:
                 good &= report("server", address, processes, runs)
-            finally:
-                server.terminate()
-                server.wait(20)
+        if "postgres" in wanted:
+            with postgres() as database, server(directory / "on-postgres", database) as address:
+                good &= report("postgres", address, processes, runs)
     return 0 if good else 1
 
 

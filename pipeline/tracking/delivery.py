@@ -9,68 +9,17 @@ already are left out. A run whose id was never written down is found by its tag 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import EvidenceError, TrackingError
-from pipeline.tracking.journal import Entry, Journal
+from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, children_of, start_of
+from pipeline.tracking.journal import RAW, Entry, Journal
+from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of
 from pipeline.tracking.outbox import Home, State
-from pipeline.tracking.store import RUN_ID_TAG, Point, RejectedError, Store
+from pipeline.tracking.store import RUN_ID_TAG, RejectedError, Store
 from pipeline.tracking.uri import masked
-from pipeline.tracking.values import MAX_TAG, shorten
-
-SKIPPED_TAG = "evidence.skipped_metrics"
-
-
-@dataclass
-class Load:
-    """What a stretch of journal comes to: one value for each param and tag, all points, all files, the end."""
-
-    params: dict[str, str] = field(default_factory=dict)
-    points: dict[Point, None] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)  # path in the store -> path below the home's base
-    end: tuple[str, int] | None = None
-
-    def add(self, entry: Entry, mlflow_run_id: str | None) -> None:
-        """Add one entry; what was read back from this very MLflow run needs no sending."""
-        if mlflow_run_id is not None and entry.data.get("from") == mlflow_run_id:
-            return
-        if entry.kind == "params":
-            for name, value in entry.data["items"].items():
-                self.params.setdefault(name, value)
-        elif entry.kind == "metrics":
-            self.points.update(dict.fromkeys(points_of(entry)))
-        elif entry.kind == "tags":
-            self.tags.update(entry.data["items"])
-        elif entry.kind == "skipped":
-            self._skipped(entry.data["items"])
-        elif entry.kind == "artifact":
-            self.files[entry.data["path"]] = entry.data["file"]
-        elif entry.kind == "end":
-            self.end = (entry.data["status"], entry.data.get("time", entry.time))
-
-    def _skipped(self, items: dict[str, str]) -> None:
-        told = ", ".join(f"{name} = {value}" for name, value in items.items())
-        text = f"{self.tags[SKIPPED_TAG]}, {told}" if SKIPPED_TAG in self.tags else told
-        self.tags[SKIPPED_TAG] = text if len(text) <= MAX_TAG else shorten(text, MAX_TAG, "debug/tracking.jsonl")
-
-
-def points_of(entry: Entry) -> list[Point]:
-    """Return the points of a `metrics` entry; without a step it is 0, as in MLflow."""
-    rows = entry.data["items"]
-    step = entry.data.get("step") or 0
-    if isinstance(rows, dict):
-        return [(name, float(value), entry.time, step) for name, value in rows.items()]
-    return [(name, float(value), int(time), int(at)) for name, value, time, at in rows]
-
-
-def load_of(entries: Iterable[Entry], mlflow_run_id: str | None = None) -> Load:
-    """Return what `entries` come to."""
-    load = Load()
-    for entry in entries:
-        load.add(entry, mlflow_run_id)
-    return load
 
 
 def deliver(home: Home, store: Store, *, exact: bool = False) -> State:
@@ -94,6 +43,7 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
     journal, late = home.read()
     state = open_run(home, store, state, journal, fresh=exact and state == State())
     run = str(state.mlflow_run_id)
+    exact = exact and not journal.of(RAW)  # raw calls were attempts of another process
     todo = [e for e in journal.entries if e.seq > state.journal] + [e for e in late.entries if e.seq > state.late]
     if todo:
         history = [e for e in (*journal.entries, *late.entries) if e.kind == "skipped"]
@@ -101,6 +51,7 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
         if SKIPPED_TAG in load.tags:
             load.tags[SKIPPED_TAG] = load_of(history).tags[SKIPPED_TAG]
         rejected = send_load(store, run, load, home.base, look_first=not exact)
+        rejected += Children(store, home.base, state, [*journal.entries, *late.entries]).send(todo)
         state = replace(state, rejected=(*state.rejected, *rejected))
     ended = state.ended or any(e.kind == "end" for e in todo)
     done = replace(state, journal=journal.last, late=late.last, sizes=sizes, ended=ended, error=None)
@@ -120,7 +71,7 @@ def open_run(home: Home, store: Store, state: State, journal: Journal, *, fresh:
         raise TrackingError(f"The journal {home.journal} has no start: nothing of this run can be delivered.")
     start = starts[0]
     experiment_id = store.experiment(start.data["experiment"])
-    found = None if fresh else store.find_run(experiment_id, home.run_id)
+    found = None if fresh else store.find_run(experiment_id, {RUN_ID_TAG: home.run_id})
     tags = {RUN_ID_TAG: home.run_id, **start.data.get("tags", {})}
     if found is None:
         found = store.create_run(experiment_id, start.data["name"], start.data.get("time", start.time), tags)
@@ -145,6 +96,63 @@ def send_load(store: Store, run: str, load: Load, base: Path | None = None, *, l
     if load.end is not None:
         store.end_run(run, *load.end)
     return rejected
+
+
+class Children:
+    """The nested runs of one run: found or made again, and sent what they miss."""
+
+    def __init__(self, store: Store, base: Path, state: State, entries: list[Entry]) -> None:
+        self._store = store
+        self._base = base
+        self._state = state
+        self._entries = children_of(entries)
+        self._over = any(entry.kind == "end" for entry in entries)
+        self._ids: dict[str, str] = {}
+
+    def send(self, todo: Iterable[Entry]) -> list[str]:
+        """Send what is new of each child; returns a sentence for each thing that was refused for good.
+
+        A child that nobody ended ends as KILLED with its last entry when its run has ended.
+        """
+        rejected: list[str] = []
+        todo = list(todo)
+        new, ending = children_of(todo), any(entry.kind == "end" for entry in todo)
+        for key, entries in self._entries.items():
+            unsent = [e for e in new.get(key, []) if e.data.get("from") != self._state.mlflow_run_id]
+            load = load_of(unsent)
+            if SKIPPED_TAG in load.tags:
+                load.tags[SKIPPED_TAG] = load_of(e for e in entries if e.kind == "skipped").tags[SKIPPED_TAG]
+            if self._over and (unsent or ending) and not any(entry.kind == "end" for entry in entries):
+                load.end = ("KILLED", entries[-1].time)
+            if unsent or load.end:
+                rejected += send_load(self._store, self._id(key), load, self._base, look_first=True)
+        return rejected
+
+    def _is_there(self, key: str) -> bool:
+        """Return whether a child was made in this store by the notebook itself."""
+        start = start_of(self._entries[key])
+        return "id" in start and start.get("from") == self._state.mlflow_run_id
+
+    def _id(self, key: str) -> str:
+        if key not in self._ids:
+            start = start_of(self._entries.get(key, []))
+            self._ids[key] = (
+                str(start["id"]) if key in self._entries and self._is_there(key) else self._open(key, start)
+            )
+        return self._ids[key]
+
+    def _open(self, key: str, start: dict[str, Any]) -> str:
+        experiment_id, run = str(self._state.experiment_id), str(self._state.mlflow_run_id)
+        marks = {CHILD_TAG: key}
+        if start["parent"] is not None:
+            marks[PARENT_TAG] = run if start["parent"] == PARENT_IS_RUN else self._id(start["parent"])
+        tags = {**start["tags"], **marks}
+        found = self._store.find_run(experiment_id, marks)
+        if found is None:
+            found = self._store.create_run(experiment_id, start["name"], start["time"], tags)
+        else:
+            self._store.log(found.info.run_id, {}, [], {**tags, "mlflow.runName": start["name"]})
+        return str(found.info.run_id)
 
 
 def missing_points(store: Store, run: str, points: Sequence[Point]) -> list[Point]:

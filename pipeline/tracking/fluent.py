@@ -1,15 +1,20 @@
-"""Keep raw MLflow calls of a notebook in the notebook's own run.
+"""Keep raw MLflow calls of a notebook in the notebook's own run, and in its journal.
 
 MLflow takes MLFLOW_RUN_ID once and then forgets it: a second thread, a second `with mlflow.start_run()`, and
 everything after an autologged training would start runs of their own. Inside a kernel this module makes
 `mlflow.start_run()` and all that call it come back to the one run. Nested runs stay what they are.
+
+Whatever is logged (`mlflow.log_…`, autologging, a client's own methods) is a call of a public method of MlflowClient.
+Those in HOOKS are led through `RawCalls`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import sys
 import warnings
@@ -17,10 +22,21 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from pipeline.errors import TrackingError
 from pipeline.tracking.protocol import TrackingWarning
+from pipeline.tracking.raw_calls import Call, RawCalls
+from pipeline.tracking.uri import masked
 
 FLUENT = "mlflow.tracking.fluent"
 VARIABLE = "MLFLOW_RUN_ID"
+HOOKS = (
+    *("log_metric", "log_param", "log_batch", "set_tag", "log_artifact", "log_artifacts", "log_image"),
+    *("log_inputs", "log_outputs", "_record_logged_model", "create_run", "update_run", "set_terminated"),
+    *("get_run", "list_artifacts", "download_artifacts"),
+)
+EXPERIMENT_HOOKS = ("get_experiment", "get_experiment_by_name")
+SERVICE = "TrackingServiceClient"
+ORIGINAL = "_evidence_original"
 
 
 class StickyRunId:
@@ -49,32 +65,106 @@ class StickyRunId:
         """Keep answering: MLflow calls this when a run ends."""
 
 
-def keep_to_run(run_id: str, used: Callable[[], None] = lambda: None) -> None:
-    """Make MLflow's fluent calls in this process resume `run_id`, now or once MLflow is imported.
-
-    `used` is called each time they do.
-    """
+def keep_to_run(calls: RawCalls) -> None:
+    """Lead MLflow's calls in this process to one run and its journal, now or once MLflow is imported."""
     for finder in [item for item in sys.meta_path if isinstance(item, _Finder)]:
         sys.meta_path.remove(finder)
     loaded = sys.modules.get(FLUENT)
     if loaded is not None:
-        _patch(loaded, run_id, used)
+        _patch(loaded, calls)
     else:
-        sys.meta_path.insert(0, _Finder(run_id, used))
+        sys.meta_path.insert(0, _Finder(calls))
 
 
-def _patch(fluent: ModuleType, run_id: str, used: Callable[[], None]) -> None:
+def _patch(fluent: Any, calls: RawCalls) -> None:
     needed = ("MLFLOW_RUN_ID", "_active_run_stack", "_active_experiment_id")
     if all(hasattr(fluent, name) for name in needed):
-        fluent.MLFLOW_RUN_ID = StickyRunId(fluent, run_id, used)  # type: ignore[attr-defined]
+        fluent.MLFLOW_RUN_ID = StickyRunId(fluent, calls.run_id, calls.note_use)
+    if hasattr(fluent, "_get_store"):
+        _replace(fluent, "_get_store", functools.partial(_resuming, calls=calls))
+    _lead(fluent.MlflowClient, HOOKS + EXPERIMENT_HOOKS, calls)
+    if hasattr(fluent, SERVICE):  # mlflow.set_experiment() passes MlflowClient by
+        _lead(getattr(fluent, SERVICE), EXPERIMENT_HOOKS, calls)
+
+
+def _lead(client: Any, names: Sequence[str], calls: RawCalls) -> None:
+    _replace(client, "__init__", functools.partial(_opening, calls=calls))
+    for name in names:
+        if hasattr(client, name):
+            handler = getattr(calls, name.lstrip("_"))
+            _replace(client, name, functools.partial(_around, handler=handler, calls=calls))
+
+
+def _replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of an original in its place; what an earlier call put there goes."""
+    original = getattr(getattr(owner, name), ORIGINAL, getattr(owner, name))
+    made = functools.wraps(original)(make(original))
+    setattr(made, ORIGINAL, original)
+    setattr(owner, name, made)
+
+
+def _around(original: Callable[..., Any], handler: Callable[[Call], Any], calls: RawCalls) -> Callable[..., Any]:
+    signature = inspect.signature(original)
+
+    def method(*given: Any, **named: Any) -> Any:
+        bound = signature.bind(*given, **named)
+        bound.apply_defaults()
+        call = Call(given[0], bound.arguments, lambda: original(*bound.args, **bound.kwargs))
+        return handler(call) if calls.concern(call) else call.send()
+
+    return method
+
+
+def _resuming(original: Callable[..., Any], calls: RawCalls) -> Callable[..., Any]:
+    def store(*given: Any) -> _Store:
+        return _Store(lambda: original(*given), calls)
+
+    return store
+
+
+def _opening(original: Callable[..., None], calls: RawCalls) -> Callable[..., None]:
+    def opening(client: Any, tracking_uri: str | None = None, *given: Any, **named: Any) -> None:
+        from mlflow import get_tracking_uri
+
+        uri = str(tracking_uri or get_tracking_uri())
+        if not calls.opened(lambda: original(client, tracking_uri, *given, **named), uri):
+            connection = client if type(client).__name__ == SERVICE else _Away()
+            connection.tracking_uri = uri
+            if connection is not client:
+                client._tracking_client = connection
+
+    return opening
+
+
+class _Away:
+    """Stands where a client keeps its connection when the store was away from the beginning."""
+
+    tracking_uri: str
+
+    def __getattr__(self, name: str) -> Any:
+        raise TrackingError(f"The tracking store {masked(self.tracking_uri)} is away: {name} is not possible now.")
+
+
+class _Store:
+    """A store whose resumption of a run goes through RawCalls."""
+
+    def __init__(self, find: Callable[[], Any], calls: RawCalls) -> None:
+        self._find = find
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find(), name)
+
+    def update_run_info(self, run_id: str, *given: Any, **named: Any) -> Any:
+        call = Call(None, {"run_id": run_id}, lambda: self._find().update_run_info(run_id, *given, **named))
+        return self._calls.update_run_info(call) if self._calls.concern(call) else call.send()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     """Patches MLflow's fluent module when it is imported, then goes away."""
 
-    def __init__(self, run_id: str, used: Callable[[], None]) -> None:
-        self._run_id = run_id
-        self._used = used
+    def __init__(self, calls: RawCalls) -> None:
+        self._calls = calls
 
     def find_spec(
         self,
@@ -88,11 +178,11 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            run, self_run_id, used = spec.loader.exec_module, self._run_id, self._used
+            run, calls = spec.loader.exec_module, self._calls
 
             def exec_module(module: ModuleType) -> None:
                 run(module)
-                _patch(module, self_run_id, used)
+                _patch(module, calls)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

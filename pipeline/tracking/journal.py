@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.errors import StorageError
 
+RAW = "raw"  # the kind of the entry that says: raw MLflow calls were made too
 fcntl: Any
 try:
     import fcntl
@@ -30,7 +31,7 @@ except ImportError:  # pragma: no cover - Windows has no fcntl; one process a jo
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a journal. `kind`: start, params, metrics, skipped, tags, artifact or end."""
+    """One line of a journal. `kind`: start, params, metrics, skipped, tags, artifact, child, raw or end."""
 
     seq: int
     time: int

@@ -10,16 +10,16 @@ from typing import Any
 from pipeline.errors import StorageError, TrackingError
 from pipeline.rundir import RunDir, write_atomic
 from pipeline.tracking import fluent
-from pipeline.tracking.journal import JournalWriter, now_ms, read_journal
+from pipeline.tracking.journal import RAW, JournalWriter, now_ms, read_journal
 from pipeline.tracking.noop import NoopTracker
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.protocol import Mode, Status, Tracker
+from pipeline.tracking.raw_calls import RawCalls
 from pipeline.tracking.recording import RecordingTracker
 
 MODE_VARIABLE = "EVIDENCE_TRACKING_MODE"
 JOURNAL_VARIABLE = "EVIDENCE_TRACKING_JOURNAL"
 RUN_ID_VARIABLE = "EVIDENCE_MLFLOW_RUN_ID"
-RAW = "raw"
 
 
 class JournalTracker(RecordingTracker):
@@ -31,13 +31,11 @@ class JournalTracker(RecordingTracker):
         *,
         mode: Mode = "warn",
         mlflow_run_id: str | None = None,
-        extra: dict[str, Any] | None = None,
     ) -> None:
-        """`mlflow_run_id` is the MLflow run's id where known; `extra` is added to the data of every entry."""
+        """`mlflow_run_id` is the MLflow run's id where known."""
         super().__init__(mode)
         self.home = home
         self.mlflow_run_id = mlflow_run_id
-        self._extra = extra or {}
         self._writer = JournalWriter(home.journal)
         self._raw_used = False
         self._waiting: list[tuple[str, dict[str, Any], int]] = []
@@ -54,7 +52,7 @@ class JournalTracker(RecordingTracker):
         self._flush()
 
     def _put(self, kind: str, data: dict[str, Any]) -> None:
-        self._waiting.append((kind, {**data, **self._extra}, now_ms()))
+        self._waiting.append((kind, data, now_ms()))
         self._flush()
 
     def _flush(self) -> None:
@@ -67,36 +65,52 @@ class JournalTracker(RecordingTracker):
         except StorageError as error:
             self._failed(error)
 
-    def _put_file(self, path: Path, target: str) -> None:
+    def record(self, kind: str, data: dict[str, Any]) -> None:
+        """Append one ready entry."""
+        with self._lock:
+            self._put(kind, data)
+
+    def warn(self, message: str) -> None:
+        """Tell whoever logs, and note it."""
+        self._warn(message)
+
+    def keep(self, path: Path, target: str) -> dict[str, Any] | None:
+        """Return the data of an artifact entry for a file, copied when it lies elsewhere; None when that failed."""
         resolved, base = path.resolve(), self.home.base.resolve()
         if resolved.is_relative_to(base) and resolved.name == target.rpartition("/")[2]:
-            self._put("artifact", {"path": target, "file": resolved.relative_to(base).as_posix()})
-            return
-        place = self._place(target)
+            return {"path": target, "file": resolved.relative_to(base).as_posix()}
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            place = self._place(target)
             shutil.copyfile(path, place)
         except OSError as error:
-            self._failed(StorageError(f"{place} could not be written: {error.strerror}."))
-            return
-        self._put("artifact", {"path": target, "file": place.relative_to(self.home.base).as_posix()})
+            self._failed(StorageError(f"{path} could not be copied to {self.home.files}: {error.strerror}."))
+            return None
+        return {"path": target, "file": place.relative_to(self.home.base).as_posix()}
+
+    def _put_file(self, path: Path, target: str) -> None:
+        kept = self.keep(path, target)
+        if kept is not None:
+            self._put("artifact", kept)
 
     def _put_bytes(self, content: bytes, target: str) -> None:
-        place = self._place(target)
         try:
-            write_atomic(place, content)
-        except StorageError as error:
-            self._failed(error)
+            place = write_atomic(self._place(target), content)
+        except (StorageError, OSError) as error:
+            self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
             return
         self._put("artifact", {"path": target, "file": place.relative_to(self.home.base).as_posix()})
 
     def _place(self, target: str) -> Path:
-        """Return a path for a file of that name which no other file has."""
-        name = target.rpartition("/")[2]
-        number = len(list(self.home.files.glob("*"))) + 1
-        while (self.home.files / str(number)).exists():
-            number += 1
-        return self.home.files / str(number) / name
+        """Return a path for a file of that name, in a directory made for it alone; raises OSError."""
+        self.home.files.mkdir(parents=True, exist_ok=True)
+        number = len(list(self.home.files.iterdir())) + 1
+        while True:
+            try:
+                (self.home.files / str(number)).mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return self.home.files / str(number) / target.rpartition("/")[2]
 
     def _failed(self, error: StorageError) -> None:
         if self.mode == "strict":
@@ -105,9 +119,10 @@ class JournalTracker(RecordingTracker):
 
     def note_raw_use(self) -> None:
         """Record, once, that raw MLflow calls were made past this journal."""
-        if not self._raw_used:
-            self._raw_used = True
-            self._put(RAW, {})
+        with self._lock:
+            if not self._raw_used:
+                self._raw_used = True
+                self._put(RAW, {})
 
     @property
     def known_params(self) -> frozenset[str]:
@@ -136,5 +151,6 @@ def kernel_tracker(run: RunDir) -> Tracker:
     )
     tracker.start_run()
     if os.environ.get(fluent.VARIABLE):
-        fluent.keep_to_run(os.environ[fluent.VARIABLE], tracker.note_raw_use)
+        place = {name: os.environ.get(f"MLFLOW_{name.upper()}", "") for name in ("experiment_id", "tracking_uri")}
+        fluent.keep_to_run(RawCalls(tracker, os.environ[fluent.VARIABLE], **place))
     return tracker

@@ -25,6 +25,7 @@ PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 _inside: list[None] = []
 _added: list[str] = []
 _guard = threading.Lock()
+_here = threading.local()
 
 
 def timeout() -> float:
@@ -57,13 +58,20 @@ def limited(uri: str) -> Iterator[None]:
     with _guard:
         _enter(uri)
         _inside.append(None)
+    _here.depth = getattr(_here, "depth", 0) + 1
     try:
         yield
     finally:
+        _here.depth -= 1
         with _guard:
             _inside.pop()
             if not _inside:
                 _leave()
+
+
+def is_own_call() -> bool:
+    """Return whether this thread is in a call that this package makes, not a notebook's own code."""
+    return getattr(_here, "depth", 0) > 0
 
 
 def _enter(uri: str) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 
 from pipeline.errors import EvidenceError, TrackingError
 from pipeline.settings import Settings
-from pipeline.tracking.delivery import Load, deliver, send_load
+from pipeline.tracking.delivery import deliver, send_load
 from pipeline.tracking.journal import Entry, JournalWriter, now_ms
 from pipeline.tracking.journal_tracker import JournalTracker
+from pipeline.tracking.load import Load
 from pipeline.tracking.outbox import Home, State, write_owner
 from pipeline.tracking.protocol import Mode, Status
 from pipeline.tracking.recording import RecordingTracker

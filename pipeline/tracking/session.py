@@ -78,6 +78,16 @@ def open_tracking(
     return tracking
 
 
+def reopen_tracking(section: TrackingSection, *, run: RunDir, spec: RunSpec, settings: Settings) -> RunTracking:
+    """Take up the tracking of a run whose process ended before it was sealed; raises as open_tracking does."""
+    uri = absolute_uri(section.uri or settings.default_tracking_uri, settings.root)
+    ui_url = section.ui_url or (None if scheme(uri) in HTTP else LOCAL_UI)
+    tracking = RunTracking(Home.of_run(run), uri, section.mode, spec.run.experiment, ui_url)
+    if section.mode != "off":
+        tracking.resume(artifact_root=settings.root / "mlartifacts")
+    return tracking
+
+
 class RunTracking:
     """The one writer of a run's tracking. Its methods raise TrackingError in mode `strict` only."""
 
@@ -128,6 +138,14 @@ class RunTracking:
             }
             JournalWriter(self.home.journal).append("start", start)
             self._record_params(spec)
+            self._store = Store(self.uri, artifact_root=artifact_root)
+        self.deliver()
+
+    def resume(self, *, artifact_root: Path) -> None:
+        """Go on with a journal that was begun by another process."""
+        self._exact = False
+        with self._guarded():
+            self._state = self.home.load()
             self._store = Store(self.uri, artifact_root=artifact_root)
         self.deliver()
 

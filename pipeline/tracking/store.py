@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from pipeline.errors import TrackingError
 from pipeline.tracking import limits, sqlite
+from pipeline.tracking.load import Point
+from pipeline.tracking.raw_calls import REFUSALS
 from pipeline.tracking.uri import HTTP, masked, require_mlflow, scheme, sqlite_path
 
 T = TypeVar("T")
-Point = tuple[str, float, int, int]  # name, value, timestamp in ms, step
 RUN_ID_TAG = "evidence.run_id"
 MANIFEST_TAG = "evidence.manifest_sha256"
 REPORT_TAG = "evidence.report_sha256"
@@ -115,10 +116,9 @@ class Store:
         """Create a run that started at `start` (ms since 1970 UTC) and return it."""
         return self._write("create the run", self._client.create_run, experiment_id, start, tags, name)
 
-    def find_run(self, experiment_id: str, run_id: str) -> Any | None:
-        """Return the MLflow run that carries the tag evidence.run_id, None when there is none."""
-        query = f"tags.`{RUN_ID_TAG}` = '{run_id}'"
-        found = self._call("search runs", self._client.search_runs, [experiment_id], query, 1, 1)
+    def find_run(self, experiment_id: str, tags: dict[str, str]) -> Any | None:
+        """Return an MLflow run that carries these tags, None when there is none."""
+        found = self._call("search runs", self._client.search_runs, [experiment_id], _with_tags(tags), 1, 1)
         return found[0] if found else None
 
     def get_run(self, mlflow_run_id: str) -> Any:
@@ -132,11 +132,17 @@ class Store:
             )
         return run
 
-    def other_runs(self, mlflow_run_id: str) -> list[str]:
-        """Return the names of all other runs in the experiment of a run."""
-        experiment_id = self.get_run(mlflow_run_id).info.experiment_id
-        found = self._call("search runs", self._client.search_runs, [experiment_id])
-        return [str(run.info.run_name) for run in found if run.info.run_id != mlflow_run_id]
+    def runs_with(self, experiment_id: str, tags: dict[str, str]) -> list[Any]:
+        """Return all MLflow runs of an experiment that carry these tags, oldest first."""
+        found: list[Any] = []
+        rest = (1, 1000, ["attributes.start_time ASC"])  # active runs, a page, the order
+        token = None
+        while True:
+            page = self._call("search runs", self._client.search_runs, [experiment_id], _with_tags(tags), *rest, token)
+            found += page
+            token = page.token
+            if not token:
+                return found
 
     def history(self, mlflow_run_id: str, name: str) -> list[Point]:
         """Return all points of one metric."""
@@ -195,10 +201,14 @@ class Store:
             raise _translated(error, what, self.uri) from error
 
 
+def _with_tags(tags: dict[str, str]) -> str:
+    return " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+
+
 def _translated(error: Exception, what: str, uri: str) -> TrackingError:
     code = getattr(error, "error_code", "")
     text = str(error).strip().partition("\n")[0][:500].replace(uri, masked(uri))
-    kind = RejectedError if code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST") else TrackingError
+    kind = RejectedError if code in REFUSALS else TrackingError
     return kind(f"The tracking store {masked(uri)} failed to {what}: {text or type(error).__name__}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.store.db import utils
 from tracking_checks import free_port
 
 from pipeline.rundir import RunDir
@@ -41,6 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent):
             for warning in FOREIGN_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once() -> Iterator[None]:
+    """MLflow reads all its migration scripts for every store it opens; here once, they do not change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_get_latest_schema_revision", functools.cache(utils._get_latest_schema_revision))
+        yield
 
 
 @pytest.fixture(scope="session")

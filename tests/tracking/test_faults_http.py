@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import mlflow
 import pytest
-from test_session import execute
+from test_session import execute, seal
 from tracking_checks import assert_mlflow_equals_journal
 
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
-from pipeline.tracking import RunTracking, pending, sync_run
+from pipeline.tracking import RunTracking, kernel_tracker, pending, sync_run
+from pipeline.tracking.children import children_of
+from pipeline.tracking.journal import read_journal
+from pipeline.tracking.load import load_of
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
 
@@ -64,7 +71,8 @@ class Proxy:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         with self._lock:
             self.seen += 1
-            fault = self.fault if self.seen == self.fail_at else ""
+            dead = self.fault.startswith("dies") and self.fail_at and self.seen > self.fail_at
+            fault = "refuse" if dead else self.fault.removeprefix("dies ") if self.seen == self.fail_at else ""
         request.close_connection = True
         if fault == "refuse":
             return
@@ -155,3 +163,65 @@ def test_a_server_that_is_gone_holds_up_nobody(open_run: Opener, proxy: Proxy) -
     execute(run, tracking)
     assert time.monotonic() - began < 3
     assert pending(run) > 0
+
+
+def raw_notebook() -> None:
+    """Raw calls, one after another, and a nested run."""
+    mlflow.log_param("raw", 1)
+    for step in range(3):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_text("raw", "raw.txt")
+    with mlflow.start_run(nested=True, run_name="child"):
+        mlflow.log_metrics({"a": 1.0, "b": 2.0}, step=4)
+        mlflow.log_text("inner", "inner.txt")
+    mlflow.set_tag("last", "raw")
+
+
+def run_raw(open_run: Opener, uri: str) -> RunDir:
+    """Execute a run with a raw notebook in a process of its own; its exit status says whether a cell failed."""
+    results = multiprocessing.get_context("fork").Queue()
+
+    def work() -> None:
+        warnings.simplefilter("ignore")
+        run, tracking = open_run(uri)
+        os.environ.update(tracking.environment())
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        kernel_tracker(run)
+        raw_notebook()
+        mlflow.end_run()
+        tracking.deliver()
+        tracking.finish("FINISHED", artifacts=seal(run))
+        results.put(run)
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    run: RunDir = results.get(timeout=60)
+    child.join()
+    return run
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("fault", ["refuse", "500 after", "cut after"])
+def test_a_server_that_dies_under_raw_calls(
+    proxy: Proxy, open_run: Opener, settings: Settings, tmp_path: Path, fault: str
+) -> None:
+    """Dead from some request on, the first of them perhaps obeyed: no cell fails; after sync all is there, once."""
+    proxy.arm("", 0)
+    run_raw(open_run, proxy.address)
+    requests, cases = proxy.seen, 0
+    for fail_at in range(4, requests, 2):
+        proxy.arm(f"dies {fault}", fail_at)
+        run = run_raw(open_run, proxy.address)
+        proxy.arm("", 0)
+        result = sync_run(run, settings)
+        assert result.error is None, (fail_at, result)
+        load = assert_mlflow_equals_journal(Home.of_run(run), Store(proxy.address), tmp_path / "read")
+        assert len(load.points) == 3
+        assert load.tags["last"] == "raw"
+        assert (load.params["raw"], set(load.files) >= {"raw.txt"}) == ("1", True)
+        children = children_of(read_journal(Home.of_run(run).journal).entries)
+        assert [len(load_of(own).points) for own in children.values()] == [2]
+        cases += 1
+    assert cases >= 8
+    print(f"{cases} of {requests} requests")

@@ -80,7 +80,7 @@ def test_mlflow_commands(command: list[str], template_database: Path, tmp_path: 
 
 
 def _answers(address: str) -> None:
-    for _ in range(300):
+    for _ in range(900):
         try:
             urllib.request.urlopen(address, timeout=1).close()
         except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from tracking_checks import assert_mlflow_equals_journal, recorded
+from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
 from pipeline.errors import TrackingError
+from pipeline.evidence.manifest import write_manifest
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.tracking import (
@@ -49,7 +49,7 @@ def notebook(run: RunDir) -> None:
 
 
 def seal(run: RunDir) -> list[Path]:
-    """Stand in for the seal: a manifest with what `sync` reads of one."""
+    """Stand in for the seal: a manifest with what `sync` reads of one, written whole or not at all."""
     (run.path / "stats.json").write_text('{"sharpe": 1.25}')
     names = run.sealed_paths()
     manifest = {
@@ -59,7 +59,7 @@ def seal(run: RunDir) -> list[Path]:
             "evidence_run": {"status": "FINISHED"},
         },
     }
-    run.manifest.write_text(json.dumps(manifest))
+    write_manifest(run, manifest)
     return [Path(name) for name in names]
 
 
@@ -251,16 +251,24 @@ def test_raw_calls_without_a_store_go_to_a_stand_in(
         raw = mlflow.MlflowClient(tracking_uri=environment["MLFLOW_TRACKING_URI"])
         raw.log_metric(environment["MLFLOW_RUN_ID"], "raw", 1.5, step=3)
         raw.log_text(environment["MLFLOW_RUN_ID"], "raw", "raw/file.txt")
-        raw.create_run(environment["MLFLOW_EXPERIMENT_ID"], run_name="child")
+        parent = {"mlflow.parentRunId": environment["MLFLOW_RUN_ID"]}
+        child = raw.create_run(environment["MLFLOW_EXPERIMENT_ID"], run_name="child", tags=parent).info.run_id
+        raw.log_metric(child, "loss", 0.5, step=2)
+        raw.log_text(child, "inner", "inner.txt")
+        raw.set_terminated(child, "FAILED")
+        raw.create_run(environment["MLFLOW_EXPERIMENT_ID"], run_name="unended", tags=parent)
     notebook(run)
     tracking.deliver()
-    assert "could not be kept for it: the nested run 'child'" in tracking.warnings[-1]
     tracking.finish("FINISHED", artifacts=seal(run))
     assert sync_run(run, settings, uri=sqlite_uri).error is None
     assert_mlflow_equals_journal(Home.of_run(run), Store(sqlite_uri), tmp_path / "read")
     found = recorded(Store(sqlite_uri), run.run_id, tmp_path / "new")
     assert ("raw", 1.5) in [point[:2] for point in found.points]
     assert found.files["raw/file.txt"] == b"raw"
+    children = nested_in(Store(sqlite_uri), found.id, tmp_path / "children")
+    assert {name: child.status for name, child in children.items()} == {"child": "FAILED", "unended": "KILLED"}
+    assert [point[:2] for point in children["child"].points] == [("loss", 0.5)]
+    assert children["child"].files == {"inner.txt": b"inner"}
 
 
 def test_a_large_report_is_told(open_run: Opener, sqlite_uri: str) -> None:

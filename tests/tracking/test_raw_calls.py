@@ -1,0 +1,313 @@
+"""Raw MLflow calls of a notebook whose store dies: no cell fails, and everything arrives once, nested runs too."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from mlflow.entities import Metric, Param, RunTag
+from test_session import seal
+from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
+
+from pipeline.errors import TrackingError
+from pipeline.rundir import RunDir
+from pipeline.settings import Settings
+from pipeline.tracking import RunTracking, TrackingWarning, kernel_tracker, pending, rebuild, sync_run
+from pipeline.tracking.outbox import Home
+from pipeline.tracking.store import Store
+
+Opener = Callable[..., tuple[RunDir, RunTracking]]
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+class Scene:
+    """A store in a directory of its own, which can go away and come back, and a run in a process of its own."""
+
+    def __init__(self, template: Path, root: Path, open_run: Opener, settings: Settings) -> None:
+        self.place, self.hidden = root / "store", root / "hidden"
+        self.place.mkdir()
+        self.uri = f"sqlite:///{self.place / 'mlflow.db'}"
+        self.root, self.open_run, self.settings, self.template = root, open_run, settings, template
+        shutil.copyfile(template, self.place / "mlflow.db")
+
+    def hide(self) -> None:
+        """Let the store die: its open connections break, new ones find nothing."""
+        mlflow.tracking._tracking_service.utils._get_store(self.uri).engine.dispose()
+        self.place.rename(self.hidden)
+
+    def back(self) -> None:
+        """Let the store come back."""
+        if self.hidden.exists():
+            shutil.rmtree(self.place, ignore_errors=True)
+            self.hidden.rename(self.place)
+
+    def run(self, notebook: Callable[[Scene], None], **section: Any) -> RunDir:
+        """Run code as a notebook, with its own process around it; it fails when the notebook does."""
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                self._work(notebook, section)
+                code = 0
+            except BaseException:  # noqa: BLE001 - told here, counted by the exit status
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        self.back()
+        return RunDir(self.settings.results, next(self.settings.results.glob("*-*")).name)
+
+    def _work(self, notebook: Callable[[Scene], None], section: dict[str, Any]) -> None:
+        warnings.simplefilter("ignore")
+        run, tracking = self.open_run(self.uri, **section)
+        os.environ.update(tracking.environment())
+        kernel_tracker(run)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TrackingWarning)
+            notebook(self)
+        told = [str(item.message) for item in caught if issubclass(item.category, TrackingWarning)]
+        (self.root / "warnings.txt").write_text("\n".join(told))
+        while mlflow.active_run():
+            mlflow.end_run()
+        tracking.deliver()
+        tracking.finish("FINISHED", artifacts=seal(run))
+
+    @property
+    def told(self) -> list[str]:
+        """What the notebook was warned of."""
+        return (self.root / "warnings.txt").read_text().splitlines()
+
+    def check(self, run: RunDir) -> None:
+        """Sync, twice, then rebuild into an empty store: both hold exactly what the journal says."""
+        for _ in range(2):
+            assert sync_run(run, self.settings).error is None
+            assert pending(run) == 0
+            assert_mlflow_equals_journal(Home.of_run(run), Store(self.uri), self.root / "read")
+        shutil.copyfile(self.template, self.root / "new.db")
+        for _ in range(2):
+            assert rebuild(self.settings, uri=f"sqlite:///{self.root / 'new.db'}")[0].error is None
+            new = Store(f"sqlite:///{self.root / 'new.db'}")
+            assert_mlflow_equals_journal(Home.of_run(run), new, self.root / "new")
+
+
+@pytest.fixture
+def scene(template_database: Path, tmp_path: Path, open_run: Opener, settings: Settings) -> Scene:
+    return Scene(template_database, tmp_path, open_run, settings)
+
+
+def log_everything(name: str) -> None:
+    """Use every kind of raw call."""
+    mlflow.log_param(f"{name}.param", 1)
+    mlflow.log_params({f"{name}.a": "x", f"{name}.b": [1, 2]})
+    mlflow.log_metric(f"{name}.one", np.float32(0.5), step=3)
+    mlflow.log_metric(f"{name}.later", 2, synchronous=False).wait()
+    mlflow.log_metrics({f"{name}.two": 2.5, f"{name}.three": 3}, step=1)
+    mlflow.set_tag(f"{name}.tag", "t")
+    mlflow.set_tags({f"{name}.u": 1, "last": name})
+    mlflow.log_text(name, f"{name}/text.txt")
+    mlflow.log_dict({"a": name}, f"{name}/dict.json")
+    mlflow.log_figure(Figure(), f"{name}/figure.png")
+    mlflow.log_image(np.zeros((4, 4, 3), dtype=np.uint8), f"{name}/image.png")
+    mlflow.log_image(np.zeros((4, 4, 3), dtype=np.uint8), key=name, step=1)
+    folder = Path(f"folder-{name}")
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file.txt").write_text(name)
+    mlflow.log_artifact(str(folder / "deep" / "file.txt"), name)
+    mlflow.log_artifact(str(folder), "whole")
+    mlflow.log_artifacts(str(folder), f"{name}/all")
+    mlflow.log_table({"x": [1]}, "table.json")
+    client = mlflow.MlflowClient()
+    run_id = mlflow.active_run().info.run_id
+    client.log_batch(run_id, [Metric(f"{name}.batch", 1.0, 1000, 5)], [Param(f"{name}.c", "d")], [RunTag("v", name)])
+    client.log_metric(run_id, f"{name}.direct", 1)
+
+
+def everything_of(name: str) -> tuple[set[str], set[str]]:
+    params = {f"{name}.{part}" for part in ("param", "a", "b", "c")}
+    return params, {f"{name}.{part}" for part in ("one", "later", "two", "three", "batch", "direct")}
+
+
+def test_a_store_that_dies_fails_no_cell(scene: Scene) -> None:
+    """Every kind of raw call before, at and after the store's death: one warning, all of it delivered by sync, once."""
+
+    def notebook(scene: Scene) -> None:
+        log_everything("before")
+        scene.hide()
+        log_everything("after")
+        thread = threading.Thread(target=mlflow.log_metric, args=("thread", 1.0))
+        thread.start()
+        thread.join()
+        mlflow.log_input(mlflow.data.from_numpy(np.zeros(3)), context="training")
+        mlflow.set_experiment("another")
+        mlflow.end_run()
+        with mlflow.start_run() as again:
+            mlflow.log_metric("again", 1.0)
+        assert mlflow.get_run(again.info.run_id).data.metrics["after.two"] == 2.5
+
+    run = scene.run(notebook)
+    assert sum("The tracking store failed" in text for text in scene.told) == 1
+    assert "The store is away: datasets and models of this run are not kept for it." in scene.told
+    assert pending(run) > 10
+    scene.check(run)
+    found = recorded(Store(scene.uri), run.run_id, scene.root / "found")
+    for name in ("before", "after"):
+        params, metrics = everything_of(name)
+        assert params <= set(found.params)
+        assert metrics <= {point[0] for point in found.points}
+        assert {f"{name}/{file}" for file in ("text.txt", "figure.png", "all/deep/file.txt")} <= set(found.files)
+    assert {"thread", "again"} <= {point[0] for point in found.points}
+    assert (found.tags["last"], found.tags["v"]) == ("after", "after")
+    assert found.files["table.json"].count(b"1") > 1, "the second table is appended to the first"
+    assert len([name for name in found.files if name.startswith("images/")]) == 4
+
+
+@pytest.mark.parametrize("dies", ["never", "in a child", "before a child", "before all"])
+def test_nested_runs_arrive_once(scene: Scene, dies: str) -> None:
+    """Nested runs, also nested twice, keep parent, status, times, steps and files, whenever the store dies."""
+
+    def notebook(scene: Scene) -> None:
+        if dies == "before all":
+            scene.hide()
+        mlflow.start_run()
+        with mlflow.start_run(nested=True, run_name="first"):
+            mlflow.log_metric("loss", 0.5, step=1)
+            if dies == "in a child":
+                scene.hide()
+            mlflow.log_metric("loss", 0.25, step=2)
+            mlflow.log_text("inner", "inner.txt")
+        if dies == "before a child":
+            scene.hide()
+        with suppress(KeyError), mlflow.start_run(nested=True, run_name="second", tags={"mine": "yes"}) as second:
+            mlflow.log_params({"depth": 1})
+            with mlflow.start_run(nested=True, run_name="deep"):
+                mlflow.log_metrics({"loss": 1.0}, step=7)
+            assert mlflow.get_run(second.info.run_id).data.params == {"depth": "1"}
+            raise KeyError
+        mlflow.start_run(nested=True, run_name="unended")
+        mlflow.log_metric("loss", 9.0)
+        mlflow.tracking.fluent._active_run_stack.get().clear()  # as when the kernel dies here
+
+    run = scene.run(notebook)
+    scene.check(run)
+    found = nested_in(Store(scene.uri), recorded(Store(scene.uri), run.run_id, scene.root).id, scene.root / "found")
+    statuses = {"first": "FINISHED", "second": "FAILED", "deep": "FINISHED", "unended": "KILLED"}
+    assert {name: child.status for name, child in found.items()} == statuses
+    assert sorted((value, step) for _, value, _, step in found["first"].points) == [(0.25, 2), (0.5, 1)]
+    assert found["first"].files == {"inner.txt": b"inner"}
+    assert found["deep"].tags["mlflow.parentRunId"] == found["second"].id
+    assert found["second"].tags["mine"] == "yes"
+
+
+def test_a_lost_answer_makes_nothing_twice(scene: Scene) -> None:
+    """The call took effect and its answer was lost: neither a point nor a nested run is there twice."""
+
+    def notebook(scene: Scene) -> None:
+        service = mlflow.tracking._tracking_service.client.TrackingServiceClient
+        mlflow.log_metric("steps", 0.0, step=0)
+        with pytest.MonkeyPatch.context() as patch:
+            original = service.create_run
+
+            def lost(*given: Any, **named: Any) -> None:
+                original(*given, **named)
+                scene.hide()
+                raise ConnectionError("the answer was lost")
+
+            patch.setattr(service, "create_run", lost)
+            with mlflow.start_run(nested=True, run_name="child"):
+                mlflow.log_metric("loss", 1.0)
+        mlflow.log_metric("steps", 1.0, step=1)
+
+    run = scene.run(notebook)
+    scene.check(run)
+    recorded_run = recorded(Store(scene.uri), run.run_id, scene.root)
+    assert set(nested_in(Store(scene.uri), recorded_run.id, scene.root / "found")) == {"child"}
+
+
+def test_a_database_that_is_gone_before_the_first_raw_call(scene: Scene) -> None:
+    """No client can be opened any more: the first cell that uses MLflow does not fail either, in no time."""
+
+    def notebook(scene: Scene) -> None:
+        scene.hide()
+        mlflow.tracking._tracking_service.utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+        mlflow.set_experiment("another")
+        log_everything("late")
+        with pytest.raises(TrackingError, match="is away: search_runs"):
+            mlflow.search_runs()
+
+    run = scene.run(notebook)
+    scene.check(run)
+    found = recorded(Store(scene.uri), run.run_id, scene.root / "found")
+    assert everything_of("late")[0] <= set(found.params)
+
+
+def test_what_is_wrong_is_still_an_error(scene: Scene) -> None:
+    """A changed param or a missing file is the caller's mistake and raises as MLflow raises; the store goes on."""
+
+    def notebook(scene: Scene) -> None:
+        mlflow.log_param("fast", 1)
+        with pytest.raises(mlflow.MlflowException, match="hanging param"):
+            mlflow.log_param("fast", 2)
+        with pytest.raises(OSError, match="nowhere"):
+            mlflow.log_artifact("nowhere.txt")
+        with pytest.raises(mlflow.MlflowException):
+            mlflow.log_metric("text", "many")
+        mlflow.log_metric("fine", 1)
+
+    run = scene.run(notebook)
+    assert scene.told == []
+    assert pending(run) == 0
+    scene.check(run)
+
+
+def test_strict_raises_in_the_cell(scene: Scene) -> None:
+    """Mode strict: the first raw call that fails is the cell's error."""
+
+    def notebook(scene: Scene) -> None:
+        mlflow.log_metric("before", 1)
+        scene.hide()
+        with pytest.raises(mlflow.MlflowException):
+            mlflow.log_metric("after", 1)
+        scene.back()
+
+    scene.check(scene.run(notebook, mode="strict"))
+
+
+def test_undefined_raw_metrics(scene: Scene) -> None:
+    """NaN and infinities, which JSON cannot hold, do not stop the run: listed, like those of the tracker."""
+
+    def notebook(scene: Scene) -> None:
+        mlflow.log_metric("ratio", math.nan)
+        mlflow.log_metrics({"finite": 1.0, "endless": math.inf})
+
+    run = scene.run(notebook)
+    found = recorded(Store(scene.uri), run.run_id, scene.root / "found")
+    assert found.tags["evidence.skipped_metrics"] == "ratio = nan, endless = inf"
+    assert sync_run(run, scene.settings).error is None
+
+
+def test_after_the_seal_the_journal_is_closed(scene: Scene) -> None:
+    """Raw calls after the run's end go to MLflow only: what was sealed does not change."""
+
+    def notebook(scene: Scene) -> None:
+        mlflow.log_metric("in", 1)
+        home = next(scene.settings.results.glob("*-*"))
+        journal = home / "debug" / "tracking.jsonl"
+        before = journal.read_bytes()
+        (home / "manifest.json").write_text("{}")
+        mlflow.log_metric("out", 1)
+        assert journal.read_bytes() == before
+        (home / "manifest.json").unlink()
+
+    scene.run(notebook)
