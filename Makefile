@@ -38,6 +38,8 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, tracking, statistic
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/backtest_statistics.py
 	$(BIN)/python benchmarks/evidence.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/site.py
 
 lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes, for all platforms
 	for name in dev all demo quarto base; do \

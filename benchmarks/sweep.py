@@ -4,8 +4,8 @@
     python benchmarks/sweep.py --only fast full storages dask
     python benchmarks/sweep.py --quick               fewer trials
 
-fast      the same grid by a plain loop over the engine, by a loop over raptorbt (its own signals and metrics aside), and
-          by a fast sweep in this process and with two; and 100 identical backtests by a naive loop
+fast      the same grid by a plain loop over the engine, by a loop over raptorbt, and by a fast sweep in this process,
+          in another and in two; and 100 identical backtests by a naive loop
 full      whole runs of the demo notebook (notebook, tracking, seal; no report) with one and two workers, by stage
 storages  what a trial costs in each storage, by a sweep's one writer and by 16 processes that each ask and tell
 dask      what a call costs on a cluster of two local workers, beside the pool of processes
@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,8 @@ def storages(trials: int) -> None:
     print(f"{'':12}{'one writer':>12}{'16 processes that ask and tell':>34}")
     for name in ("journal", "sqlite"):
         with tempfile.TemporaryDirectory() as directory:
-            ours = seconds(lambda: one_writer(name, directory, trials)) / trials * 1e3
-            theirs = seconds(lambda: sixteen(name, directory, trials)) / trials * 1e3
+            ours = seconds(partial(one_writer, name, directory, trials)) / trials * 1e3
+            theirs = seconds(partial(sixteen, name, directory, trials)) / trials * 1e3
             print(f"{name:12}{ours:12.2f}{theirs:34.2f}")
 
 

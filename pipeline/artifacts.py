@@ -20,11 +20,12 @@ EQUITY_COLUMNS = ("timestamp", "equity", "drawdown", "benchmark_equity")
 
 
 def write_backtest_artifacts(
-    result: BacktestResult, directory: Path, *, benchmark: pd.Series | None = None
+    result: BacktestResult, directory: Path, *, benchmark: pd.Series | None = None, label: str = "Buy and hold"
 ) -> list[Path]:
     """Write stats.json, equity.csv, trades, the equity figure and the summaries below `directory`.
 
-    `benchmark` is an equity curve on the index of `result.equity_curve`; without one the column stays empty.
+    `benchmark` is an equity curve on the index of `result.equity_curve`, called `label` in the figure; without one
+    the column stays empty.
     Undefined stats become null. Returns the paths written. Raises StorageError.
     """
     files = Layout(directory)
@@ -33,7 +34,7 @@ def write_backtest_artifacts(
     write_atomic(files.equity, equity_table(result, benchmark).to_csv(index=False, lineterminator="\n").encode())
     write_atomic(files.trades_csv, _trades_csv(result.trades))
     write_atomic(files.trades_parquet, _parquet(result.trades))
-    write_atomic(files.equity_plot, _equity_png(result, benchmark))
+    write_atomic(files.equity_plot, _equity_png(result, benchmark, label))
     write_json(files.trades_summary, trades_summary(result.trades))
     write_atomic(files.report_text, report_text(result, stats).encode())
     return [
@@ -182,7 +183,7 @@ def _parquet(trades: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _equity_png(result: BacktestResult, benchmark: pd.Series | None) -> bytes:
+def _equity_png(result: BacktestResult, benchmark: pd.Series | None, label: str) -> bytes:
     from pipeline.plots import equity_png
 
-    return equity_png(result.equity_curve, benchmark, title=str(result.config.get("symbol", "")))
+    return equity_png(result.equity_curve, benchmark, title=str(result.config.get("symbol", "")), label=label)

@@ -49,6 +49,7 @@ class RunRecord:
     modules: dict[str, str] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
+    benchmark: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,11 @@ class Run:
         """The run spec with all defaults resolved."""
         config: dict[str, Any] = _json_or(self.dir.config_json, {})
         return config
+
+    @property
+    def is_sweep(self) -> bool:
+        """Say whether this is a sweep: many trials, and what they say about the best of them."""
+        return "sweep" in self.config
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
@@ -257,6 +263,7 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
             stages=outcome["stages"],
             git=_git(inputs.get("git")),
             data=_source(inputs.get("data")),
+            benchmark=_source(inputs.get("benchmark")),
             notebook=_source(inputs.get("notebook")),
             seed=internal["seed"],
             python=internal["platform"]["python"],

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import check_artifacts
-from pipeline.backtest.data import source_path
 from pipeline.backtest.strategies import get_strategy, resolve_params
 from pipeline.errors import EvidenceError, NotebookError, RenderError, SpecError, TrackingError
 from pipeline.evidence.keys import SECRETS, load_signer
@@ -20,7 +19,7 @@ from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
 from pipeline.run import Run
 from pipeline.rundir import move_into_place, write_json
-from pipeline.sealing import OpenRun, Progress, finish_tracking, open_run, run_tags, seal_run, silent
+from pipeline.sealing import OpenRun, Progress, data_inputs, finish_tracking, open_run, run_tags, seal_run, silent
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.template_files import template_path
@@ -29,6 +28,8 @@ from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+    from pipeline.kernels import KernelSource
 
 ORIGIN = "evidence-run"
 SECTIONS = ("data", "strategy", "backtest")
@@ -65,14 +66,17 @@ def run_backtest(
     origin: str = ORIGIN,
     progress: Progress = silent,
     signing_key: Callable[[], Signer | None] = load_signer,
+    tracked_tags: Mapping[str, str] | None = None,
+    kernels: KernelSource | None = None,
 ) -> RunOutcome:
     """Execute a spec into a new, sealed run directory, and render its report.
 
     `given` are the bytes the spec was read from, `overrides` what was laid over them, `origin` says who
     asked for the run; `progress` is called with the name of each stage as it begins; `signing_key` returns
-    what signs, None for an unsigned run. Raises UsageError before anything is started. A run that started
-    and failed is sealed as FAILED and returned with its error. A run that is interrupted before its seal
-    stays unsealed (KILLED), and the interruption is raised.
+    what signs, None for an unsigned run; `tracked_tags` are set on the MLflow run only; `kernels` starts the kernel,
+    None is a fresh process. Raises UsageError before anything is started. A run that started and failed is sealed as
+    FAILED and returned with its error. A run that is interrupted before its seal stays unsealed (KILLED), and the
+    interruption is raised.
     """
     plan = plan_run(spec, settings)
     run = open_run(
@@ -91,9 +95,9 @@ def run_backtest(
     try:
         try:
             with run.stage("tracking"):
-                tracking = _open_tracking(run)
+                tracking = _open_tracking(run, tracked_tags or {})
             with run.stage("notebook"):
-                _execute(run, plan, tracking)
+                _execute(run, plan, tracking, kernels)
             with run.stage("artifacts"):
                 check_artifacts(run.dir)
                 run.check_inputs()
@@ -122,7 +126,7 @@ def plan_run(spec: RunSpec, settings: Settings) -> Plan:
     resolved = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
     inputs = {
-        "data": (spec.data.source, source_path(spec.data.source, settings.root)),
+        **data_inputs(spec, settings),
         "notebook": (spec.run.notebook, notebook.path),
     }
     template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
@@ -140,13 +144,14 @@ def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
     }
 
 
-def _open_tracking(run: OpenRun) -> RunTracking:
-    tracking = open_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=run_tags(run))
+def _open_tracking(run: OpenRun, tags: Mapping[str, str]) -> RunTracking:
+    labels = {**run_tags(run), **tags}
+    tracking = open_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=labels)
     write_json(run.dir.tracking, tracking.info.to_dict())
     return tracking
 
 
-def _execute(run: OpenRun, plan: Plan, tracking: RunTracking) -> None:
+def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSource | None) -> None:
     request = KernelRequest(
         cwd=run.settings.root,
         log=run.dir.kernel_log_in_progress,
@@ -156,7 +161,9 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking) -> None:
     )
     parameters = {"run_id": run.dir.run_id, **plan.parameters}
     try:
-        execute_notebook(plan.notebook, run.dir.notebook_in_progress, parameters, request, root=run.settings.root)
+        target, root = run.dir.notebook_in_progress, run.settings.root
+        note = execute_notebook(plan.notebook, target, parameters, request, root=root, kernels=kernels)
+        run.warnings += [note] if note else []
     except EvidenceError:
         _keep_notebook(run)
         raise

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import EvidenceError, InputChangedError
 from pipeline.evidence.inputs import keep_inputs
-from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
+from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
-from pipeline.rundir import RunDir, new_run_id, read_json, write_atomic, write_state
+from pipeline.rundir import RunDir, new_run_id, read_json, read_state, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 from pipeline.tracking.store import CHECKPOINT_TAG, MANIFEST_TAG, RUN_ID_TAG
@@ -45,8 +45,9 @@ def utc_now() -> str:
 class OpenRun:
     """A run between its first file and its seal.
 
-    `inputs` maps a name to where it came from and its path; their digests are taken when the run is
-    opened and compared before it is sealed. `stages` are seconds, `warnings` sentences.
+    `asked` is what was asked for as the snapshot keeps it: the spec, or a sweep's. `inputs` maps a name to where it
+    came from and its path; their digests are taken when the run is opened and compared before it is sealed. `stages`
+    are seconds, `warnings` sentences.
     """
 
     dir: RunDir
@@ -63,6 +64,8 @@ class OpenRun:
     digests: dict[str, str] = field(default_factory=dict)
     manifest_sha256: str | None = None
     signer: Signer | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    build_type: str = RUN
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -89,6 +92,14 @@ class OpenRun:
             )
 
 
+def data_inputs(spec: RunSpec, settings: Settings) -> dict[str, tuple[str, Path]]:
+    """Return the data a spec names, and its benchmark when that has data of its own; raises DataError."""
+    from pipeline.backtest.data import source_path
+
+    named = {"data": spec.data.source, "benchmark": spec.benchmark.source}
+    return {name: (source, source_path(source, settings.root)) for name, source in named.items() if source}
+
+
 def open_run(
     spec: RunSpec,
     settings: Settings,
@@ -100,14 +111,18 @@ def open_run(
     run_id: str | None = None,
     progress: Progress = silent,
     signer: Signer | None = None,
+    asked: Mapping[str, Any] | None = None,
+    build_type: str = RUN,
 ) -> OpenRun:
     """Make the run directory, write the config snapshots, keep the inputs, and enter the run into the ledger.
 
-    `signer` signs the seal, the report's statement and the entries; None leaves them unsigned. Raises
-    RunExistsError, StorageError, and VerificationError when the ledger's end is damaged.
+    `asked` is kept as the snapshot instead of the spec, `build_type` says how to read it. `signer` signs the seal,
+    the report's statement and the entries; None leaves them unsigned. Raises RunExistsError, StorageError, and
+    VerificationError when the ledger's end is damaged.
     """
     directory = RunDir.create(settings.results, run_id or new_run_id())
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
+    run.asked, run.build_type = asked or spec.to_dict(), build_type
     try:
         _begin(run, given)
     except BaseException:
@@ -116,11 +131,33 @@ def open_run(
     return run
 
 
+def reopen_run(
+    directory: RunDir,
+    spec: RunSpec,
+    settings: Settings,
+    *,
+    origin: str,
+    inputs: dict[str, tuple[str, Path]],
+    asked: Mapping[str, Any],
+    build_type: str,
+    progress: Progress = silent,
+    signer: Signer | None = None,
+) -> OpenRun:
+    """Take up a run whose process ended before the seal; its snapshots and its entry in the ledger are there."""
+    state = read_state(directory) or {}
+    run = OpenRun(directory, spec, settings, origin, inputs, {}, progress, signer=signer)
+    run.asked, run.build_type = asked, build_type
+    run.started_at = state.get("started_at") or run.started_at
+    run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
+    run.git = git_state(settings.root)
+    return run
+
+
 def _begin(run: OpenRun, given: bytes | None) -> None:
     directory, spec, settings, inputs = run.dir, run.spec, run.settings, run.inputs
     with run.stage("open"):
         write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
-        write_atomic(directory.config_json, canonical_json(spec.to_dict()))
+        write_atomic(directory.config_json, canonical_json(run.asked))
         run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
@@ -146,7 +183,8 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
     manifest = build_manifest(
         run.dir,
         origin=run.origin,
-        spec=run.spec.to_dict(),
+        build_type=run.build_type,
+        spec=run.asked,
         overrides=run.overrides,
         seed=run.spec.run.seed,
         inputs=inputs,

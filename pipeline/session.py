@@ -40,6 +40,7 @@ def start_run(
     data: Mapping[str, Any] | None = None,
     strategy: Mapping[str, Any] | None = None,
     backtest: Mapping[str, Any] | None = None,
+    benchmark: Mapping[str, Any] | None = None,
     name: str | None = None,
     tracking: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
@@ -51,7 +52,7 @@ def start_run(
     is started from the sections, and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
     """
     settings = settings or Settings.load()
-    sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest}
+    sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest, "benchmark": benchmark}
     given = {key: dict(value) for key, value in sections.items() if value is not None}
     if run_id is not None and os.environ.get(inside.RUN_ID) == run_id:
         return _join(RunDir(settings.results, run_id), given, settings)
@@ -115,16 +116,57 @@ class NotebookRun:
         equity: pd.Series = df["close"] / df["close"].iloc[0] * self.spec.backtest.initial_cash
         return equity.rename("benchmark_equity")
 
+    def benchmark(self, df: pd.DataFrame) -> pd.Series:
+        """Return the equity of the benchmark the spec names, on the bars of `df`; by default buying and holding them.
+
+        Raises DataError when the series does not cover the bars.
+        """
+        wanted = self.spec.benchmark
+        if wanted.source is None:
+            return self.buy_and_hold(df)
+        import pandas as pd
+
+        from pipeline.backtest.benchmark import benchmark_equity, load_series
+        from pipeline.backtest.data import source_path
+
+        series = load_series(source_path(wanted.source, self.settings.root), column=wanted.column)
+        return benchmark_equity(series, pd.DatetimeIndex(df.index), self.spec.backtest.initial_cash)
+
+    @property
+    def benchmark_label(self) -> str:
+        """What the benchmark is called in figures and in the report."""
+        from pipeline.backtest.benchmark import benchmark_label
+
+        wanted = self.spec.benchmark
+        return benchmark_label(wanted.source, wanted.label, self.spec.data.symbol)
+
     def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None, robustness: bool = True) -> None:
         """Write the artifacts of the run directory's contract, and record the metrics with the tracker.
 
-        With `robustness`, the strategy is also run again under other assumptions and tested for look-ahead; what
-        that finds is `robustness.json`. It needs a result of `run.backtest`, and never fails the run.
+        With `robustness`, unless the spec's `run.robustness` is false, the strategy is also run again under other
+        assumptions and tested for look-ahead; what that finds is `robustness.json`. It needs a result of
+        `run.backtest`, and never fails the run.
+
+        A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name.
         """
-        write_backtest_artifacts(result, self.dir.path, benchmark=benchmark)
-        if robustness:
+        self._check_benchmark(result, benchmark)
+        label = self.benchmark_label
+        write_backtest_artifacts(result, self.dir.path, benchmark=benchmark, label=label[:1].upper() + label[1:])
+        if robustness and self.spec.run.robustness:
             write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
         self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
+
+    def _check_benchmark(self, result: BacktestResult, given: pd.Series | None) -> None:
+        wanted, case = self.spec.benchmark, self._cases.get(result)
+        if case is None or (given is None and wanted.source is None) or (wanted.source is None and wanted.label):
+            return
+        expected = self.benchmark(case.df)
+        if given is None or not _close(given, expected):
+            raise ArtifactError(
+                f"The benchmark given to run.save is not {self.benchmark_label}, which the spec names. "
+                "Give run.benchmark(bars); or, for a series computed here, leave benchmark.source out of the spec and "
+                "say with benchmark.label what it is."
+            )
 
     def save_figure(self, figure: Figure, name: str) -> Path:
         """Write a matplotlib figure to `plots/<name>.png` of the run directory; returns its path."""
@@ -220,15 +262,14 @@ def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> Noteb
 
 
 def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
-    from pipeline.backtest.data import source_path
     from pipeline.backtest.strategies import get_strategy, resolve_params
     from pipeline.evidence.keys import load_signer
-    from pipeline.sealing import open_run, run_tags
+    from pipeline.sealing import data_inputs, open_run, run_tags
     from pipeline.tracking.session import open_tracking
 
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
-    inputs = {"data": (spec.data.source, source_path(spec.data.source, settings.root))}
+    inputs = data_inputs(spec, settings)
     opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=load_signer())
     try:
         tracking = open_tracking(spec.tracking, run=opened.dir, spec=spec, settings=settings, tags=run_tags(opened))
@@ -238,3 +279,9 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
         raise
     inside.seed_everything(spec.run.seed)
     return InteractiveRun(opened, tracking)
+
+
+def _close(given: pd.Series, expected: pd.Series) -> bool:
+    import numpy as np
+
+    return given.index.equals(expected.index) and bool(np.allclose(given, expected, rtol=1e-9, equal_nan=True))

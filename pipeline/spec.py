@@ -32,6 +32,7 @@ class RunSection(Section):
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
     timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
     parameters: dict[str, Any] = Field(default_factory=dict, description="further parameters of the notebook")
+    robustness: bool = Field(True, description="run the strategy again under other assumptions, for the report")
 
 
 class DataSection(Section):
@@ -75,6 +76,16 @@ class BacktestSection(Section):
     )
 
 
+class BenchmarkSection(Section):
+    """What the strategy is measured against; without a source, the run's own data bought and held, without costs."""
+
+    source: str | None = Field(
+        None, min_length=1, description="`sample:NAME`, or a CSV or Parquet file; default: the run's own data"
+    )
+    column: str | None = Field(None, min_length=1, description="its column; default: close, or the only one")
+    label: str | None = Field(None, min_length=1, max_length=60, description="what it is called in figures and tables")
+
+
 class TrackingSection(Section):
     """Where the run is tracked."""
 
@@ -98,6 +109,7 @@ class RunSpec(Section):
     data: DataSection = Field(default_factory=DataSection)
     strategy: StrategySection = Field(default_factory=StrategySection)
     backtest: BacktestSection = Field(default_factory=BacktestSection)
+    benchmark: BenchmarkSection = Field(default_factory=BenchmarkSection)
     tracking: TrackingSection = Field(default_factory=TrackingSection)
     report: ReportSection = Field(default_factory=ReportSection)
 
@@ -143,7 +155,7 @@ def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, wher
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
-        _set(values, key, value)
+        set_dotted(values, key, value)
     return RunSpec.from_mapping(values, where=where)
 
 
@@ -176,7 +188,8 @@ def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.date | dt.time) else value
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set the value at a dotted key of nested tables, in place; raises SpecError when a value is in the way."""
     *parents, last = dotted.split(".")
     table = values
     for name in parents:

@@ -65,8 +65,8 @@ SWEEP_INTRO = f"""# The sweep spec
 {GENERATED}
 
 A sweep spec is a [run spec](run-spec.md) with three more sections, in one TOML file;
-[config/sweep.toml](../config/sweep.toml) is one. What the run spec says holds for every trial; `[space]` says what varies.
-`evidence sweep --config SPEC -p sweep.trials=50` lays a value over the file.
+[config/sweep.toml](../config/sweep.toml) is one. What the run spec says holds for every trial; `[space]` says what
+varies. `evidence sweep --config SPEC -p sweep.trials=50` lays a value over the file.
 """
 
 SPACE = """## [space]

@@ -7,6 +7,7 @@ python scripts/run_optuna_study.py --strategy ma_crossover --n-trials 100 --obje
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import tomli_w
 
 from pipeline.cli import main
+
+STORAGE = "EVIDENCE_STUDY_STORAGE"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -43,7 +46,8 @@ def sweep_spec(given: argparse.Namespace) -> dict[str, object]:
         "seed": given.seed,
     }
     if given.storage:
-        sweep["storage"] = given.storage
+        os.environ[STORAGE] = given.storage  # it may hold a password, which must not be sealed
+        sweep["storage"] = f"env:{STORAGE}"
     return {
         "data": {"source": given.data, "symbol": given.symbol},
         "strategy": {"name": given.strategy},

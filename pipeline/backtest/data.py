@@ -81,7 +81,7 @@ def load_ohlcv(
     from pipeline.backtest.timestamps import to_utc
 
     path = source_path(str(source))
-    raw, places = _read(path)
+    raw, places = read_rows(path)
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     chosen = _match_columns(list(raw.columns), columns or {}, path)
     stamps = to_utc(raw[chosen.pop("timestamp")], places, timezone=timezone, date_format=date_format, where=str(path))
@@ -143,7 +143,7 @@ def _file_hint(source: str, path: Path) -> str:
     return nearest(path.name, names) if names else f"Give an existing file, or {SAMPLE_PREFIX}NAME."
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read the file as it is; returns the rows and the place of each, "line 2" (CSV) or "row 1" (Parquet)."""
     import pandas as pd
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import evidence_commands, replay_commands
+from pipeline.cli import evidence_commands, replay_commands, site_commands, sweep_commands
 from pipeline.cli.tracking_commands import sync, ui
 from pipeline.errors import EvidenceError, UsageError
 
@@ -96,43 +96,61 @@ def render(
         list[str] | None, typer.Argument(metavar="[RUN_ID]...", help="Run ids, the starts of some, or `last`.")
     ] = None,
     last: Annotated[bool, typer.Option("--last", help="Render the run started last.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Render all runs whose report is stale.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All runs, of these only what is stale.")] = False,
     since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="The same for runs started on this UTC day or later.")
+        str | None, typer.Option(metavar="DATE", help="Runs started on this UTC day or later, only what is stale.")
     ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only what is stale: of the runs given, else of all of them.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="With --all or --since: also what is not stale.")] = False,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="html, or beside it pdf or ipynb.")
+    ] = "html",
+    static: Annotated[
+        bool | None,
+        typer.Option(
+            "--static/--interactive", help="Drawn figures or plotly.js; default: as the report is, else plotly.js."
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that render.")] = os.cpu_count() or 1,
     renderer: Annotated[str, typer.Option(help="auto, quarto or embedded.")] = "auto",
     template: Annotated[str, typer.Option(help="Source of the report.")] = "reports/backtest_report.qmd",
     as_json: AsJson = False,
 ) -> None:
-    """Render the reports of runs.
+    """Render the reports of runs and sweeps.
 
-    A report is stale when the run, the template, the theme, the renderer or its own bytes changed since it was made.
+    A report is stale when what it was made from (the run, the template, sections of the project, the theme, the
+    renderer, the earlier trials) or its own bytes changed since it was made.
     """
     from pipeline.cli import output
     from pipeline.cli.evidence_commands import signing_key
     from pipeline.errors import SpecError
     from pipeline.evidence.recording import record_report
-    from pipeline.report.bulk import RenderJob, render_many, why_stale
+    from pipeline.report.bulk import RenderJob, known_format
     from pipeline.run import load_run
     from pipeline.settings import Settings
+    from pipeline.sweep.report.bulk import render_all, why_any_stale
     from pipeline.template_files import template_path
     from pipeline.tracking import publish_report
 
-    if (bool(run_ids), last, every, since is not None).count(True) != 1:
-        raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE.")
+    given = (bool(run_ids), last, every, since is not None).count(True)
+    if given > 1 or (given == 0 and not stale) or (stale and force):
+        raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE, --stale; --force not with --stale.")
     settings = Settings.load()
-    job = RenderJob(settings, renderer, template_path(settings, template, error=SpecError))
-    if every or since is not None:
-        found = _started_since(since, settings)
-        runs = [run for run in found if force or why_stale(run, job) is not None]
-    else:
+    job = RenderJob(
+        settings, renderer, template_path(settings, template, error=SpecError), static, known_format(file_format)
+    )
+    if run_ids or last:
         runs = [load_run(run_id, settings=settings) for run_id in dict.fromkeys(run_ids or ["last"])]
+    else:
+        runs = _started_since(since, settings)
+    if stale or ((every or since is not None) and not force):
+        runs = [run for run in runs if why_any_stale(run, job) is not None]
     signer = signing_key()
     before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
     done = []
-    for rendered in output.progress(render_many(runs, job, processes=jobs), total=len(runs), quiet=as_json):
+    for rendered in output.progress(render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json):
         if rendered.record is not None and rendered.run.manifest_digest is not None:
             record_report(rendered.run.dir, signer)
             if rendered.record.report_sha256 != before[rendered.run.run_id]:
@@ -189,6 +207,8 @@ app.command()(sync)
 app.command()(ui)
 evidence_commands.register(app)
 replay_commands.register(app)
+sweep_commands.register(app)
+site_commands.register(app)
 
 
 def main() -> None:

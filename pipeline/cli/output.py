@@ -137,10 +137,26 @@ def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
             errors.print(Text(f"Error: {item.run.run_id}: {item.error}", style="red"))
             continue
         print(f"{item.run.dir.report}\nrendered by {item.record.version}")
+        for name, file in item.record.files.items():
+            print(f"{item.run.dir.report.with_name(name)}\nmade by {file['made_by']}")
         if item.record.note:
             errors.print(Text(f"Warning: {item.record.note}", style="yellow"))
     if not rendered:
         print("No report is stale.")
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """Print a table of text, or `empty` when it has no rows."""
+    if not rows:
+        print(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, no_wrap=title in ("run_id", "sweep"))
+    for row in rows:
+        table.add_row(*row)
+    out = Console(markup=False, highlight=False) if sys.stdout.isatty() else Console(markup=False, width=200)
+    out.print(table)
 
 
 def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:

@@ -24,9 +24,7 @@ INTERRUPTED = 130
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its id, the start of it, or `last`.")]
 
-study = typer.Typer(
-    name="study", help="Look at the trials of sweeps.", no_args_is_help=True, rich_markup_mode=None
-)
+study = typer.Typer(name="study", help="Look at the trials of sweeps.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def sweep(
@@ -41,11 +39,11 @@ def sweep(
     trials: Annotated[int | None, typer.Option("--trials", "-n", min=1, help="Most trials.")] = None,
     sampler: Annotated[str | None, typer.Option(help="grid, random, qmc, tpe or nsga2.")] = None,
     pruner: Annotated[str | None, typer.Option(help="none, median or hyperband.")] = None,
-    mode: Annotated[str | None, typer.Option(help="fast or full: a backtest in process, or a whole run a trial.")] = None,
+    mode: Annotated[str | None, typer.Option(help="fast (a trial is a backtest in process) or full (a run).")] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Start no further trial after so long, and conclude.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once on this machine.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once, here.")] = os.cpu_count() or 1,
     executor: Annotated[str, typer.Option(metavar="WHERE", help="local, inline or dask://HOST:PORT.")] = "local",
     tracking: Annotated[str | None, typer.Option(metavar="MODE", help="warn, strict or off.")] = None,
     report: Annotated[bool, typer.Option(help="Render the reports of the sweep and of its best runs.")] = True,
@@ -73,7 +71,8 @@ def sweep(
     overrides = dict(parse_override(text) for text in override or [])
     overrides |= {key: value for key, value in given_keys.items() if value is not None}
     spec, given = read_sweep(config, overrides)
-    with _stop_on_interrupt() as stop, open_executor(executor, jobs) as where, _progress(quiet=quiet or as_json) as show:
+    shown = _progress(quiet=quiet or as_json)
+    with _stop_on_interrupt() as stop, open_executor(executor, jobs) as where, shown as show:
         outcome = run_sweep(
             spec,
             settings=Settings.load(),
@@ -143,18 +142,16 @@ def best(
     if as_json:
         output.print_json([trial.to_dict() for trial in chosen])
         return
-    rows = [
-        [str(t.number), *(f"{value:.6g}" for value in t.values), _text(t.params), t.run_id] for t in chosen
-    ]
+    rows = [[str(t.number), *(f"{value:.6g}" for value in t.values), _text(t.params), t.run_id] for t in chosen]
     output.print_table(("trial", *objectives, "params", "run_id"), rows, empty="No trial was completed.")
 
 
 @study.command()
 def export(
     which: Which = "last",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv, .json or .parquet file.")
-    ] = Path("trials.csv"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv, .json or .parquet file.")] = Path(
+        "trials.csv"
+    ),
 ) -> None:
     """Write all trials of a sweep as a table: params, metrics, state, run_id."""
     from pipeline.sweep.stored import load_sweep, trials_frame
@@ -277,7 +274,13 @@ def _facts(found: Sweep) -> dict[str, Any]:
 
 
 def _verdict(found: Sweep) -> str:
-    return ""
+    """Return what the numbers say about the best trial, in sentences."""
+    from pipeline.sweep.report.verdict import verdict
+
+    if found.statistics is None:
+        return ""
+    best = next((trial for trial in found.trials if trial.number == found.statistics.best), None)
+    return " ".join(verdict(found.statistics, best.values if best else (), adaptive=found.spec.sweep.adaptive))
 
 
 def _text(value: Any) -> str:

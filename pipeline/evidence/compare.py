@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.errors import VerificationError
 
-KINDS = ("spec", "data", "notebook", "module", "package", "lock", "git", "seed", "python", "platform")
+KINDS = ("spec", "data", "benchmark", "notebook", "module", "package", "lock", "git", "seed", "python", "platform")
 LABELS = ("run.name", "run.experiment", "run.tags", "run.notebook", "tracking", "report")
 UNUSED_BY_RESULTS = ("pipeline.tracking", "pipeline.report")
 SEED = "run.seed"
@@ -18,7 +18,7 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run was made from. `spec` has dotted keys; `data` and `notebook` are SHA-256, None when there is none."""
+    """What a run was made from. `spec` has dotted keys; `data`, `notebook`, `benchmark`: SHA-256 or None."""
 
     spec: dict[str, Any]
     data: str | None
@@ -29,6 +29,7 @@ class Inputs:
     git: dict[str, Any] | None = None
     python: str = ""
     platform: dict[str, str] = field(default_factory=dict)
+    benchmark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def read_inputs(statement: Mapping[str, Any]) -> Inputs:
             git=_git(found.get("git")),
             python=machine.pop("python"),
             platform=machine,
+            benchmark=_sha256(found.get("benchmark")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise VerificationError(f"The manifest does not say what the run was made from ({error!r}).") from None
@@ -84,6 +86,7 @@ def reproduction_parts(inputs: Inputs) -> dict[str, Any]:
     return {
         "spec": {key: value for key, value in inputs.spec.items() if not _labelled(key)},
         "data": inputs.data,
+        **({"benchmark": inputs.benchmark} if inputs.benchmark else {}),
         "notebook": inputs.notebook,
         "modules": inputs.modules,
         "packages": inputs.packages,
@@ -110,7 +113,7 @@ def _differences(before: Inputs, after: Inputs) -> Iterator[InputDifference]:
     seeds = before.spec.get(SEED), after.spec.get(SEED)
     spec = ({key: value for key, value in inputs.spec.items() if key != SEED} for inputs in (before, after))
     yield from _between("spec", *spec)
-    for kind in ("data", "notebook"):
+    for kind in ("data", "benchmark", "notebook"):
         yield from _one(kind, getattr(before, kind), getattr(after, kind))
     yield from _between("module", before.modules, after.modules)
     yield from _between("package", before.packages, after.packages)

@@ -79,7 +79,9 @@ def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Proble
     build_type = predicate["buildDefinition"]["buildType"]
     if types != (STATEMENT_TYPE, PREDICATE_TYPE) or build_type not in BUILD_TYPES or version not in KNOWN_VERSIONS:
         yield Problem(
-            "manifest.json", "unknown schema", f"{(*types, build_type)}, version {version}; a newer evidence-chain may know it"
+            "manifest.json",
+            "unknown schema",
+            f"{(*types, build_type)}, version {version}; a newer evidence-chain may know it",
         )
     elif (sealed_id := predicate["runDetails"]["metadata"]["invocationId"]) != run.run_id:
         yield Problem("manifest.json", "renamed", f"it seals the run {sealed_id}")

@@ -20,7 +20,7 @@ from pipeline.replay.importable import present_modules
 from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
-SPEC_KEYS = {"data": ("data", "source"), "notebook": ("run", "notebook")}
+SPEC_KEYS = {"data": ("data", "source"), "benchmark": ("benchmark", "source"), "notebook": ("run", "notebook")}
 MOST_NAMES = 5
 
 
@@ -68,7 +68,8 @@ def workspace(
     try:
         with _code(recorded, settings, temporary) as place:
             finder = _Finder(recorded, settings, place.root, tuple(search), temporary)
-            found = {name: finder.find(name, _spec_value(spec, name)) for name in SPEC_KEYS}
+            recorded_names = [name for name in SPEC_KEYS if getattr(recorded, name) is not None]
+            found = {name: finder.find(name, _spec_value(spec, name)) for name in recorded_names}
             wanted = {name: path for name, (path, _) in found.items() if path is not None}
             root, values = _put(spec, wanted, place, temporary)
             yield Workspace(root, values, (place.code, *(restored for _, restored in found.values())))
@@ -166,7 +167,7 @@ class _Finder:
 
     def _present(self, name: str, value: str, root: Path) -> Path | None:
         try:
-            if name == "data":
+            if name != "notebook":
                 return source_path(value, root)
             return template_path(Settings(root, self.settings.results), value, error=NotebookError)
         except (DataError, NotebookError):

@@ -28,7 +28,7 @@ from pipeline.runner import plan_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
-DECISIVE = ("spec", "data", "notebook", "module", "package", "seed", "python")
+DECISIVE = ("spec", "data", "benchmark", "notebook", "module", "package", "seed", "python")
 MACHINE = ("implementation", "machine")
 
 
@@ -102,6 +102,7 @@ def inputs_now(spec: RunSpec, settings: Settings) -> Inputs:
         packages=environment.pop("packages"),
         python=environment.pop("python"),
         platform=environment,
+        benchmark=sha256_file(plan.inputs["benchmark"][1]) if "benchmark" in plan.inputs else None,
     )
 
 

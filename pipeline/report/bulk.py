@@ -3,27 +3,75 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError
-from pipeline.report.render import RenderRecord, assets_digest, find_template, read_record, render_run
-from pipeline.report.renderers import AUTO, choose_renderer
+from pipeline.errors import EvidenceError, RenderError, nearest
+from pipeline.report.quarto import QuartoRenderer
+from pipeline.report.record import RenderRecord, assets_digest, read_record
+from pipeline.report.render import Resolved, Sources, find_sources, keep_report, render_run, resolve_run, tracked_url
+from pipeline.report.renderers import AUTO, Renderer, choose_renderer
+from pipeline.report.section_files import section_digests
+from pipeline.report.trials import TrialIndex
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 
+# Runs that one start of Quarto renders, and reports that one process makes before it asks for more.
+QUARTO_BATCH = 20
+FORMATS = ("html", "pdf", "ipynb")
+
 
 @dataclass(frozen=True)
 class RenderJob:
-    """How reports are to be made: `auto`, `quarto` or `embedded`, the template, the project."""
+    """How reports are to be made: `auto`, `quarto` or `embedded`, the template, the project.
+
+    `static` None keeps the kind of figures that a report has; `format` is html, pdf or ipynb.
+    """
 
     settings: Settings
     renderer: str = AUTO
     template: Path | None = None
+    static: bool | None = None
+    format: str = "html"
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The template and the sections in it, as the files are now."""
+        return find_sources(self.template, self.settings)
+
+    @cached_property
+    def template_digests(self) -> tuple[str, dict[str, str]]:
+        """The digests of both."""
+        return sha256_file(self.sources.template), section_digests(self.sources.sections)
+
+    @cached_property
+    def chosen(self) -> Renderer:
+        """The renderer that would be used."""
+        return choose_renderer(self.renderer)
+
+    @cached_property
+    def index(self) -> TrialIndex:
+        """What the runs searched, as they are now."""
+        return TrialIndex(self.settings.results)
+
+    def __reduce__(self) -> tuple[type[RenderJob], tuple[Any, ...]]:
+        """Travel to another process without what was found out in this one."""
+        return RenderJob, tuple(getattr(self, field.name) for field in fields(self))
+
+    def static_for(self, run: Run) -> bool:
+        """Say whether the figures of a run's report are to be drawings."""
+        if self.static is not None:
+            return self.static
+        record = read_record(run)
+        return record is not None and record.static
 
 
 @dataclass(frozen=True)
@@ -35,49 +83,154 @@ class Rendered:
     error: str | None = None
 
 
+def known_format(name: str) -> str:
+    """Return the name of a format of reports; raises RenderError naming the nearest for any other."""
+    if name not in FORMATS:
+        raise RenderError(f"{name!r} is not a format of reports. {nearest(name, FORMATS)}")
+    return name
+
+
 def why_stale(run: Run, job: RenderJob) -> str | None:
     """Return why the report of a run would come out different now; None when it is as it would be made.
 
-    Compared are the manifest, the template, this package's assets, the renderer and the report's own bytes. Later
-    runs that change the count of trials do not make a report stale.
+    Compared are the manifest, the template and the project's sections in it, this package's assets and code of the
+    page, the renderer, the earlier trials the page counts, the address of the tracked run, the kind of figures, and
+    the bytes of every file there is.
     """
     record = read_record(run)
     if record is None or not run.dir.report.is_file():
         return "it has no report"
-    chosen = choose_renderer(job.renderer)
+    template, sections = job.template_digests
     now = {
         "the run": (record.manifest_sha256, run.manifest_digest),
-        "the template": (record.template_sha256, sha256_file(find_template(job.template, job.settings))),
+        "the template": (record.template_sha256, template),
+        "a section of the project": (record.sections, sections),
         "the theme": (record.assets_sha256, assets_digest()),
-        "the renderer": ((record.renderer, record.version), (chosen.name, chosen.version())),
-        "the report": (record.report_sha256, sha256_file(run.dir.report)),
+        "the renderer": ((record.renderer, record.version), (job.chosen.name, job.chosen.version())),
+        "the kind of figures": (record.static, record.static if job.static is None else job.static),
+        "the address of the tracked run": (record.tracked, tracked_url(run)),
     }
-    return next((f"{what} changed" for what, (then, is_now) in now.items() if then != is_now), None)
+    for what, (then, is_now) in now.items():
+        if then != is_now:
+            return f"{what} changed"
+    if record.trials_sha256 != job.index.trials_of(run).sha256:
+        return "the earlier trials changed"
+    return _why_file_stale(run, record, job)
+
+
+def _why_file_stale(run: Run, record: RenderRecord, job: RenderJob) -> str | None:
+    digests = {record.report: record.report_sha256, **{name: file["sha256"] for name, file in record.files.items()}}
+    for name, digest in digests.items():
+        path = run.dir.report.with_name(Path(name).name)
+        if not path.is_file() or sha256_file(path) != digest:
+            return "the report changed" if name == record.report else f"{name} changed"
+    wanted = f"report.{job.format}"
+    return None if job.format == "html" or wanted in record.files else f"it has no {wanted}"
 
 
 def render_many(runs: Sequence[Run], job: RenderJob, *, processes: int = 1) -> Iterator[Rendered]:
     """Render the reports of `runs` and yield each as it is done; a failure of one leaves the others alone.
 
     Each report is made in a process that serves many, never in threads: cells print, and printing is one for all.
+    Quarto is started once for many runs, which it renders as one project.
     """
-    if processes <= 1 or len(runs) <= 1:
-        for run in runs:
-            yield _outcome(run, *_render(job, run.run_id))
+    by_id = {run.run_id: run for run in runs}
+    batches = _batches(list(by_id), job, processes)
+    if processes <= 1 or len(batches) <= 1:
+        for batch in batches:
+            for run_id, record, error in _render_batch(job, batch):
+                yield Rendered(by_id[run_id], record, error)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(runs)), mp_context=context) as pool:
-        waiting = {pool.submit(_render, job, run.run_id): run for run in runs}
+    most = min(processes, len(batches))
+    here = (dict(os.environ), Path.cwd())
+    with ProcessPoolExecutor(most, mp_context=_context(), initializer=_settle, initargs=here) as pool:
+        waiting = [pool.submit(_render_in_worker, job, batch) for batch in batches]
         for done in as_completed(waiting):
-            yield _outcome(waiting[done], *done.result())
+            for run_id, record, error in done.result():
+                yield Rendered(by_id[run_id], record, error)
 
 
-def _render(job: RenderJob, run_id: str) -> tuple[RenderRecord | None, str | None]:
+def _batches(run_ids: list[str], job: RenderJob, processes: int) -> list[list[str]]:
+    size = 1
+    if len(run_ids) > 1 and job.format == "html" and isinstance(job.chosen, QuartoRenderer):
+        size = min(QUARTO_BATCH, -(-len(run_ids) // max(processes, 1)))
+    return [run_ids[start : start + size] for start in range(0, len(run_ids), size)]
+
+
+@cache
+def _context() -> multiprocessing.context.BaseContext:
+    """Return how workers are started: forked from a clean process that has imported what they need, where it exists."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.report.warm"])
+    return context
+
+
+def _settle(environment: dict[str, str], directory: Path) -> None:
+    """Give a worker the environment and the directory of who asked: the process it was forked from may be older."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+
+
+Outcome = tuple[str, RenderRecord | None, str | None]
+
+
+def _render_batch(job: RenderJob, run_ids: list[str]) -> list[Outcome]:
+    if len(run_ids) > 1:
+        try:
+            return _render_project(job, run_ids)
+        except (EvidenceError, OSError):  # as a whole it failed: which of them it was is found one by one
+            pass
+    return [_render_one(job, run_id) for run_id in run_ids]
+
+
+def _render_in_worker(job: RenderJob, run_ids: list[str]) -> list[Outcome]:
+    return _render_batch(_worker_job(job), run_ids)
+
+
+@cache
+def _worker_job(job: RenderJob) -> RenderJob:
+    """Return the same object for equal jobs, so that a process looks at templates and trials once."""
+    return job
+
+
+def _render_one(job: RenderJob, run_id: str) -> Outcome:
     run = Run(RunDir(job.settings.results, run_id))
     try:
-        return render_run(run, renderer=job.renderer, template=job.template, settings=job.settings), None
-    except EvidenceError as error:
-        return None, str(error)
+        if job.format != "html":
+            from pipeline.report.formats import render_format
+
+            return run_id, render_format(run, job), None
+        record = render_run(
+            run,
+            renderer=job.renderer,
+            template=job.template,
+            settings=job.settings,
+            static=job.static_for(run),
+            index=job.index,
+        )
+    except (EvidenceError, OSError) as error:
+        return run_id, None, str(error)
+    return run_id, record, None
 
 
-def _outcome(run: Run, record: RenderRecord | None, error: str | None) -> Rendered:
-    return Rendered(run, record, error)
+def _render_project(job: RenderJob, run_ids: list[str]) -> list[Outcome]:
+    """Render many runs with one start of Quarto, each in a folder of one scratch project."""
+    renderer = job.chosen
+    if not isinstance(renderer, QuartoRenderer):
+        raise RenderError("Only Quarto renders many runs as one project.")
+    with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
+        resolved = [_in_folder(job, run_id, Path(directory)) for run_id in run_ids]
+        pages = renderer.render_project([item.markdown for item in resolved], Path(directory))
+        made = [(item, item.finished(page, renderer)) for item, page in zip(resolved, pages, strict=True)]
+        return [(item.page.run.run_id, keep_report(item, renderer, html), None) for item, html in made]
+
+
+def _in_folder(job: RenderJob, run_id: str, project: Path) -> Resolved:
+    run = Run(RunDir(job.settings.results, run_id))
+    folder = project / run_id
+    folder.mkdir()
+    sources = Sources(job.sources.template, job.sources.sections, job.static_for(run))
+    return resolve_run(run, sources, folder, index=job.index)

@@ -60,6 +60,11 @@ def markdown_text(text: object) -> str:
     return PUNCTUATION.sub(r"\\\1", one_line(text))
 
 
+def plot_text(text: object) -> str:
+    """Return `text` on one line for a figure of plotly, which reads a few tags of HTML in names and titles."""
+    return "".join(MARKUP[c] if c in "&<>" else c for c in one_line(text))
+
+
 def script_json(value: Any) -> str:
     """Serialise `value` as JSON that can stand in a `<script type="application/json">` element.
 

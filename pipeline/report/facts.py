@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
     from pipeline.evidence.verify import Verification
     from pipeline.report.robust import Intervals, Range, Robustness
-    from pipeline.report.trials import Trials
+    from pipeline.report.trials import TrialIndex, Trials
     from pipeline.run import Run, RunRecord
 
 FINISHED = "FINISHED"
@@ -25,11 +25,14 @@ class Facts:
     """What a report knows of its run; each is empty or None when the run lacks its data.
 
     `images` is a directory beside the Markdown where figures are put as files; None embeds them in the text, as
-    plain `quarto render` needs it.
+    plain `quarto render` needs it. `static` leaves out what a page without plotly.js has no use for; `index` is what
+    is known of all runs, where many reports are made.
     """
 
     run: Run
     images: Path | None = None
+    static: bool = field(default=False, kw_only=True)
+    index: TrialIndex | None = field(default=None, kw_only=True)
 
     @property
     def record(self) -> RunRecord:
@@ -66,6 +69,24 @@ class Facts:
         """The metrics; empty when the run left none."""
         values = self.run.stats
         return values if isinstance(values, dict) else {}
+
+    @property
+    def benchmark_name(self) -> str:
+        """What the benchmark is called inside a sentence."""
+        from pipeline.backtest.benchmark import benchmark_label
+
+        given = (
+            self.setting("benchmark", "source"),
+            self.setting("benchmark", "label"),
+            self.setting("data", "symbol"),
+        )
+        source, label, symbol = (value if isinstance(value, str) else "" for value in given)
+        return benchmark_label(source, label, symbol)
+
+    @property
+    def benchmark_heading(self) -> str:
+        """The same with a capital letter."""
+        return self.benchmark_name[:1].upper() + self.benchmark_name[1:]
 
     @cached_property
     def benchmark(self) -> dict[str, float | int | None]:
@@ -138,7 +159,7 @@ class Facts:
         """The runs this one was chosen from."""
         from pipeline.report.trials import count_trials
 
-        return count_trials(self.run)
+        return self.index.trials_of(self.run) if self.index is not None else count_trials(self.run)
 
     @cached_property
     def deflated(self) -> DeflatedSharpe | None:

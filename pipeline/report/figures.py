@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.downsample import POINTS, keep
-from pipeline.report.escape import html_text, markdown_text, raw_block, script_json
+from pipeline.report.escape import html_text, markdown_text, plot_text, raw_block, script_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]
 
 
-def equity_figure(equity: pd.DataFrame) -> Figure:
-    """Return equity (and its benchmark) above drawdown, on one time axis; long curves are thinned out."""
+def equity_figure(equity: pd.DataFrame, name: str = "Benchmark") -> Figure:
+    """Return equity, and the benchmark called `name`, above drawdown on one time axis; long curves are thinned out."""
     traces = [line(equity["equity"], "Strategy", "strategy", money=True)]
     benchmark = equity.get("benchmark_equity")
     if benchmark is not None and benchmark.notna().any():
-        traces.append(line(benchmark, "Buy and hold", "benchmark", money=True, width=1.2))
+        traces.append(line(benchmark, plot_text(name), "benchmark", money=True, width=1.2))
     if "drawdown" in equity and equity["drawdown"].notna().any():
         below = line(equity["drawdown"], "Drawdown", "drawdown", width=1.0)
         below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False, "hovertemplate": "%{y:.2%}"}
@@ -38,11 +38,13 @@ def equity_figure(equity: pd.DataFrame) -> Figure:
     return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", **axes)}
 
 
-def yearly_figure(years: list[str], strategy: list[float], benchmark: list[float] | None) -> Figure:
-    """Return the return of each calendar year as bars, beside the benchmark where there is one."""
+def yearly_figure(
+    years: list[str], strategy: list[float], benchmark: list[float] | None, name: str = "Benchmark"
+) -> Figure:
+    """Return the return of each calendar year as bars, beside the benchmark called `name` where there is one."""
     traces = [bars(years, strategy, "Strategy", "strategy")]
     if benchmark is not None:
-        traces.append(bars(years, benchmark, "Buy and hold", "benchmark"))
+        traces.append(bars(years, benchmark, plot_text(name), "benchmark"))
     axes: dict[str, Any] = {
         "xaxis": {"type": "category"},
         "yaxis": {"tickformat": ".0%", "title": {"text": "Return"}},

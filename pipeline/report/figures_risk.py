@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.report.escape import plot_text
 from pipeline.report.figures import Figure, bars, layout, line, rounded
 
 if TYPE_CHECKING:
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 ROLLING_POINTS = 500
 
 
-def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None) -> Figure:
+def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str = "Benchmark") -> Figure:
     """Return rolling Sharpe ratio, volatility and, with a benchmark, beta, stacked on one time axis.
 
-    `own` has the columns sharpe, volatility and perhaps beta, `other` those of the benchmark; rows of NaN are
-    left out.
+    `own` has the columns sharpe, volatility and perhaps beta, `other` those of the benchmark, which is
+    called `benchmark`; rows of NaN are left out.
     """
     names = [name for name in ("sharpe", "volatility", "beta") if name in own and own[name].notna().any()]
     shapes = {
@@ -37,7 +38,7 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None) -> Figure:
         }  # fmt: skip
         curves = [(own, "Strategy", "strategy", 1.6)]
         if other is not None and name in other:
-            curves.insert(0, (other, "Buy and hold", "benchmark", 1.1))
+            curves.insert(0, (other, plot_text(benchmark), "benchmark", 1.1))
         for table, label, role, width in curves:
             trace = line(
                 table[name].loc[table[name].first_valid_index() :], label, role, width=width, points=ROLLING_POINTS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.report.facts import Facts
 
 if TYPE_CHECKING:
+    from pipeline.report.trials import TrialIndex
     from pipeline.run import Run
 
 
@@ -216,6 +217,6 @@ def open_page(run_id: str = "last", *, results: str | Path | None = None) -> Pag
     return build_page(load_run(str(run_id), settings=settings))
 
 
-def build_page(run: Run, *, images: Path | None = None) -> Page:
+def build_page(run: Run, *, images: Path | None = None, static: bool = False, index: TrialIndex | None = None) -> Page:
     """Return the page of a loaded run."""
-    return Page(run, images)
+    return Page(run, images, static=static, index=index)

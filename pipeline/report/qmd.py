@@ -18,12 +18,13 @@ OPTIONS = ("echo", "eval", "include", "label", "output", "tags", "warning")
 
 @dataclass(frozen=True)
 class Cell:
-    """One Python cell: its number from 1, the line its code starts at, its code, its options."""
+    """One Python cell: its number from 1, the line its code starts at, its code, its options, its file."""
 
     number: int
     line: int
     code: str
     options: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     @property
     def tags(self) -> list[str]:
@@ -130,7 +131,7 @@ def _cell(path: Path, number: int, first: int, body: list[str]) -> Cell:
                 f"{path}, line {first + 1}: cell {number} has the option {name!r}, which `evidence render` does not "
                 f"know. {nearest(str(name), OPTIONS)} Captions and layout go into a `:::` div around the cell."
             )
-    return Cell(number, first + len(given) + 1, "\n".join(body[len(given) :]), options)
+    return Cell(number, first + len(given) + 1, "\n".join(body[len(given) :]), options, path)
 
 
 def _refuse_language(path: Path, at: int, language: str) -> None:

@@ -7,13 +7,16 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from pipeline.errors import RenderError
-from pipeline.report.program import run_program
+from pipeline.report.program import TIMEOUT, run_program
 
 WARNING = re.compile(r"^.*(?:Could not fetch|Unable to resolve|not found in resource path|ERROR).*$", re.MULTILINE)
+
+PROJECT = 'project:\n  type: default\n  render: ["*/report.md"]\n'
 
 
 class QuartoRenderer:
@@ -32,14 +35,29 @@ class QuartoRenderer:
 
     def render(self, resolved: Path, scratch: Path) -> Path:
         """Render `resolved` to HTML in `scratch`; a mere warning of a lost resource raises RenderError too."""
-        said = run_program([self._binary(), "render", resolved.name, "--to", "html"], scratch, what="Quarto")
+        return self._run(["render", resolved.name, "--to", "html"], scratch, [resolved])[0]
+
+    def render_project(self, documents: Sequence[Path], project: Path) -> list[Path]:
+        """Render documents, each in a folder of its own below `project`, with one start of Quarto.
+
+        `project` must hold nothing else. Raises RenderError when anything of them went wrong.
+        """
+        (project / "_quarto.yml").write_text(PROJECT, encoding="utf-8")
+        return self._run(["render", ".", "--to", "html"], project, documents, timeout=TIMEOUT + 60.0 * len(documents))
+
+    def _run(
+        self, arguments: list[str], scratch: Path, documents: Sequence[Path], *, timeout: float = TIMEOUT
+    ) -> list[Path]:
+        said = run_program([self._binary(), *arguments], scratch, what="Quarto", timeout=timeout)
         problem = WARNING.search(said)
         if problem:
             raise RenderError(f"Quarto left something out of the report: {problem[0].strip()}")
-        output = scratch / f"{resolved.stem}.html"
-        if not output.is_file():
-            raise RenderError(f"Quarto ended without an error but wrote no {output.name}:\n{said.strip()[-2000:]}")
-        return output
+        outputs = [document.with_suffix(".html") for document in documents]
+        missing = [output for output in outputs if not output.is_file()]
+        if missing:
+            name = missing[0].relative_to(scratch)
+            raise RenderError(f"Quarto ended without an error but wrote no {name}:\n{said.strip()[-2000:]}")
+        return outputs
 
     def _binary(self) -> str:
         found = find_quarto()

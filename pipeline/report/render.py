@@ -2,99 +2,164 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
-from pipeline.report.page import build_page
+from pipeline.report.blocks import Aside
+from pipeline.report.notebook import marked as mark_cell
+from pipeline.report.page import Page, build_page
+from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record
 from pipeline.report.renderers import AUTO, Renderer, usable_renderers
-from pipeline.report.resolve import ASSETS, resolve
+from pipeline.report.resolve import resolve
+from pipeline.report.section_files import find_sections, section_digests
 from pipeline.report.selfcontained import check_self_contained, finish
-from pipeline.rundir import read_json, write_atomic, write_json
+from pipeline.rundir import write_atomic, write_json
 from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
+    from pipeline.report.trials import TrialIndex
     from pipeline.run import Run
 
 TEMPLATE = "reports/backtest_report.qmd"
-RECORD = "render.json"
 
 
 @dataclass(frozen=True)
-class RenderRecord:
-    """How a report was made; equal records mean equal reports. It holds no time, so it can be made again.
+class Sources:
+    """What a report is made with: the template, the project's own sections in it, drawings instead of plotly.js."""
 
-    `renderer` is the renderer's name, `version` the program's; `template_sha256` covers the `.qmd`, `assets_sha256`
-    style, scripts, filter and page template; `manifest_sha256` is None for a run that was not sealed.
-    `note` says when the preferred renderer failed.
-    """
+    template: Path
+    sections: dict[str, Path] = field(default_factory=dict)
+    static: bool = False
 
-    run_id: str
-    renderer: str
-    version: str
-    template: str
-    template_sha256: str
-    assets_sha256: str
-    manifest_sha256: str | None
-    report: str
-    report_sha256: str
-    size: int
-    note: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
+@dataclass(frozen=True)
+class Resolved:
+    """A report whose cells were executed, ready for a renderer: its page, its Markdown, what was set aside of it."""
+
+    page: Page
+    sources: Sources
+    markdown: Path
+    aside: Aside
+
+    def finished(self, rendered: Path, renderer: Renderer) -> str:
+        """Return the finished page out of what the renderer wrote; raises RenderError when it would load anything."""
+        page = self.aside.put_back(rendered.read_text(encoding="utf-8"))
+        page = finish(page, own_scripts=renderer.own_scripts)
+        check_self_contained(page)
+        return page
 
 
 def render_run(
-    run: Run, *, renderer: str = AUTO, template: Path | None = None, settings: Settings | None = None
+    run: Run,
+    *,
+    renderer: str = AUTO,
+    template: Path | None = None,
+    settings: Settings | None = None,
+    static: bool = False,
+    index: TrialIndex | None = None,
 ) -> RenderRecord:
     """Render the report of `run` to `report/index.html` in its directory, with `report/render.json` beside it.
 
     `renderer` is auto, quarto or embedded; `template` a `.qmd` (default: the project's, else the one in the
-    package). Nothing else in the run directory changes; a report that was there stays until the new one is whole.
-    With `auto`, a renderer that fails gives way to the next one, and the record's `note` says so. Raises
-    RenderError, RendererNotFoundError.
+    package, with the project's own sections in it). `static` draws the figures, for a page of at most 500 kB; `index`
+    is what is known of all runs already. Nothing else in the run directory changes; a report that was there stays until
+    the new one is whole. With `auto`, a renderer that fails gives way to the next one, and the record's `note` says so.
+    Raises RenderError, RendererNotFoundError.
     """
     candidates = usable_renderers(renderer)
-    source = find_template(template, settings)
+    sources = find_sources(template, settings, static=static)
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
-        scratch = Path(directory)
-        page = build_page(run, images=scratch / "images")
-        title = f"{page.title} · backtest report · {run.run_id[:8]}"
-        resolved = resolve(source, scratch, parameters={"run_id": run.run_id, "page": page}, title=title)
-        chosen, html, note = _rendered(candidates, resolved, scratch)
-    data = html.encode()
+        resolved = resolve_run(run, sources, Path(directory), index=index)
+        chosen, html, note = _rendered(candidates, resolved)
+    return keep_report(resolved, chosen, html, note)
+
+
+def find_sources(template: Path | None, settings: Settings | None, *, static: bool = False) -> Sources:
+    """Return the template to use; the project's own sections go into the standard one only. Raises RenderError."""
+    chosen = settings or Settings.load()
+    path = find_template(template, settings)
+    standard = path == find_template(None, chosen)
+    return Sources(path, find_sections(chosen) if standard else {}, static)
+
+
+def resolve_run(
+    run: Run, sources: Sources, scratch: Path, *, index: TrialIndex | None = None, marked: bool = False
+) -> Resolved:
+    """Execute the cells of the report of `run` and write its Markdown into `scratch`; raises RenderError.
+
+    `marked` leaves comments around what each cell printed, for the notebook.
+    """
+    page = build_page(run, images=scratch / "images", static=sources.static, index=index)
+    aside = Aside(static=sources.static)
+    numbers = itertools.count(1)
+
+    def take(output: str) -> str:
+        taken = aside.take(output)
+        return mark_cell(next(numbers), taken) if marked else taken
+
+    markdown = resolve(
+        sources.template,
+        scratch,
+        parameters={"run_id": run.run_id, "page": page},
+        title=f"{page.title} · backtest report · {run.run_id[:8]}",
+        sections=sources.sections,
+        outputs=take,
+    )
+    return Resolved(page, sources, markdown, aside)
+
+
+def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | None = None) -> RenderRecord:
+    """Write a finished page and its record into the run directory; other formats of an older content are removed."""
+    run, data = resolved.page.run, html.encode()
+    before = read_record(run)
     record = RenderRecord(
         run_id=run.run_id,
-        renderer=chosen.name,
-        version=chosen.version(),
-        template=source.name,
-        template_sha256=sha256_file(source),
+        renderer=renderer.name,
+        version=renderer.version(),
+        template=resolved.sources.template.name,
+        template_sha256=sha256_file(resolved.sources.template),
         assets_sha256=assets_digest(),
         manifest_sha256=run.manifest_digest,
         report=run.dir.report.name,
         report_sha256=sha256_bytes(data),
         size=len(data),
         note=note,
+        sections=section_digests(resolved.sources.sections),
+        static=resolved.sources.static,
+        trials=resolved.page.trials.count,
+        trials_sha256=resolved.page.trials.sha256,
+        tracked=tracked_url(run),
     )
+    if before is not None and before.files:
+        if before.content == record.content:
+            record.files.update(before.files)
+        else:
+            for name in before.files:
+                run.dir.report.with_name(Path(name).name).unlink(missing_ok=True)
     write_atomic(run.dir.report, data)
     write_json(run.dir.report.with_name(RECORD), record.to_dict())
     return record
 
 
-def _rendered(candidates: Sequence[Renderer], resolved: Path, scratch: Path) -> tuple[Renderer, str, str | None]:
+def tracked_url(run: Run) -> str | None:
+    """Return the address of the tracked run that a page links to."""
+    url = (run.tracking or {}).get("run_url")
+    return url if isinstance(url, str) else None
+
+
+def _rendered(candidates: Sequence[Renderer], resolved: Resolved) -> tuple[Renderer, str, str | None]:
     """Return the first renderer that succeeds, its finished page, and what the ones before it said."""
     failed = None
     for chosen in candidates:
         try:
-            html = finish(chosen.render(resolved, scratch).read_text(encoding="utf-8"), own_scripts=chosen.own_scripts)
-            check_self_contained(html)
+            html = resolved.finished(chosen.render(resolved.markdown, resolved.markdown.parent), chosen)
         except RenderError as error:
             if chosen is candidates[-1]:
                 raise
@@ -102,14 +167,6 @@ def _rendered(candidates: Sequence[Renderer], resolved: Path, scratch: Path) -> 
         else:
             return chosen, html, failed
     raise RenderError("There is no renderer to use.")
-
-
-def read_record(run: Run) -> RenderRecord | None:
-    """Return the record of the run's report; None when there is none that can be read."""
-    try:
-        return RenderRecord(**read_json(run.dir.report.with_name(RECORD)))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def find_template(given: Path | None, settings: Settings | None) -> Path:
@@ -122,7 +179,7 @@ def find_template(given: Path | None, settings: Settings | None) -> Path:
     return template_path(settings or Settings.load(), TEMPLATE, error=RenderError).resolve()
 
 
-def assets_digest() -> str:
-    """Return one digest over the files of this package that shape every report."""
-    lines = [f"{sha256_file(path)}  {path.name}" for path in sorted(ASSETS.iterdir()) if path.is_file()]
-    return sha256_bytes("\n".join(lines).encode())
+__all__ = [
+    "RECORD", "TEMPLATE", "RenderRecord", "Resolved", "Sources", "assets_digest", "find_sources", "find_template",
+    "keep_report", "read_record", "render_run", "resolve_run", "tracked_url",
+]  # fmt: skip

@@ -8,13 +8,14 @@ import io
 import linecache
 import shutil
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RenderError
 from pipeline.report.escape import clean, html_lines, markdown_text, raw_block
 from pipeline.report.qmd import Cell, Source, read_qmd
+from pipeline.report.section_files import with_sections
 
 RESOLVED = "report.md"
 ASSETS = Path(__file__).parent / "assets"
@@ -24,21 +25,30 @@ EXECUTION_KEYS = ("jupyter", "engine", "execute", "params", "knitr")
 FILE_KEYS = ("template", "css", "include-in-header", "include-before-body", "include-after-body")
 
 
-def resolve(template: Path, scratch: Path, *, parameters: Mapping[str, Any], title: str) -> Path:
+def resolve(
+    template: Path,
+    scratch: Path,
+    *,
+    parameters: Mapping[str, Any],
+    title: str,
+    sections: Mapping[str, Path] | None = None,
+    outputs: Callable[[str], str] | None = None,
+) -> Path:
     """Execute `template` and write `report.md`, with the files it needs beside it, into `scratch`.
 
     `parameters` replace the values set in the cell tagged `parameters`, which must set all of them. `title` becomes
-    the title of the browser's window. Raises RenderError naming the cell and line of what went wrong.
+    the title of the browser's window. `sections` are files by the id of the section they replace; `outputs` is called
+    on what each cell prints. Raises RenderError naming the cell and line of what went wrong.
     """
-    source = read_qmd(template)
-    body = _execute(source, parameters)
+    source = with_sections(read_qmd(template), sections or {})
+    body = _execute(source, parameters, outputs or str)
     front = _front_matter(source, scratch, title)
     path = scratch / RESOLVED
     path.write_text(f"---\n{front}---\n\n{body}\n", encoding="utf-8", newline="\n")
     return path
 
 
-def _execute(source: Source, parameters: Mapping[str, Any]) -> str:
+def _execute(source: Source, parameters: Mapping[str, Any], outputs: Callable[[str], str]) -> str:
     """Return the body with each cell replaced by what it printed; all cells share one namespace."""
     namespace: dict[str, Any] = {"__name__": "__report__"}
     echo = bool((source.front.get("execute") or {}).get("echo", False))
@@ -48,7 +58,7 @@ def _execute(source: Source, parameters: Mapping[str, Any]) -> str:
         if isinstance(part, str):
             out.append(part)
             continue
-        out.append(_run_cell(source, part, namespace, echo=echo))
+        out.append(outputs(_run_cell(source, part, namespace, echo=echo)))
         if "parameters" in part.tags:
             _inject(source, part, namespace, parameters)
             injected = True
@@ -86,7 +96,7 @@ def _run_cell(source: Source, cell: Cell, namespace: dict[str, Any], *, echo: bo
 
 def _compile(source: Source, cell: Cell) -> tuple[Any, Any]:
     """Return the code of all statements and of a last one that is an expression, with the lines of the file."""
-    name = f"{source.path.name} (cell {cell.number})"
+    name = _name(source, cell)
     padded = "\n" * (cell.line - 1) + cell.code + "\n"
     linecache.cache[name] = (len(padded), None, padded.splitlines(keepends=True), name)
     tree = ast.parse(padded, name)
@@ -122,14 +132,19 @@ def _cell_error(source: Source, cell: Cell, error: BaseException) -> RenderError
     """Say which cell and which line of the template raised, and what."""
     line = error.lineno if isinstance(error, SyntaxError) else None
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == f"{source.path.name} (cell {cell.number})":
+        if frame.filename == _name(source, cell):
             line = frame.lineno
-    where = _place(source, cell) if line is None else f"{source.path}, line {line} (cell {cell.number})"
+    where = _place(source, cell) if line is None else f"{cell.path or source.path}, line {line} (cell {cell.number})"
     return RenderError(f"{where}: {type(error).__name__}: {clean(error)}")
 
 
 def _place(source: Source, cell: Cell) -> str:
-    return f"{source.path}, line {cell.line} (cell {cell.number})"
+    return f"{cell.path or source.path}, line {cell.line} (cell {cell.number})"
+
+
+def _name(source: Source, cell: Cell) -> str:
+    """Return what stands for the file of a cell's code in a traceback."""
+    return f"{(cell.path or source.path).name} (cell {cell.number})"
 
 
 def _front_matter(source: Source, scratch: Path, title: str) -> str:

@@ -50,7 +50,7 @@ def _chart(panel: Panel, bounds: tuple[float, float], step: float, what: str) ->
     label = html_text(f"{what} by {panel.title}. {said}")
     return (
         f'<div class="panel"><p class="panel-title">{html_text(panel.title)}</p>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
+        f'<svg class="small" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
         f"{_grid(low, high, step)}{labels}"
         f'<polyline class="trace" points="{line}"/>{marks}</svg></div>'
     )

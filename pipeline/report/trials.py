@@ -1,18 +1,22 @@
-"""How many runs the one shown was chosen from: earlier runs of the same strategy on the same data in `results/`.
+"""How many trials the run shown was chosen from: earlier ones of the same strategy on the same data in `results/`.
 
-Of each run two small files are read, and of the manifest only the parts needed: thousands of runs take seconds, and
-what was read of a sealed run is kept for the other reports of the same process.
+A run is one trial, a sweep as many as it tried. Of each run two small files are read, and of the manifest only the
+parts needed: thousands of runs take seconds, and what was read of a sealed run is kept for the other reports of the
+same process.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.rundir import RunDir, read_json, read_state, run_ids
 
 if TYPE_CHECKING:
@@ -20,23 +24,31 @@ if TYPE_CHECKING:
 
 SPEC, AFTER_SPEC = b'"externalParameters":', b',"internalParameters":'
 STARTED = b'"startedOn":"'
+SWEEP = "sweep"
 REPLAY = b'"builder":{"id":"urn:evidence-chain:builder:replay:'
+DATA = re.compile(rb'\{"sha256":"([0-9a-f]{64})"\},"name":"data"')
 KEPT = 20_000
+Search = tuple[str, str]
+Found = tuple[tuple[Search, "Trial"], ...]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run as a trial: when it started, its configuration as text, its Sharpe ratio per bar (None: it has none)."""
+    """One trial: when it or its sweep started, its configuration as text, its Sharpe ratio per bar (None: it has none).
+
+    `sweep` is the run_id of the sweep whose list it was read from.
+    """
 
     run_id: str
     started_at: str
     configuration: str
     sharpe: float | None
+    sweep: str | None = None
 
 
 @dataclass(frozen=True)
 class Trials:
-    """The run shown and the earlier ones, oldest first; all of them count, finished or not.
+    """The trial shown and the earlier ones, oldest first; all of them count, finished or not.
 
     `sharpes` holds one ratio per bar for each configuration: a run made twice says nothing new about the spread.
     """
@@ -51,25 +63,45 @@ class Trials:
         """Say whether there was something to choose from: two ratios of different configurations at least."""
         return self.count > 1 and len(self.sharpes) > 1
 
+    @property
+    def sha256(self) -> str:
+        """Return one digest over all of it: a page made with other trials says something else."""
+        return sha256_bytes(canonical_json(asdict(self)))
+
+
+class TrialIndex:
+    """The trials of one `results/` by what they searched, read once for many reports."""
+
+    def __init__(self, results: Path) -> None:
+        found = [pair for run_id in run_ids(results) for pair in _read(RunDir(results, run_id))]
+        listed = {trial.run_id for _, trial in found if trial.sweep is not None}
+        self.searches: dict[Search, list[Trial]] = {}
+        for search, trial in found:
+            if trial.sweep is not None or trial.run_id not in listed:
+                self.searches.setdefault(search, []).append(trial)
+
+    def trials_of(self, run: Run) -> Trials:
+        """Return the trials up to and including `run`: those that started no later; of its own sweep, all.
+
+        The same strategy means the same name; the same data, the same digest (the same source, for a run that was
+        never sealed). Replays repeat a run on purpose and are no trials; a run that is damaged is left out.
+        """
+        strategy, digest, source = _wanted(run)
+        known = self.searches.get((strategy, digest), []) if digest else []
+        known = [*known, *self.searches.get((strategy, f"source:{source}"), [])]
+        own = next((trial for trial in known if trial.run_id == run.run_id), None)
+        if own is None:
+            return Trials(1, 1, (), 0)
+        found = [trial for trial in known if trial.started_at <= own.started_at]
+        found.sort(key=lambda trial: (trial.started_at, trial.run_id))
+        spread = {trial.configuration: trial.sharpe for trial in found if trial.sharpe is not None}
+        unfinished = sum(trial.sharpe is None for trial in found)
+        return Trials(len(found), len({trial.configuration for trial in found}), tuple(spread.values()), unfinished)
+
 
 def count_trials(run: Run) -> Trials:
-    """Return the trials up to and including `run`: runs in its `results/` that started no later.
-
-    The same strategy means the same name; the same data, the same digest (the same source, for a run that was never
-    sealed). Replays repeat a run on purpose and are no trials; a run that is damaged is left out.
-    """
-    own = _trial(run.dir, *_wanted(run))
-    if own is None:
-        return Trials(1, 1, (), 0)
-    found = [own]
-    for run_id in run_ids(run.dir.results):
-        trial = _trial(RunDir(run.dir.results, run_id), *_wanted(run)) if run_id != run.run_id else None
-        if trial is not None and (trial.started_at, trial.run_id) < (own.started_at, own.run_id):
-            found.append(trial)
-    found.sort(key=lambda trial: (trial.started_at, trial.run_id))
-    spread = {trial.configuration: trial.sharpe for trial in found if trial.sharpe is not None}
-    unfinished = sum(trial.sharpe is None for trial in found)
-    return Trials(len(found), len({trial.configuration for trial in found}), tuple(spread.values()), unfinished)
+    """Return the trials of one run, as its `results/` is now."""
+    return TrialIndex(run.dir.results).trials_of(run)
 
 
 def _wanted(run: Run) -> tuple[str, str, str]:
@@ -80,40 +112,55 @@ def _wanted(run: Run) -> tuple[str, str, str]:
     return str(name or ""), str((run.record.data or {}).get("sha256") or ""), str(source or "")
 
 
-def _trial(directory: RunDir, strategy: str, digest: str, source: str) -> Trial | None:
+def _read(directory: RunDir) -> Found:
     try:
         stamp = directory.manifest.stat().st_mtime_ns
     except OSError:
-        return _unsealed(directory, strategy, source)
-    return _sealed(directory, stamp, strategy, digest)
+        return _unsealed(directory)
+    return _sealed(directory.path.parent, directory.run_id, stamp)
 
 
 @lru_cache(maxsize=KEPT)
-def _sealed(directory: RunDir, _stamp: int, strategy: str, digest: str) -> Trial | None:
+def _sealed(results: Path, run_id: str, _stamp: int) -> Found:
     """Read a sealed run; `_stamp` is when its manifest was written."""
+    directory = RunDir(results, run_id)
     try:
         raw = directory.manifest.read_bytes()
-        if not digest or REPLAY in raw or f'{{"sha256":"{digest}"}},"name":"data"'.encode() not in raw:
-            return None
+        data = DATA.search(raw)
+        if data is None or REPLAY in raw:
+            return ()
         start = raw.index(SPEC) + len(SPEC)
         spec = json.loads(raw[start : raw.index(AFTER_SPEC, start)])["spec"]
-        if spec["strategy"]["name"] != strategy:
-            return None
         at = raw.rindex(STARTED) + len(STARTED)
         started = raw[at : raw.index(b'"', at)].decode()
-        return Trial(directory.run_id, started, _configuration(spec), _sharpe(directory.stats))
+        search = str(spec["strategy"]["name"]), data[1].decode()
+        if SWEEP in spec:
+            return tuple((search, trial) for trial in _of_sweep(directory.trials, spec, run_id, started))
+        return ((search, Trial(run_id, started, _configuration(spec), _sharpe(_stats(directory.stats)))),)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        return ()
 
 
-def _unsealed(directory: RunDir, strategy: str, source: str) -> Trial | None:
+def _of_sweep(path: Path, spec: dict[str, Any], sweep: str, started: str) -> Iterator[Trial]:
+    """Yield the trials in a file of a sweep."""
+    for line in path.read_bytes().splitlines():
+        trial = json.loads(line)
+        varied = {"strategy": {**spec["strategy"], "params": trial["params"]}}
+        yield Trial(trial["run_id"], started, _configuration({**spec, **varied}), _sharpe(trial["stats"]), sweep)
+
+
+def _unsealed(directory: RunDir) -> Found:
     try:
         spec = read_json(directory.config_json)
-        same = spec["strategy"]["name"] == strategy and spec["data"]["source"] == source
+        search = str(spec["strategy"]["name"]), f"source:{spec['data']['source']}"
         started = str((read_state(directory) or {}).get("started_at", ""))
-        return Trial(directory.run_id, started, _configuration(spec), None) if same and started else None
+        if SWEEP in spec:
+            files = sorted((directory.scratch / "batches").glob("*.jsonl"))
+            found = (trial for path in files for trial in _of_sweep(path, spec, directory.run_id, started))
+            return tuple((search, trial) for trial in found)
+        return ((search, Trial(directory.run_id, started, _configuration(spec), None)),) if started else ()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        return ()
 
 
 def _configuration(spec: dict[str, Any]) -> str:
@@ -125,11 +172,18 @@ def _code(run: Any) -> Any:
     return {key: run.get(key) for key in ("notebook", "parameters", "seed")} if isinstance(run, dict) else None
 
 
-def _sharpe(path: Path) -> float | None:
-    """Return the Sharpe ratio per bar of a stats.json; None when it has none."""
+def _stats(path: Path) -> dict[str, Any]:
     try:
         stats = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return stats if isinstance(stats, dict) else {}
+
+
+def _sharpe(stats: dict[str, Any]) -> float | None:
+    """Return the Sharpe ratio per bar that metrics tell; None when they have none."""
+    try:
         value = float(stats["sharpe"]) / math.sqrt(float(stats["periods_per_year"]))
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
     return value if math.isfinite(value) else None

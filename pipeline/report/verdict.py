@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from pipeline.report.numbers import PERCENT, RATIO, format_number
 
@@ -12,20 +12,50 @@ if TYPE_CHECKING:
 
 LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
 STOCHASTIC = "The strategy gives different signals for the same bars, so another run would give other numbers."
+FAILED = "This run failed, so its numbers may be those of a part of it."
+BROKEN = "Files of this run differ from its seal, so these may not be the numbers it had."
+RUINED = "The account was ruined: its equity fell to 0 or below, and trading stopped there."
+IDLE = "The strategy closed no trade and held none at the end, so there is nothing to judge."
+UNDEFINED = "The Sharpe ratio is undefined for this run: its returns are too few, or do not vary."
 CONVINCING = 0.95
+FEW = 30
 
 
 def verdict(page: Page) -> str:
-    """Return the verdict line: Sharpe ratio with its interval, the difference to the benchmark, trials, look-ahead.
+    """Return the verdict line: what forbids to trust the numbers, Sharpe ratio with its interval, difference, trials.
 
-    Empty for a run without a Sharpe ratio. An interval that includes 0 is called "not distinguishable".
+    Empty for a run without metrics. An interval that includes 0 is called "not distinguishable".
     """
-    sharpe = page.stats.get("sharpe")
-    if not isinstance(sharpe, int | float):
+    if not page.stats:
         return ""
-    warning = {"leak": LEAKS, "stochastic": STOCHASTIC}.get(page.robustness.leak_status, "")
-    parts = [warning, _sharpe(page, float(sharpe)), _difference(page), _deflated(page)]
-    return " ".join(part for part in parts if part)
+    sharpe = page.stats.get("sharpe")
+    known = [_sharpe(page, float(sharpe)), _difference(page), _few(page), _deflated(page)] if _is(sharpe) else []
+    return " ".join(part for part in [*_warnings(page), *(known or [_nothing(page)])] if part)
+
+
+def _warnings(page: Page) -> list[str]:
+    """Return what has to be said before any number."""
+    said = [{"leak": LEAKS, "stochastic": STOCHASTIC}.get(page.robustness.leak_status, "")]
+    said.append("" if page.finished else FAILED)
+    said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)
+    return [*said, RUINED if page.stats.get("bankrupt") else ""]
+
+
+def _nothing(page: Page) -> str:
+    trades = (page.stats.get("total_trades"), page.stats.get("open_trades"))
+    return IDLE if trades == (0, 0) else UNDEFINED
+
+
+def _few(page: Page) -> str:
+    """Say how few trades the result rests on; empty from thirty on, and where they were not counted."""
+    trades = page.stats.get("total_trades")
+    if not _is(trades) or trades >= FEW:
+        return ""
+    return f"It rests on {trades:,.0f} closed trade{'' if trades == 1 else 's'}."
+
+
+def _is(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def interval(found: Range, kind: str = RATIO) -> str:
@@ -56,7 +86,7 @@ def _difference(page: Page) -> str:
     found, other = page.interval("sharpe_difference"), page.interval("benchmark_sharpe")
     if found is None or other is None:
         return ""
-    said = f"Against buy and hold ({format_number(other.estimate, RATIO)}) the difference is "
+    said = f"Against {page.benchmark_name} ({format_number(other.estimate, RATIO)}) the difference is "
     said += f"{format_number(found.estimate, RATIO)}, interval {interval(found)}"
     return f"{said}, {_against_zero(found, 'not distinguishable from the benchmark')}."
 
@@ -73,7 +103,7 @@ def _deflated(page: Page) -> str:
     deflated = page.deflated
     if deflated is None or deflated.dsr is None:
         return ""
-    runs = f"This is one of {page.trials.count:,} runs of this strategy on this data"
+    runs = f"This is one of {page.trials.count:,} trials of this strategy on this data"
     side = "at least" if deflated.dsr >= CONVINCING else "short of"
     return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95\u00a0%."
 

@@ -6,6 +6,7 @@ is costly (bars, the strategy, a server of kernels) is prepared once a process.
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 import time
@@ -151,9 +152,11 @@ def kernels() -> KernelSource | None:
     from pipeline.notebook.forked import fork_server
 
     try:
-        return fork_server()
+        server = fork_server()
     except ForkServerError:
         return None
+    atexit.register(server.stop)
+    return server
 
 
 def bars_of(work: Work) -> pd.DataFrame:

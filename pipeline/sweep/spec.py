@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest
 from pipeline.spec import RunSpec, Scalar, Section, set_dotted
@@ -39,8 +40,17 @@ class SweepSection(Section):
     best: int = Field(3, ge=0, le=100, description="with `fast`: the best trials that become whole runs")
     constraints: list[str] = Field(default_factory=list, description="rules between params, as 'fast < slow'")
     storage: str | None = Field(
-        None, description="Optuna storage URL (sqlite, postgresql, grpc); default: a journal in the sweep's directory"
+        None,
+        description="Optuna storage URL (sqlite, postgresql, grpc), or env:NAME for one in a variable; "
+        "default: a journal in the sweep's directory",
     )
+
+    @field_validator("storage")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password:
+            raise ValueError("a password here would be sealed and sent around: put the URL into a variable, env:NAME")
+        return value
 
     @property
     def adaptive(self) -> bool:
@@ -121,7 +131,8 @@ class SweepSpec:
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)
             raise SpecError(f"{where} is not a valid sweep spec:\n{lines}")
-        return cls(base, sweep, space, validation)
+        named = base.model_copy(update={"run": base.run.model_copy(update={"name": sweep.name})})
+        return cls(named, sweep, space, validation)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec with all defaults resolved, as JSON values."""

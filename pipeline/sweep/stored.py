@@ -11,7 +11,7 @@ from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.run import LAST, Run, list_runs
 from pipeline.rundir import read_json
 from pipeline.settings import Settings
-from pipeline.sweep.spec import SECTIONS, SweepSpec
+from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.trial import Trial
 
@@ -88,7 +88,7 @@ class Sweep:
 
 def is_sweep(run: Run) -> bool:
     """Say whether a run is a sweep."""
-    return all(name in run.config for name in SECTIONS)
+    return run.is_sweep
 
 
 def list_sweeps(settings: Settings | None = None) -> list[Sweep]:

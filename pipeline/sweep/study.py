@@ -7,6 +7,7 @@ are. The sampler is seeded anew for each batch, so a sweep that is resumed goes 
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as Asked
 
 RUN_ID, STATS, ERROR, SECONDS, OBJECTIVES = "run_id", "stats", "error", "seconds", "objectives"
+VARIABLE = "env:"
 MOST_INFEASIBLE = 10_000
 
 
@@ -133,7 +135,7 @@ def open_storage(section: SweepSection, journal: Path) -> BaseStorage:
 
     from pipeline.sweep.journal import GatheringBackend
 
-    url = section.storage
+    url = _url(section.storage)
     with quiet():
         if url is None:
             return kinds.JournalStorage(GatheringBackend(journal))
@@ -168,6 +170,16 @@ class KeptStudy:
         with quiet(), gathered(self.study):
             self.study.add_trials(new)
         self._known |= {trial.run_id for trial, _ in trials}
+
+
+def _url(storage: str | None) -> str | None:
+    """Return the URL, read from the environment when `storage` names a variable; raises SpecError."""
+    if storage is None or not storage.startswith(VARIABLE):
+        return storage
+    name = storage.removeprefix(VARIABLE)
+    if not os.environ.get(name):
+        raise SpecError(f"sweep.storage: the variable {name} is not set. Set it to the storage's URL.")
+    return os.environ[name]
 
 
 def study_name(section: SweepSection, sweep_id: str) -> str:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.digest import canonical_json
-from pipeline.errors import EvidenceError, InputChangedError, TrackingError
+from pipeline.errors import EvidenceError, InputChangedError, RenderError, TrackingError
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
+from pipeline.evidence.recording import record_report
 from pipeline.run import Run
 from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_atomic, write_json
 from pipeline.runner import plan_run
@@ -44,6 +45,7 @@ from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
 from pipeline.sweep.trial import Proposal, Trial
 from pipeline.tracking.session import RunTracking, open_tracking, reopen_tracking
+from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +157,7 @@ def _open(
     signer: Signer | None,
 ) -> tuple[OpenRun, bool]:
     """Open a new run directory, or the one of the same sweep that was interrupted."""
-    base = spec.base.model_copy(update={"run": spec.base.run.model_copy(update={"name": spec.sweep.name})})
+    base = spec.base
     inputs = data_inputs(base, settings)
     asked = spec.to_dict()
     interrupted = find_interrupted(spec, settings) if resume else None
@@ -252,8 +254,27 @@ def _conclude(
         except TrackingError as failure:
             error = failure
         run.warnings += tracking.warnings
+    if run.spec.report.enabled:
+        with run.stage("report"):
+            _render(run, tracking)
     seconds = sum(run.stages.values())
     return SweepOutcome(Run(run.dir), True, resumed, statistics, trials, best_runs, error, tuple(run.warnings), seconds)
+
+
+def _render(run: OpenRun, tracking: RunTracking) -> None:
+    """Render the sweep's report and attach it; without a renderer, or when it fails, warn and go on."""
+    from pipeline.sweep.report import render_sweep
+
+    try:
+        record = render_sweep(Run(run.dir), renderer=run.spec.report.renderer, settings=run.settings)
+    except RenderError as failure:
+        run.warnings.append(f"No report was rendered: {failure}")
+        return
+    run.warnings += [record.note] if record.note else []
+    record_report(run.dir, run.signer)
+    known = len(tracking.warnings)
+    tracking.attach_report(run.dir.report.relative_to(run.dir.path), {REPORT_TAG: record.report_sha256})
+    run.warnings += tracking.warnings[known:]
 
 
 def returns_table(search: Search) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,18 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a stand-in for Quarto in place; returns the file that lists its starts."""
+    program, log = tmp_path / "quarto", tmp_path / "quarto.log"
+    script = Path(__file__).parent / "programs" / "quarto.py"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("QUARTO_PATH", str(program))
+    monkeypatch.setenv("QUARTO_LOG", str(log))
+    return log
 
 
 class Visit:

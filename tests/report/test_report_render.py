@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,39 @@ def test_same_run_same_bytes(finished: Run, tmp_path: Path, render: Any, monkeyp
     assert run.dir.report.read_bytes() == finished.dir.report.read_bytes()
     assert record == read_record(finished)
     assert str(tmp_path) not in run.dir.report.read_text(encoding="utf-8")
+
+
+FRESH = """
+import sys, time
+from pathlib import Path
+from pipeline.report import render_run
+from pipeline.run import Run
+from pipeline.rundir import RunDir
+time.time = lambda: 4e9
+run = Run(RunDir(Path(sys.argv[1]).absolute(), sys.argv[2]))
+render_run(run, renderer=sys.argv[3], template=Path(sys.argv[4]), static=sys.argv[5] == "static")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("renderer", ["embedded", "quarto"])
+@pytest.mark.parametrize("figures", ["static", "interactive"])
+def test_same_bytes_from_another_process(
+    finished: Run, tmp_path: Path, stand_in: Path, renderer: str, figures: str
+) -> None:
+    """Other processes, with other hashes, languages, time zones and directories, write the same page and record."""
+    made = []
+    for number, (zone, language) in enumerate((("Pacific/Auckland", "de_DE.UTF-8"), ("America/New_York", "C"))):
+        results = tmp_path / f"copy {number}" / "results"
+        shutil.copytree(finished.dir.path, results / finished.run_id, ignore=shutil.ignore_patterns("report"))
+        own = {"TZ": zone, "LANG": language, "LC_ALL": language, "PYTHONHASHSEED": str(number + 1)}
+        subprocess.run(
+            [sys.executable, "-c", FRESH, "results", finished.run_id, renderer, str(TEMPLATE), figures],
+            check=True, cwd=results.parent, env={**os.environ, **own, "PYTHONPATH": str(TEMPLATE.parents[1])},
+        )  # fmt: skip
+        made.append(everything(results / finished.run_id / "report"))
+    assert made[0] == made[1]
+    assert sorted(made[0]) == ["index.html", "render.json"]
 
 
 def test_failed_run(failed: Run) -> None:
@@ -288,7 +323,7 @@ def test_the_record_is_a_function_of_what_went_in(finished: Run) -> None:
     values = json.loads((finished.dir.report.parent / "render.json").read_text())
     assert set(values) == {
         "run_id", "renderer", "version", "template", "template_sha256", "assets_sha256", "manifest_sha256",
-        "report", "report_sha256", "size", "note",
+        "report", "report_sha256", "size", "note", "sections", "static", "trials", "trials_sha256", "tracked", "files",
     }  # fmt: skip
     assert values["assets_sha256"] == assets_digest()
     assert os.sep not in values["template"]

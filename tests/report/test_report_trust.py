@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_the_verdict_tells_what_was_chosen_from(finished: Run) -> None:
         page = open_with(
             finished, stats={"sharpe": 0.5}, intervals=None, deflated=deflated, trials=Trials(12, 3, (), 0)
         )
-        assert "one of 12 runs of this strategy on this data" in verdict(page)
+        assert "one of 12 trials of this strategy on this data" in verdict(page)
         assert said in verdict(page)
 
 
@@ -189,7 +190,7 @@ def test_trials_are_the_earlier_runs_of_the_same_search(tmp_path: Path) -> None:
     evidence = page.sharpe_evidence
     assert evidence is not None
     assert 0.0 < page.deflated.dsr < evidence.psr
-    assert "one of 6 runs" in page.verdict()
+    assert "one of 6 trials" in page.verdict()
 
 
 def test_repeats_of_one_configuration_are_no_choice(tmp_path: Path) -> None:
@@ -230,3 +231,48 @@ def test_short_records_render(tmp_path: Path, render: Any, bars: int) -> None:
     run = builder.build_run(tmp_path / "results", spec=SPEC, result=builder.run_case(short), number=1)
     render(run)
     assert "Can it be trusted?" in text_of(run)
+
+
+def plain(run: Run, **known: Any) -> str:
+    """Return the verdict of a page with some facts replaced."""
+    return verdict(open_with(run, **{"intervals": None, **known}))
+
+
+def test_what_forbids_trust_comes_first(finished: Run, copied: Run) -> None:
+    """Ruin, a broken seal and a failed run are said before any number."""
+    ruined = plain(finished, stats={"sharpe": -0.5, "bankrupt": 1})
+    assert ruined.startswith("The account was ruined")
+    copied.dir.trades_csv.write_text("edited")
+    assert plain(copied).startswith("Files of this run differ from its seal")
+    failed = Run(finished.dir)
+    failed.__dict__["record"] = replace(finished.record, status="FAILED")
+    assert verdict(build_page(failed)).startswith("This run failed, so its numbers may be those of a part of it.")
+
+
+@pytest.mark.parametrize(
+    ("stats", "said"),
+    [
+        ({"sharpe": None, "total_trades": 0, "open_trades": 0}, "closed no trade and held none at the end"),
+        ({"sharpe": None, "total_trades": 1, "open_trades": 0}, "The Sharpe ratio is undefined for this run"),
+        ({"sharpe": None}, "The Sharpe ratio is undefined for this run"),
+        ({"sharpe": 0.5, "total_trades": 1}, "It rests on 1 closed trade."),
+        ({"sharpe": 0.5, "total_trades": 29}, "It rests on 29 closed trades."),
+    ],
+)
+def test_little_is_called_little(finished: Run, stats: dict[str, Any], said: str) -> None:
+    """No trades, no spread and few trades are said, and nothing is claimed from them."""
+    assert said in plain(finished, stats=stats)
+    assert "rests on" not in plain(finished, stats={"sharpe": 0.5, "total_trades": 30})
+
+
+def test_no_length_is_claimed_without_a_ratio(tmp_path: Path, render: Any) -> None:
+    """Where the Sharpe ratio is undefined, so are PSR and track record; the page does not say that none is enough."""
+    given = builder.case()
+    still = type(given)(given.engine, given.df.head(300), lambda df, params: pd.Series(0, index=df.index), {}, "SPX")
+    run = builder.build_run(tmp_path / "results", spec=SPEC, result=builder.run_case(still))
+    render(run)
+    text = text_of(run)
+    assert "no length is enough" not in text
+    assert "Undefined: the returns are too few, or do not vary." in text
+    assert "there is nothing to judge" in text
+    assert "not distinguishable" not in text

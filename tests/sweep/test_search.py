@@ -174,6 +174,40 @@ def test_the_best_become_whole_runs(project: Settings) -> None:
     assert trial_count(run.dir.ledger, "ma_crossover", run.record.data["sha256"]) == 8
 
 
+def test_the_page_of_a_best_run_counts_the_trials_of_its_sweep(project: Settings) -> None:
+    """A chosen trial's run is deflated by all trials of its sweep, each counted once; a later run counts them too."""
+    from pipeline.report.trials import count_trials
+    from pipeline.runner import run_backtest
+    from pipeline.spec import RunSpec
+
+    outcome = search(project, spec(sweep={"best": 2}))
+    best = Run(RunDir(project.results, outcome.best_runs[0]))
+    found = count_trials(best)
+    assert (found.count, found.configurations, len(found.sharpes), found.unfinished) == (8, 8, 8, 0)
+    quiet = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
+    later = RunSpec.from_mapping({**quiet, "data": {"start": "2014-01-01"}, "run": {"robustness": False}})
+    assert count_trials(run_backtest(later, settings=project, signing_key=lambda: None).run).count == 9
+
+
+def test_a_sweep_is_rendered_like_a_run(project: Settings) -> None:
+    """`evidence sweep` leaves a report with its statement; `evidence render` makes it again, and knows when not to."""
+    from typer.testing import CliRunner
+
+    from pipeline.cli import app
+
+    (project.root / "s.toml").write_bytes(spec(report={"enabled": True}).to_toml())
+    done = CliRunner().invoke(app, ["sweep", "-c", "s.toml", "--executor", "inline", "--json"])
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert Path(made["report"]).is_file()
+    assert load_sweep(settings=project).run.verify().ok
+    assert json.loads(CliRunner().invoke(app, ["render", "--stale", "--json"]).stdout) == []
+    Path(made["report"]).write_text("edited")
+    again = json.loads(CliRunner().invoke(app, ["render", "--stale", "--json"]).stdout)
+    assert again["run_id"] == made["sweep"]
+    assert load_sweep(settings=project).run.verify().ok
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
         ({"sweep": {"constraints": ["fats < slow"]}}, "Did you mean 'fast'?"),
         ({"sweep": {"objectives": ["sharpe", "cagr"], "pruner": "median"}}, "several objectives cannot be pruned"),
         ({"sweep": {"storage": "nosuch://x"}}, "cannot be opened"),
+        ({"sweep": {"storage": "postgresql://me:secret@host/db"}}, "env:NAME"),
+        ({"sweep": {"storage": "env:NOT_SET_ANYWHERE"}}, "is not set"),
         ({"space": {"fats": [1]}}, "Did you mean 'fast'?"),
         ({"space": {"fast": [0, 5]}}, "below 1"),
         ({"space": {"fast": ["five"]}}, "not of type int"),

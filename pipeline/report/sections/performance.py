@@ -20,8 +20,9 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 NO_EQUITY = "\nThis run left no equity curve (`equity.csv`).\n"
 # Bounds of the shades of the heat map, as decimals of a month's return.
 SHADES = (0.01, 0.025, 0.05, 0.1)
-# The viewer of a tracking server hangs on large pages: static figures beyond this are left out, with a note.
-EMBEDDED_BYTES = 400_000
+# The viewer of a tracking server hangs on large pages: figures of the run beyond this are left out, with a note. A
+# static report has them drawn already.
+EMBEDDED_BYTES, STATIC_BYTES = 400_000, 60_000
 
 
 def equity(page: Page) -> str:
@@ -30,10 +31,16 @@ def equity(page: Page) -> str:
         return NO_EQUITY
     last = format_number(page.stats.get("total_return"), PERCENT)
     worst = format_number(page.stats.get("max_drawdown"), PERCENT)
-    caption = "Equity of the strategy and of buying and holding the same instrument, above the strategy's drawdown."
+    beside = f" and of {page.benchmark_name}" if page.benchmark else ""
+    caption = f"Equity of the strategy{beside}, above the strategy's drawdown."
     label = f"Line chart of equity over time above its drawdown. Total return {last}, maximum drawdown {worst}."
     return figure_block(
-        "equity", equity_figure(page.equity), caption=caption, label=label, height=460, tools=("range", "log")
+        "equity",
+        equity_figure(page.equity, page.benchmark_heading),
+        caption=caption,
+        label=label,
+        height=460,
+        tools=("range", "log"),
     )
 
 
@@ -47,7 +54,7 @@ def yearly(page: Page) -> str:
     curve = page.equity.get("benchmark_equity")
     other = _years(curve.dropna()) if curve is not None and not curve.dropna().empty else {}
     beside = [other.get(year, math.nan) for year in own] if other else None
-    figure = yearly_figure([str(year) for year in own], list(own.values()), beside)
+    figure = yearly_figure([str(year) for year in own], list(own.values()), beside, page.benchmark_heading)
     best, worst = max(own, key=lambda y: own[y]), min(own, key=lambda y: own[y])
     label = (
         f"Bar chart of returns by calendar year. Best year {best} with {format_number(own[best], PERCENT)}, "
@@ -76,19 +83,16 @@ def static_figures(page: Page) -> str:
     if not page.run.dir.plots.is_dir():
         return ""
     paths = sorted(path for path in page.run.dir.plots.glob("*.png") if path.is_file() and not path.is_symlink())
-    room, shown = EMBEDDED_BYTES, []
+    room, shown = STATIC_BYTES if page.static else EMBEDDED_BYTES, []
     for path in paths:
         room -= path.stat().st_size
         if room >= 0:
             shown.append(path)
     left_out = len(paths) - len(shown)
-    note = (
-        f"\n{left_out} further figures are too large for the page; they are among the files above.\n"
-        if left_out
-        else ""
-    )
     if not paths:
         return ""
+    many = f"{left_out} {'further ' if shown else ''}figure{'s are' if left_out > 1 else ' is'}"
+    note = f"\n{many} too large for this page; they are among the files above.\n" if left_out else ""
     images = "".join(_image(page, number, path) for number, path in enumerate(shown, start=1))
     return f"\n### Figures of the run {{#figures-of-the-run}}\n{images}{note}"
 

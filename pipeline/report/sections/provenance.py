@@ -27,6 +27,7 @@ def provenance(page: Page) -> str:
         ("MLflow run", _tracking(page)),
         ("Code", _git(record.git)),
         ("Data", _source(record.data)),
+        *((("Benchmark", _source(record.benchmark)),) if record.benchmark else ()),
         ("Notebook", _source(record.notebook)),
         ("Made by", record.origin or DASH),
         ("Started", _time(record.started_at)),

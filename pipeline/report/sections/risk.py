@@ -37,13 +37,15 @@ def rolling(page: Page) -> str:
     for moving in (own, beside):
         if moving is not None:  # what is left of the rounding of a sum that runs on is no volatility
             moving.loc[moving["volatility"] < NO_VOLATILITY, "sharpe"] = math.nan
-    beta = " and beta to buy and hold" if other is not None else ""
+    beta = f" and beta to {page.benchmark_name}" if other is not None else ""
     caption = (
         f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {per_year:g} bars a year; "
         "ddof 1, risk-free rate 0. There is no ratio while the account did not move."
     )
     label = f"Line charts over time of the rolling Sharpe ratio, volatility{beta} over {window:,} bars."
-    return figure_block("rolling", rolling_figure(own, beside), caption=caption, label=label, height=520)
+    return figure_block(
+        "rolling", rolling_figure(own, beside, page.benchmark_heading), caption=caption, label=label, height=520
+    )
 
 
 def distribution(page: Page) -> str:
@@ -139,7 +141,7 @@ def crises(page: Page) -> str:
         cells += [format_number(row["benchmark_return"], PERCENT)] if beside else []
         rows.append([*cells, format_number(row["max_drawdown"], PERCENT)])
     columns = [Column("Crisis"), Column("From"), Column("To"), Column("Strategy", numeric=True)]
-    columns += [Column("Buy and hold", numeric=True)] if beside else []
+    columns += [Column(page.benchmark_heading, numeric=True)] if beside else []
     caption = "Returns from the high to the low of known falls of the US stock market; drawdown inside the window"
     return table(caption, [*columns, Column("Max drawdown", numeric=True)], rows, name="falls")
 

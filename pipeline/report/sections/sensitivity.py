@@ -70,7 +70,7 @@ def by_year(page: Page) -> str:
     found = split_by_year(page.result, benchmark=page.benchmark_equity)
     beside = "benchmark_return" in found.columns
     shown = [("total_return", "Return", PERCENT)]
-    shown += [("benchmark_return", "Buy and hold", PERCENT)] if beside else []
+    shown += [("benchmark_return", page.benchmark_heading, PERCENT)] if beside else []
     shown += [("annual_volatility", "Volatility", PERCENT), ("sharpe", "Sharpe", RATIO)]
     shown += [("max_drawdown", "Max drawdown", PERCENT), ("exposure", "Exposure", PERCENT), ("bars", "Bars", COUNT)]
     rows: list[list[Cell]] = [
@@ -78,7 +78,11 @@ def by_year(page: Page) -> str:
         for year, row in found.iterrows()
     ]
     heads = [Column("Year"), *(Column(label, numeric=True) for _, label, _ in shown)]
-    return table("By calendar year; drawdown from peaks inside the year", heads, rows, name="split")
+    caption = (
+        "By calendar year; volatility and Sharpe ratio annualised, ddof 1, risk-free rate 0; drawdown from peaks "
+        "inside the year; exposure is the share of bars with a position"
+    )
+    return table(caption, heads, rows, name="split")
 
 
 def by_regime(page: Page) -> str:
@@ -101,7 +105,8 @@ def by_regime(page: Page) -> str:
     heads = [Column("Regime"), *(Column(label, numeric=True) for _, label, _ in shown)]
     caption = (
         "By regime of the instrument: terciles, among all bars so far, of the return and of the volatility over the "
-        "last 63 bars; unknown before 252 of them"
+        "last 63 bars; unknown before 252 of them. Mean a year is the mean return per bar times bars a year; bars won "
+        "are a share of those that moved"
     )
     return table(caption, heads, body, name="split")
 

@@ -76,7 +76,7 @@ def metrics(page: Page) -> str:
         return "\nThis run left no metrics (`stats.json`).\n"
     benchmark = page.benchmark
     columns = [Column("Metric"), Column("Strategy", numeric=True)]
-    columns += [Column("Buy and hold", numeric=True)] if benchmark else []
+    columns += [Column(page.benchmark_heading, numeric=True)] if benchmark else []
     rows = [_metric_row(page, name, benchmark) for name in names]
     return table("Metrics of the whole period", [*columns, Column("Convention")], rows, name="metrics")
 
@@ -96,7 +96,8 @@ def _card(page: Page, name: str) -> str:
     if found is not None and page.intervals is not None:
         beside = f'<dd class="beside">{page.intervals.percent}: {interval(found, shown.kind)}</dd>'
     if page.benchmark and name in WITH_BENCHMARK:
-        beside += f'<dd class="beside">buy and hold {format_number(page.benchmark.get(name), shown.kind)}</dd>'
+        other = format_number(page.benchmark.get(name), shown.kind)
+        beside += f'<dd class="beside">{html_text(page.benchmark_name)} {other}</dd>'
     label = html_text(shown.label)
     return f'<div class="card" title="{html_text(shown.meaning)}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, raw_block, relative_url
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, RATIO, format_number
+from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, RATIO, format_bytes, format_number
 from pipeline.report.tables import Cell, Column, Html, table
+from pipeline.report.trade_data import packed
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.report.page import Page
 
-LISTED = 600
+# Trades in the page as rows of a table; of more than these, rows for readers without scripts.
+LISTED, EXCERPT = 600, 100
+TALL = "trades tall searchable"
 NO_TRADES = "\nThis run left no list of trades.\n"
 COLUMNS = (
     ("trade_id", Column("Trade", numeric=True)),
@@ -126,22 +129,41 @@ def figures(page: Page) -> str:
 
 
 def listing(page: Page) -> str:
-    """Return the trades, oldest first; of a long list the first and the last, with a link to the whole."""
+    """Return all trades, oldest first; of a long list the page's script shows some rows at a time.
+
+    Without scripts, in a static report and on paper a long list is its first and its last trades; the whole is linked.
+    """
     trades = page.trades
     present = [(name, column) for name, column in COLUMNS if name in trades.columns]
     if trades.empty or not present:
         return ""
-    half = LISTED // 2
-    ends = trades if len(trades) <= LISTED else _ends(trades, half)
+    long = len(trades) > LISTED
+    data = packed(trades, [_packing(name, column) for name, column in present]) if long and not page.static else None
+    ends = _ends(trades, (EXCERPT if page.static or data else LISTED) // 2) if long else trades
     rows = [[_cell(name, row) for name, _ in present] for row in ends.to_dict("records")]
-    note = "" if len(ends) == len(trades) else f", of which the first {half} and the last {half} are shown"
-    caption = f"{len(trades):,} trade{'s' if len(trades) != 1 else ''}{note}"
-    text = table(caption, [column for _, column in present], rows, name="trades tall searchable")
+    text = table(_listed(trades, ends), [column for _, column in present], rows, name=TALL)
+    if data is not None:
+        text += raw_block(f'<script type="application/json" class="table-rows">{data}</script>')
     file = page.run.dir.trades_csv
     if not file.is_file():
         return text
     link = f'<a href="{html_text(relative_url(file.name))}">{html_text(file.name)}</a>'
-    return text + raw_block(f'<p class="note">All trades with all columns are in {link}.</p>')
+    size = f" ({format_bytes(file.stat().st_size)})" if long else ""
+    why = " They are too many for this page." if long and data is None and not page.static else ""
+    return text + raw_block(f'<p class="note">All trades with all columns are in {link}{size}.{why}</p>')
+
+
+def _listed(trades: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """Return the caption of the list: how many trades there are, and how many of them are shown."""
+    half = len(ends) // 2
+    note = "" if len(ends) == len(trades) else f", of which the first {half} and the last {half} are shown"
+    return f"{len(trades):,} trade{'s' if len(trades) != 1 else ''}{note}"
+
+
+def _packing(name: str, column: Column) -> tuple[str, str, str, bool]:
+    times = {"entry_time", "exit_time"}
+    kind = "time" if name in times else KINDS.get(name) or {"net_pnl": MONEY, "return_pct": PERCENT}.get(name, "text")
+    return name, column.heading, kind, name in SIGNED
 
 
 def _ends(trades: pd.DataFrame, half: int) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def bootstrap(page: Page) -> str:
     beside = "benchmark_sharpe" in found.ranges
     columns = [Column("Statistic"), Column("Strategy", numeric=True), Column("Interval", numeric=True)]
     if beside:
-        columns += [Column("Buy and hold", numeric=True), Column("Interval", numeric=True)]
+        columns += [Column(page.benchmark_heading, numeric=True), Column("Interval", numeric=True)]
         columns += [Column("Difference", numeric=True), Column("Interval", numeric=True)]
     names = [*(("", "benchmark_", "") if beside else ("",))]
     ends = [*(("", "", "_difference") if beside else ("",))]
@@ -87,9 +87,9 @@ def _row(name: str, value: str, convention: str) -> list[Cell]:
 
 
 def _annual(found: SharpeEvidence) -> str:
-    moments = found.moments
+    count = f"{found.moments.n:,} simple return{'' if found.moments.n == 1 else 's'}"
     return (
-        f"Mean over standard deviation (ddof 1) of {moments.n:,} simple returns per bar, times the square root of "
+        f"Mean over standard deviation (ddof 1) of {count} per bar, times the square root of "
         f"{found.periods_per_year:g} bars a year; risk-free rate 0."
     )
 
@@ -103,6 +103,8 @@ def _analytic(found: SharpeEvidence) -> str:
 
 def _psr(found: SharpeEvidence) -> str:
     moments = found.moments
+    if found.psr is None:
+        return "Undefined: the returns are too few, or do not vary."
     skewness, kurtosis = format_number(moments.skewness, RATIO), format_number(moments.kurtosis, RATIO)
     return (
         "Probability that the true Sharpe ratio is above 0 (Bailey and López de Prado 2012), from the ratio per bar "
@@ -113,6 +115,8 @@ def _psr(found: SharpeEvidence) -> str:
 def _track_record(found: SharpeEvidence) -> str:
     have = found.moments.n / found.periods_per_year
     needed = found.min_track_record_years
+    if found.sharpe_annual is None:
+        return "Undefined, as the ratio is."
     if needed is None:
         return "Years of such returns that would show a ratio above 0 with 95\u00a0% confidence: no length is enough."
     enough = "long enough" if have >= needed else "too short"
@@ -129,10 +133,11 @@ def _years(years: float | None) -> str:
 def _trials(page: Page) -> str:
     trials = page.trials
     if trials.count == 1:
-        return "This run only: no earlier run in results/ has the same strategy and the same data."
+        return "This run only: no earlier run or sweep in results/ has the same strategy and the same data."
     missing = f", {trials.unfinished:,} without a Sharpe ratio" if trials.unfinished else ""
     return (
-        "This run and the earlier ones in results/ with the same strategy and data digest, whatever their status"
+        "This run and the earlier runs and trials of sweeps in results/ with the same strategy and data digest, "
+        "whatever their status"
         f"{missing}; {trials.configurations:,} different configuration{'s' if trials.configurations != 1 else ''}."
     )
 
@@ -146,11 +151,11 @@ def _deflated(page: Page) -> str:
         return "Not applicable: only this run is known, so nothing was chosen from."
     found, evidence = page.deflated, page.sharpe_evidence
     if found is None or evidence is None or found.expected_max is None:
-        return "Not applicable: the runs have one configuration between them, so nothing was chosen from."
+        return "Not applicable: the trials have one configuration between them, so nothing was chosen from."
     best = format_number(found.expected_max * evidence.periods_per_year**0.5, RATIO)
     return (
         "Probability that the true Sharpe ratio is above the best that as many trials without skill are expected to "
-        f"reach, {best} a year (Bailey and López de Prado 2014); variance (ddof 1) over one run a configuration."
+        f"reach, {best} a year (Bailey and López de Prado 2014); variance (ddof 1) over one trial a configuration."
     )
 
 

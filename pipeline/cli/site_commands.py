@@ -1,0 +1,100 @@
+"""The commands around the website: build it, look at it, publish it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UsageError
+
+site = typer.Typer(name="site", help="The website over all runs.", no_args_is_help=True, rich_markup_mode=None)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Directory of the site, relative to the project's.")]
+
+
+@site.command()
+def build(
+    output: Output = Path("_site"),
+    public: Annotated[
+        bool, typer.Option("--public", help="Leave out paths, addresses, names of hosts and users, environments.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that make pages.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make or update the website of all runs: static files, which work on any host and without one."""
+    from pipeline.cli import output as terminal
+    from pipeline.settings import Settings
+    from pipeline.site import build_site, load_options
+    from pipeline.sweep.site_pages import SweepPages
+
+    settings = Settings.load()
+    done = build_site(
+        settings,
+        settings.resolve(output),
+        load_options(settings, public=public),
+        force=force,
+        processes=jobs,
+        providers=[SweepPages(settings.results)],
+        progress=lambda items, total: terminal.progress(items, total=total, quiet=as_json),
+    )
+    facts = {"runs": done.runs, "built": done.built, "written": done.written, "removed": done.removed}
+    if as_json:
+        terminal.print_json({"site": str(done.output), **facts})
+        return
+    print(done.output / "index.html")
+    print(f"{done.runs} runs; {done.built} made, {done.written} files written, {done.removed} removed")
+
+
+@site.command()
+def serve(
+    output: Output = Path("_site"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 8000,
+) -> None:
+    """Serve a built website on this machine."""
+    from pipeline.settings import Settings
+    from pipeline.site.serve import site_server
+
+    server = site_server(Settings.load().resolve(output), port=port)
+    print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends it)", flush=True)
+    with server:
+        server.serve_forever()
+
+
+@site.command()
+def publish(
+    directory: Annotated[
+        Path | None, typer.Option("--directory", help="Make this path a link to a copy of the site, in one step.")
+    ] = None,
+    branch: Annotated[str | None, typer.Option("--branch", help="Commit the site to this branch, as gh-pages.")] = None,
+    push: Annotated[bool, typer.Option("--push", help="With --branch: push it to origin.")] = False,
+    output: Output = Path("_site"),
+    as_json: AsJson = False,
+) -> None:
+    """Publish a built website to a directory or to a git branch."""
+    from dataclasses import asdict
+
+    from pipeline.cli.output import print_json
+    from pipeline.settings import Settings
+    from pipeline.site import publish_branch, publish_directory
+
+    if (directory is None) == (branch is None):
+        raise UsageError("Give one of: --directory DIR, --branch NAME.")
+    settings = Settings.load()
+    built = settings.resolve(output)
+    if directory is not None:
+        done = publish_directory(built, settings.resolve(directory))
+    else:
+        done = publish_branch(built, settings.root, branch or "", push=push)
+    if as_json:
+        print_json(asdict(done))
+        return
+    print(f"{done.target}: {done.files} files, {done.copied} copied" if done.changed else f"{done.target}: up to date")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(site)

@@ -1,0 +1,80 @@
+"""The report as a Jupyter notebook: prose and cells of its source, each cell with what it shows on the page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import RenderError
+from pipeline.report.chart import as_image
+from pipeline.report.qmd import Cell, read_qmd
+from pipeline.report.section_files import with_sections
+
+if TYPE_CHECKING:
+    from pipeline.report.render import Resolved
+
+SVG = re.compile(r'<svg class="(?:chart|small)".*?</svg>', re.DOTALL)
+ATTRIBUTES = re.compile(r"^(#+ .*?)\s*\{[^}]*\}\s*$", re.MULTILINE)
+BEGIN, END = "<!-- evidence:cell:{} -->", "<!-- evidence:cell:end -->"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def marked(number: int, output: str) -> str:
+    """Return what a cell printed between two comments that survive rendering."""
+    begin, end = (f"\n```{{=html}}\n{mark}\n```\n" for mark in (BEGIN.format(number), END))
+    return f"{begin}{output}{end}"
+
+
+def as_notebook(resolved: Resolved, page: str, run_id: str) -> bytes:
+    """Return the notebook of a report whose finished page has its cells marked; drawings become images.
+
+    The cells can be executed again: the first sets the `run_id`. Raises RenderError when the renderer lost a mark.
+    """
+    source = with_sections(read_qmd(resolved.sources.template), resolved.sources.sections)
+    cells: list[dict[str, Any]] = []
+    number = 0
+    for part in source.parts:
+        if isinstance(part, Cell):
+            number += 1
+            cells.append(_code(part, _shown(page, number), run_id, len(cells)))
+        elif part.strip():
+            text = ATTRIBUTES.sub(r"\1", part.strip())
+            cells.append({"cell_type": "markdown", "id": f"cell-{len(cells)}", "metadata": {}, "source": text})
+    notebook = {
+        "cells": cells,
+        "metadata": {"kernelspec": KERNEL, "language_info": {"name": "python"}, "title": resolved.page.title},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def _code(cell: Cell, html: str, run_id: str, place: int) -> dict[str, Any]:
+    code = f'run_id = "{run_id}"\npage = None' if "parameters" in cell.tags else cell.code.strip()
+    outputs = [{"data": {"text/html": html}, "metadata": {}, "output_type": "display_data"}] if html else []
+    hidden = {"jupyter": {"source_hidden": True}} if html else {}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"cell-{place}",
+        "metadata": {**({"tags": cell.tags} if cell.tags else {}), **hidden},
+        "outputs": outputs,
+        "source": code,
+    }
+
+
+def _shown(page: str, number: int) -> str:
+    """Return what the page shows of one cell."""
+    _, found, after = page.partition(BEGIN.format(number))
+    shown, ended, _ = after.partition(END)
+    if not (found and ended):
+        raise RenderError(f"The renderer lost the place of cell {number}, so there is no notebook of this report.")
+    return SVG.sub(_image, shown).strip()
+
+
+def _image(match: re.Match[str]) -> str:
+    label = re.search(r'aria-label="([^"]*)"', match[0])
+    data = base64.b64encode(as_image(match[0]).encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{label[1] if label else ""}">'

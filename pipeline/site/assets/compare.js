@@ -1,0 +1,248 @@
+// Compare two to eight runs: curves from a common start, metrics, params, and what stands against comparing them.
+(function () {
+  "use strict";
+  var site = EvidenceSite, el = site.el;
+  var MOST = 8, DAY = 86400;
+  var place, runs = [], onlyDifferences = true;
+
+  function bytes(text) {
+    var raw = window.atob(text), out = new Uint8Array(raw.length);
+    for (var i = 0; i < raw.length; i += 1) out[i] = raw.charCodeAt(i);
+    return new DataView(out.buffer);
+  }
+  // The thinned curve as seconds and equity.
+  function curve(run) {
+    if (!run.curve) return null;
+    var steps = bytes(run.curve.steps), equity = bytes(run.curve.equity);
+    var time = [run.curve.first], values = [];
+    for (var i = 0; i < steps.byteLength / 4; i += 1) time.push(time[i] + steps.getUint32(4 * i, true) * run.curve.unit);
+    for (var j = 0; j < equity.byteLength / 4; j += 1) values.push(equity.getFloat32(4 * j, true));
+    return { time: time, values: values };
+  }
+  function common(list) {
+    var with_ = list.filter(function (run) { return run.points; });
+    if (!with_.length) return null;
+    var start = Math.max.apply(null, with_.map(function (run) { return run.curve.first; }));
+    var end = Math.min.apply(null, with_.map(function (run) { return run.curve.last; }));
+    return start < end ? [start, end] : null;
+  }
+  // Equity from 100 at the start of the window, and the fall below its highest value inside the window.
+  function rebased(run, span) {
+    var time = run.points.time, values = run.points.values, base = null, high = 0;
+    var out = { x: [], equity: [], drawdown: [] };
+    time.forEach(function (at, i) {
+      if (span && at <= span[0]) base = values[i];
+      if (span && (at < span[0] || at > span[1])) return;
+      if (base === null) base = values[i];
+      var level = values[i] / base * 100;
+      high = Math.max(high, level);
+      out.x.push(iso(at));
+      out.equity.push(level);
+      out.drawdown.push(level / high - 1);
+    });
+    return out;
+  }
+  function iso(seconds) { return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " "); }
+  function day(seconds) { return iso(seconds).slice(0, 10); }
+  function letter(i) { return String.fromCharCode(65 + i); }
+  function letters(list) { return list.map(function (run) { return run.letter; }).join(", "); }
+
+  // What stands against a comparison.
+  function cautions(span) {
+    var said = [];
+    var groups = new Map();
+    runs.forEach(function (run) {
+      var key = run.data_sha256 || "unknown";
+      groups.set(key, (groups.get(key) || []).concat([run]));
+    });
+    if (groups.size > 1) {
+      said.push("Different data: " + Array.from(groups.values()).map(letters).join(" / ") +
+        " were made from different data files, so their numbers are not about the same market.");
+    }
+    var drawn = runs.filter(function (run) { return run.points; });
+    if (drawn.length < runs.length) {
+      said.push("No curve: " + letters(runs.filter(function (run) { return !run.points; })) + " left no equity curve that can be drawn.");
+    }
+    if (drawn.length > 1 && !span) {
+      said.push("No common period: there is no time that all runs cover. Each curve starts at 100 on its own first day.");
+    } else if (span) {
+      var partly = drawn.filter(function (run) {
+        return (span[1] - span[0]) < 0.999 * (run.curve.last - run.curve.first);
+      });
+      if (partly.length) {
+        said.push("Different periods: curves show the common period, " + day(span[0]) + " to " + day(span[1]) + ". " +
+          partly.map(function (run) {
+            var share = (span[1] - span[0]) / (run.curve.last - run.curve.first);
+            return run.letter + " runs from " + day(run.curve.first) + " to " + day(run.curve.last) + " (" +
+              Math.round(share * 100) + " % of it is common)";
+          }).join("; ") + ". Metrics are of each whole run.");
+      }
+    }
+    var weak = runs.filter(function (run) { return run.seal === "broken" || run.seal === "unsealed" || run.status !== "FINISHED"; });
+    if (weak.length) {
+      said.push("Weak evidence: " + weak.map(function (run) {
+        return run.letter + " (" + run.status + ", " + (site.SEALS[run.seal] || ["", run.seal])[1].toLowerCase() + ")";
+      }).join(", ") + ".");
+    }
+    return said;
+  }
+  function cautionBox(span) {
+    var said = cautions(span);
+    if (!said.length) {
+      return el("p", { "class": "note", text: "All runs share the same data and the same period" +
+        (span ? ", " + day(span[0]) + " to " + day(span[1]) : "") + ". The best of several on the same data looks better than it is." });
+    }
+    var items = said.map(function (text) {
+      var cut = text.indexOf(":");
+      var item = el("li", {}, [el("strong", { text: text.slice(0, cut + 1) })]);
+      item.appendChild(document.createTextNode(text.slice(cut + 1)));
+      return item;
+    });
+    return el("div", { "class": "cautions", role: "note", "aria-label": "What stands against comparing these runs" }, [el("ul", {}, items)]);
+  }
+
+  // Tables.
+  function key(run) {
+    var mark = site.svg("svg", { "class": "key", viewBox: "0 0 26 8", "aria-hidden": "true" });
+    var line = site.svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, "stroke-width": 2.5, "stroke-dasharray": dashes(run.index) });
+    mark.appendChild(line);
+    site.restyle.push(function () { line.setAttribute("stroke", site.colour(run.index)); });
+    line.setAttribute("stroke", site.colour(run.index));
+    return mark;
+  }
+  function dashes(i) {
+    return { solid: "none", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" }[site.dash(i)];
+  }
+  function runRow(run) {
+    var drop = el("button", { type: "button", text: "Remove", "aria-label": "Remove " + run.letter + ", " + run.title,
+      on: { click: function () { choose(runs.filter(function (other) { return other !== run; }).map(function (other) { return other.run_id; })); } } });
+    var facts = [run.strategy, run.symbol, run.experiment].concat(run.tags).filter(Boolean).join(" \u00b7 ");
+    return el("tr", {}, [
+      el("th", { scope: "row", "class": "letter" }, [el("span", { text: run.letter }), key(run)]),
+      el("td", {}, [el("a", { href: site.pageOf(run.run_id), text: run.title }), el("span", { "class": "facts-line", text: facts })]),
+      el("td", { text: run.curve ? day(run.curve.first) + " \u2013 " + day(run.curve.last) : "\u2013" }),
+      el("td", {}, [el("code", { "class": "digest", text: (run.data_sha256 || "\u2013").slice(0, 12) })]),
+      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)]),
+      el("td", {}, [drop])
+    ]);
+  }
+  function box(name, label, caption, heads, rows) {
+    return el("div", { "class": "table-box " + name, tabindex: "0", role: "region", "aria-label": label }, [
+      el("table", {}, [el("caption", { text: caption }), el("thead", {}, [el("tr", {}, heads)]), el("tbody", {}, rows)])
+    ]);
+  }
+  function head(text, kind) { return el("th", { scope: "col", "class": kind || null, text: text }); }
+  function metricRow(name) {
+    var known = site.metric(name), first = runs[0].stats[name];
+    var cells = runs.map(function (run, i) {
+      var value = run.stats[name];
+      var cell = el("td", { "class": "num", text: site.format(value, known.kind) });
+      if (i && typeof value === "number" && typeof first === "number" && known.kind !== "flag") {
+        var text = site.format(value - first, known.kind);
+        cell.appendChild(el("span", { "class": "beside", text: (value > first && /[1-9]/.test(text) ? "+" : "") + text }));
+      }
+      return cell;
+    });
+    return el("tr", {}, [el("th", { scope: "row", title: known.meaning || null, text: known.label })].concat(cells));
+  }
+  function metricTable() {
+    var names = new Set();
+    runs.forEach(function (run) {
+      Object.keys(run.stats).forEach(function (name) { if (run.stats[name] !== null) names.add(name); });
+    });
+    var heads = [head("Metric")].concat(runs.map(function (run) { return head(run.letter, "num"); }));
+    return box("compared", "Metrics", "Metrics of each whole run; below them the difference to A", heads,
+      site.ordered(Array.from(names)).map(metricRow));
+  }
+  function paramTable() {
+    var names = new Set();
+    runs.forEach(function (run) { Object.keys(run.params).forEach(function (name) { names.add(name); }); });
+    var rows = Array.from(names).sort().map(function (name) {
+      var values = runs.map(function (run) { return run.params[name]; });
+      var same = values.every(function (value) { return JSON.stringify(value) === JSON.stringify(values[0]); });
+      if (same && onlyDifferences) return null;
+      return el("tr", { "class": same ? null : "differs" }, [el("th", { scope: "row" }, [el("code", { text: name })])].concat(
+        values.map(function (value) { return el("td", { text: value === undefined ? "\u2013" : String(value) }); })));
+    }).filter(Boolean);
+    var heads = [head("Param")].concat(runs.map(function (run) { return head(run.letter); }));
+    var toggle = el("button", { type: "button", "aria-pressed": String(!onlyDifferences), text: "Show equal ones too",
+      on: { click: function () { onlyDifferences = !onlyDifferences; var again = params(); box_.replaceWith(again); again.querySelector("button").focus(); } } });
+    var content = rows.length ? box("compared", "Params", onlyDifferences ? "Params that differ" : "All params", heads, rows)
+      : el("p", { text: "No param differs." });
+    var box_ = el("div", { id: "params" }, [toggle, content]);
+    return box_;
+  }
+  function params() { return paramTable(); }
+
+  // Figures.
+  function figure(id, caption, label) {
+    return el("figure", {}, [el("div", { "class": "plot", id: id, role: "group", "aria-label": label }), el("figcaption", { text: caption })]);
+  }
+  function draw(span) {
+    var drawn = runs.filter(function (run) { return run.points; });
+    var curves = drawn.map(function (run) { return rebased(run, span); });
+    function traces(part, template) {
+      return function () {
+        return drawn.map(function (run, i) {
+          return { type: "scatter", mode: "lines", name: run.letter + " " + site.plain(run.title), x: curves[i].x, y: curves[i][part],
+            line: { color: site.colour(run.index), dash: site.dash(run.index), width: 1.6 }, hovertemplate: template };
+        });
+      };
+    }
+    site.draw(document.getElementById("equity"), traces("equity", "%{y:.1f}"), {
+      height: 420, hovermode: "x unified", xaxis: {}, yaxis: { title: { text: "Equity, start = 100" } }, showlegend: true });
+    site.draw(document.getElementById("drawdown"), traces("drawdown", "%{y:.1%}"), {
+      height: 240, hovermode: "x unified", xaxis: {}, yaxis: { title: { text: "Drawdown" }, tickformat: ".0%" }, showlegend: false });
+  }
+
+  function render(missing) {
+    var span = common(runs);
+    var heads = [head(""), head("Run"), head("Period"), head("Data"), head("Status"), head("")];
+    heads[0] = el("th", { scope: "col" }, [el("span", { "class": "unseen", text: "Letter" })]);
+    heads[5] = el("th", { scope: "col" }, [el("span", { "class": "unseen", text: "Remove" })]);
+    var back = el("p", {}, [el("a", { href: site.root() + "index.html#pick=" + runs.map(function (run) { return run.run_id; }).join(","), text: "Choose other runs" })]);
+    var parts = [];
+    if (missing) parts.push(el("p", { "class": "cautions", role: "alert", text: site.plural(missing, "run is", "runs are") + " not on this site." }));
+    if (runs.length < 2) parts.push(el("p", { "class": "empty", text: "Choose at least two runs to compare." }));
+    if (runs.length) parts.push(box("chosen-runs", "Compared runs", "Compared runs", heads, runs.map(runRow)));
+    parts.push(back);
+    if (runs.length > 1) {
+      parts.push(cautionBox(span));
+      parts.push(el("h2", { text: "Equity and drawdown" }));
+      parts.push(figure("equity", "Equity, each run from 100 at the start of what is shown. Curves are thinned to about 800 points.", "Line chart of the equity of the compared runs"));
+      parts.push(figure("drawdown", "Fall below the highest value so far inside what is shown.", "Line chart of the drawdown of the compared runs"));
+      parts.push(el("h2", { text: "Metrics" }), metricTable(), el("h2", { text: "Params" }), params());
+    }
+    place.replaceChildren.apply(place, parts);
+    if (runs.length > 1) draw(span);
+    place.setAttribute("data-ready", "");
+  }
+  function choose(ids) {
+    site.writeHash({ runs: ids.join(",") });
+    open();
+  }
+  function open() {
+    var ids = (site.readHash().runs || "").split(",").filter(function (id) { return /^[0-9a-f-]{36}$/.test(id); });
+    ids = ids.filter(function (id, i) { return ids.indexOf(id) === i; }).slice(0, MOST);
+    if (!ids.length) return;
+    var found = [];
+    place.removeAttribute("data-ready");
+    (function next(i) {
+      if (i < ids.length) {
+        site.loadRun(ids[i], function (run) { if (run) found.push(run); next(i + 1); });
+        return;
+      }
+      runs = found.map(function (run, index) {
+        var title = run.name || "Run " + run.run_id.slice(0, 8);
+        return Object.assign(run, { letter: letter(index), index: index, points: curve(run), title: title });
+      });
+      render(ids.length - found.length);
+    })(0);
+  }
+  site.ready(function () {
+    place = document.getElementById("compare");
+    if (!place) return;
+    open();
+    window.addEventListener("hashchange", open);
+  });
+})();

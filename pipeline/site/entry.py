@@ -1,0 +1,213 @@
+"""What the website knows of one run: its row in the listing, and what the comparison loads."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.evidence.problem import Verification
+from pipeline.report.escape import clean, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.run import Run
+
+SPARK_POINTS = 40
+SPARK_LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+CURVE_POINTS = 800
+SIGNED, SEALED, BROKEN, UNSEALED = "signed", "sealed", "broken", "unsealed"
+SHOWN_SECTIONS = ("strategy", "backtest", "data", "run")
+PRECISION = 6
+
+Number = float | int | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the listing. `seal` is signed, sealed, broken or unsealed; `stats` are rounded to six digits."""
+
+    run_id: str
+    name: str
+    status: str
+    seal: str
+    started_at: str
+    strategy: str
+    symbol: str
+    experiment: str
+    tags: tuple[str, ...]
+    spark: str
+    stats: dict[str, Number]
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sort key: the run started last comes last."""
+        return (self.started_at, self.run_id)
+
+    @property
+    def title(self) -> str:
+        """The run's name, else the start of its id."""
+        return self.name or f"Run {self.run_id[:8]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
+        """Return what `to_dict` gave."""
+        return cls(**{**values, "tags": tuple(values["tags"])})
+
+
+def seal_word(run: Run, verification: Verification, *, trusted: bool) -> str:
+    """Say what verification found: `signed` only when the signature was checked against a trust file."""
+    if run.manifest_digest is None:
+        return UNSEALED
+    if not verification.ok:
+        return BROKEN
+    return SIGNED if trusted and verification.signer else SEALED
+
+
+def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
+    """Return the row of a run."""
+    config = run.config
+    return Entry(
+        run_id=run.run_id,
+        name=one_line(run.record.name),
+        status=run.status,
+        seal=seal,
+        started_at=clean(run.record.started_at)[:19],
+        strategy=_text(config, "strategy", "name"),
+        symbol=_text(config, "data", "symbol"),
+        experiment=_text(config, "run", "experiment"),
+        tags=_tags(config),
+        spark=spark(equity),
+        stats={one_line(name): rounded(value) for name, value in _stats(run).items()},
+    )
+
+
+def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
+    """Return what the comparison page needs of a run: facts, metrics and params in full, and its thinned curve."""
+    data = run.record.data or {}
+    return {
+        **{key: value for key, value in entry.to_dict().items() if key not in {"spark", "stats"}},
+        "stats": _stats(run),
+        "params": dict(_flat({key: run.config[key] for key in SHOWN_SECTIONS if key in run.config})),
+        "data_sha256": data.get("sha256"),
+        "manifest_sha256": run.manifest_digest,
+        "curve": curve(equity),
+    }
+
+
+def script(function: str, value: Any) -> str:
+    """Return a script that hands `value` to the page; NaN raises ValueError."""
+    return f"EvidenceSite.{function}({to_json(value)});\n"
+
+
+def to_json(value: Any) -> str:
+    """Return compact ASCII JSON, which is a JavaScript expression as well; NaN raises ValueError."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def rounded(value: Any) -> Number:
+    """Return a number with six significant digits, None for what is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.{PRECISION}g}")
+
+
+def spark(equity: pd.DataFrame) -> str:
+    """Return the equity curve as text, one of 64 levels a point; empty for fewer than two finite values."""
+    values = _finite(equity)
+    if len(values) < 2:
+        return ""
+    import numpy as np
+
+    chosen = values[np.linspace(0, len(values) - 1, min(SPARK_POINTS, len(values))).round().astype(int)]
+    low, high = float(chosen.min()), float(chosen.max())
+    levels = np.zeros(len(chosen)) + 31 if high == low else (chosen - low) / (high - low) * 63
+    return "".join(SPARK_LEVELS[round(float(level))] for level in levels)
+
+
+def curve(equity: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the thinned curve: first second since 1970, the unit of the steps in seconds, steps, equity; or None.
+
+    `text` is little-endian float32 of equity and uint32 of steps, in base64: two short strings in place of
+    thousands of numbers.
+    """
+    values = _finite(equity)
+    if len(values) < 2:
+        return None
+    import numpy as np
+
+    from pipeline.report.downsample import keep
+
+    seconds = _seconds(equity)
+    kept = keep(values, CURVE_POINTS)
+    steps = np.diff(seconds[kept])
+    unit = int(np.gcd.reduce(steps)) or 1
+    return {
+        "first": int(seconds[0]),
+        "last": int(seconds[-1]),
+        "bars": len(values),
+        "unit": unit,
+        "steps": _base64((steps // unit).astype("<u4")),
+        "equity": _base64(values[kept].astype("<f4")),
+    }
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def _finite(equity: pd.DataFrame) -> np.ndarray:
+    """Return the equity as floats when all are finite and above zero in rising time, else nothing."""
+    import numpy as np
+
+    if "equity" not in equity.columns or len(equity) < 2 or not equity.index.is_monotonic_increasing:
+        return np.empty(0)
+    values: np.ndarray = equity["equity"].to_numpy(dtype=float)
+    return values if bool(np.isfinite(values).all() and values[0] > 0) else np.empty(0)
+
+
+def _seconds(equity: pd.DataFrame) -> np.ndarray:
+    import pandas as pd
+
+    seconds: np.ndarray = pd.DatetimeIndex(equity.index).as_unit("s").asi8
+    return seconds
+
+
+def _stats(run: Run) -> dict[str, Number]:
+    values = run.stats
+    return {str(name): rounded_exactly(value) for name, value in values.items()} if isinstance(values, dict) else {}
+
+
+def rounded_exactly(value: Any) -> Number:
+    """Return a finite number as it is, None for anything else."""
+    return value if rounded(value) is not None else None
+
+
+def _text(config: Mapping[str, Any], section: str, key: str) -> str:
+    values = config.get(section)
+    found = values.get(key) if isinstance(values, dict) else None
+    return one_line(found) if isinstance(found, str | int | float) else ""
+
+
+def _tags(config: Mapping[str, Any]) -> tuple[str, ...]:
+    run = config.get("run")
+    tags = run.get("tags") if isinstance(run, dict) else None
+    pairs = sorted(tags.items()) if isinstance(tags, dict) else []
+    return tuple(one_line(f"{key}={value}") for key, value in pairs)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None and value != {}:
+            yield one_line(f"{prefix}{key}"), value if isinstance(value, int | float) else one_line(value)

@@ -1,0 +1,62 @@
+"""The frame around the site's own pages: head, policy, navigation, foot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from pipeline.report.escape import html_text
+from pipeline.site.layout import COMPARE, INDEX, link_to, root_of
+
+OWN = Path(__file__).parent / "assets"
+# A page opened as a file has no origin, so 'self' alone would forbid its own scripts there.
+POLICY = "; ".join(
+    (
+        "default-src 'none'", "script-src 'self' file:", "style-src 'self' file: 'unsafe-inline'",
+        "img-src 'self' file: data: blob:", "base-uri 'none'", "form-action 'none'",
+    )
+)  # fmt: skip
+
+ICON = (
+    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
+    "%3Crect width='16' height='16' rx='3' fill='%230b5fa5'/%3E%3Cpath d='M3 11l3-3 2 2 5-6' fill='none' "
+    "stroke='white' stroke-width='1.8'/%3E%3C/svg%3E\">\n"
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all pages of one site share: its title, and the entries of its navigation as label and path."""
+
+    title: str
+    navigation: tuple[tuple[str, str], ...] = (("Runs", INDEX), ("Compare", COMPARE))
+
+    def page(self, path: str, title: str, main: str, *, scripts: Sequence[str] = (), crumb: str = "") -> str:
+        """Return a whole HTML page.
+
+        `main` is HTML; `scripts` are names in `assets/`, loaded in this order; `crumb` names the entry of the
+        navigation that the page belongs to when it is not one itself.
+        """
+        root = root_of(path)
+        text = (OWN / "frame.html").read_text(encoding="utf-8")
+        tags = "".join(f'<script src="{root}assets/{name}" defer></script>\n' for name in scripts)
+        return Template(text).substitute(
+            policy=POLICY,
+            icon=ICON,
+            title=html_text(title if title == self.title else f"{title} · {self.title}"),
+            site=html_text(self.title),
+            root=root,
+            home=f"{root}{INDEX}",
+            navigation=self._navigation(path, root, crumb),
+            scripts=tags,
+            main=main,
+        )
+
+    def _navigation(self, path: str, root: str, crumb: str) -> str:
+        items = []
+        for label, target in self.navigation:
+            here = ' aria-current="page"' if target == path else ' aria-current="true"' if target == crumb else ""
+            items.append(f'<li><a href="{root}{link_to(target)}"{here}>{html_text(label)}</a></li>')
+        return "\n".join(items)

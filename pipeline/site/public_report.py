@@ -1,0 +1,81 @@
+"""Render the report of a run for a public page: the same source and renderer, other facts."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html import unescape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.evidence.problem import Problem, Verification
+from pipeline.report.page import Page
+from pipeline.report.render import find_template
+from pipeline.report.resolve import resolve
+from pipeline.report.selfcontained import check_self_contained, finish
+from pipeline.site.prose import rendered
+from pipeline.site.redaction import RedactedRun, Redactor
+
+if TYPE_CHECKING:
+    from pipeline.report.robust import Robustness
+    from pipeline.settings import Settings
+
+NOT_TEXT = re.compile(r"<style\b.*?</style>|<script>.*?</script>", re.DOTALL)
+LEFT_OUT = "\nLeft out of the public page.\n"
+
+
+@dataclass(frozen=True)
+class PublicPage(Page):
+    """The report of a run without what identifies people and machines."""
+
+    redactor: Redactor = field(default_factory=Redactor)
+
+    @cached_property
+    def verification(self) -> Verification:
+        """Whether the run directory matched its seal, in words that may be shown."""
+        found, text = super().verification, self.redactor.text
+        problems = tuple(Problem(text(item.path), item.kind, text(item.message)) for item in found.problems)
+        signer = None if found.signer is None else text(found.signer)
+        return replace(found, problems=problems, notes=tuple(map(text, found.notes)), signer=signer)
+
+    @cached_property
+    def robustness(self) -> Robustness:
+        """What the run found out about itself, its notes redacted."""
+        found: Robustness = super().robustness
+        notes = {key: self.redactor.text(note) for key, note in found.notes.items()}
+        value = self.redactor.value
+        sensitivity, regimes = tuple(value(found.sensitivity)), tuple(value(found.regimes))
+        return replace(found, notes=notes, leakage=value(found.leakage), sensitivity=sensitivity, regimes=regimes)
+
+    def environment(self) -> str:
+        """Nothing: packages and platform say much about a machine."""
+        return LEFT_OUT
+
+    def static_figures(self) -> str:
+        """The run's own figures, when the files may be shown."""
+        folder = self.run.dir.plots
+        pictures = sorted(folder.glob("*.png")) if folder.is_dir() else []
+        shown = [self.redactor.shows(f"{folder.name}/{path.name}", path.read_bytes()) for path in pictures]
+        return super().static_figures() if shown and all(shown) else ""
+
+
+def render_public(run: RedactedRun, redactor: Redactor, settings: Settings) -> str:
+    """Return the report of a run as HTML that may be public; raises RenderError, also when a word is still in it."""
+    with tempfile.TemporaryDirectory(prefix="evidence-site-") as directory:
+        scratch = Path(directory)
+        page = PublicPage(run, scratch / "images", redactor)
+        title = f"{page.title} · backtest report · {run.run_id[:8]}"
+        template = find_template(None, settings)
+        resolved = resolve(template, scratch, parameters={"run_id": run.run_id, "page": page}, title=title)
+        renderer, html = rendered(resolved, scratch)
+    html = finish(html, own_scripts=renderer.own_scripts)
+    check_self_contained(html)
+    redactor.check(visible_text(html), f"The report of {run.run_id}")
+    return html
+
+
+def visible_text(html: str) -> str:
+    """Return a page without style sheets and programs; data of figures and what hides in attributes stays."""
+    return unescape(NOT_TEXT.sub("", html))

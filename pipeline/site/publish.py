@@ -1,0 +1,130 @@
+"""Publish a built site: to a directory, with one atomic switch, or to a git branch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import EvidenceError, StorageError, UsageError
+from pipeline.rundir import list_files
+from pipeline.site.layout import HEAD, STATE
+
+RELEASES = ".releases"
+HOW_TO_INSTALL = "ghp-import is not installed. pip install 'evidence-chain[report]'."
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published where: files that were new or changed, files in all; `changed` is False for no difference."""
+
+    target: str
+    files: int
+    copied: int
+    changed: bool
+
+
+def publish_directory(site: Path, target: Path) -> Published:
+    """Make `target` a symbolic link to a whole copy of the site beside it, replaced in one step.
+
+    As rsync does, a file with the size and time of the one published before is not copied again but linked to it.
+    The release before stays beside it in `<target>.releases/`. Raises UsageError, StorageError.
+    """
+    names = _names(site)
+    if target.exists() and not target.is_symlink():
+        if not target.is_dir() or any(target.iterdir()):
+            raise UsageError(f"{target} has content of its own. Give a path that is free, or was published before.")
+        target.rmdir()
+    releases = target.with_name(target.name + RELEASES)
+    current = target.resolve() if target.is_symlink() else None
+    new = releases / uuid.uuid4().hex[:12]
+    try:
+        copied = sum(_place(site / name, new / name, current / name if current else None) for name in names)
+        if current and not copied and set(list_files(current)) == set(names):
+            shutil.rmtree(new)
+            return Published(str(target), len(names), 0, changed=False)
+        _switch(target, new)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise StorageError(
+            f"{target} could not be published: {error.strerror}. What was there is untouched."
+        ) from error
+    _forget(releases, keep={new, current})
+    return Published(str(target), len(names), copied, changed=True)
+
+
+def publish_branch(site: Path, repository: Path, branch: str = "gh-pages", *, push: bool = False) -> Published:
+    """Commit the site to a branch of a git repository, whose work tree stays as it is; with `push` to origin too.
+
+    Raises UsageError without ghp-import or a repository, EvidenceError when git refuses.
+    """
+    try:
+        import ghp_import
+    except ImportError:
+        raise UsageError(HOW_TO_INSTALL) from None
+    names = _names(site)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=site.resolve().parent) as directory:
+        for name in names:
+            _link_or_copy(site / name, Path(directory) / name)
+        try:
+            with contextlib.chdir(repository):
+                ghp_import.ghp_import(directory, branch=branch, push=push, mesg="Publish the website", nojekyll=True)
+        except (ghp_import.GhpError, OSError) as error:
+            raise UsageError(f"{repository}: the site was not committed to {branch}: {error}") from None
+        except Exception as error:  # ghp-import raises it plain when git refuses
+            raise EvidenceError(f"{repository}: git refused the site on {branch}: {error}") from error
+    return Published(branch, len(names), len(names), changed=True)
+
+
+def _names(site: Path) -> list[str]:
+    if not (site / HEAD).is_file():
+        raise UsageError(f"There is no site in {site}. `evidence site build` makes one.")
+    return [name for name in list_files(site) if name != STATE]
+
+
+def _place(source: Path, target: Path, published: Path | None) -> bool:
+    """Put a file into the new release; say whether its bytes had to be copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if published is not None and _quick_same(source, published):
+        os.link(published, target)
+        return False
+    shutil.copy2(source, target)
+    return True
+
+
+def _quick_same(source: Path, published: Path) -> bool:
+    try:
+        there, here = published.stat(), source.stat()
+    except OSError:
+        return False
+    return (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
+
+
+def _switch(target: Path, new: Path) -> None:
+    waiting = target.with_name(f".{target.name}.{new.name}")
+    waiting.symlink_to(Path(new.parent.name) / new.name, target_is_directory=True)
+    waiting.replace(target)
+
+
+def _forget(releases: Path, keep: set[Path | None]) -> None:
+    kept = {path.name for path in keep if path is not None}
+    for old in _folders(releases):
+        if old.name not in kept:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _folders(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,190 @@
+"""What a public page must not show: paths, addresses, names of hosts and users, e-mail, environments.
+
+Two lines of defence. Text of a run passes through a Redactor before it gets near a page; and each finished page is
+searched for the words that nobody should read, which stops the build when one is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import RenderError
+from pipeline.run import Artifact, Run, RunRecord
+from pipeline.settings import Settings
+from pipeline.site.options import SiteOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARK = "[left out]"
+EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+ADDRESS = r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>)\]}]*"
+PATH = r"(?<![\w.:/<\\])(?:~|\$HOME)?/(?:[^\s\"'<>:;,()/]+/)+[^\s\"'<>:;,()]*"
+HOME = r"(?<![\w./])(?:~|/home|/Users|/root)(?:/[^\s\"'<>:;,()]*)+"
+WINDOWS = r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)[^\s\"'<>:;,()]+"
+IP = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\w.])"
+GENERAL = "|".join((ADDRESS, EMAIL, WINDOWS, HOME, PATH, IP))
+# Names that say nothing about anybody, and occur in plain English.
+NOBODY = frozenset(
+    {"root", "user", "admin", "nobody", "ubuntu", "debian", "runner", "localhost", "host", "app", "test"}
+)
+CONFIG_LEFT_OUT = {"tracking": ("uri", "ui_url")}
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """Takes out of text what must not be shown.
+
+    `words` and `hide` count as whole words and in any case. A finished page is searched for `hide` and `patterns`,
+    but not for `words`: the name of a user may be a word that the report itself uses.
+    """
+
+    words: tuple[str, ...] = ()
+    hide: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    hide_tags: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @cached_property
+    def _named(self) -> re.Pattern[str] | None:
+        return _either(self.hide, self.patterns)
+
+    @cached_property
+    def _all(self) -> re.Pattern[str]:
+        named = _either((*self.words, *self.hide), self.patterns)
+        return re.compile(GENERAL if named is None else f"{GENERAL}|{named.pattern}")
+
+    def text(self, text: object) -> str:
+        """Return `text` with `[left out]` in the place of what must not be shown."""
+        return self._all.sub(MARK, str(text))
+
+    def value(self, value: Any) -> Any:
+        """Return JSON values with every text and key redacted."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+    def check(self, text: str, what: str) -> str:
+        """Return `text`; raises RenderError when one of the words or patterns is still in it."""
+        found = self._named.search(text) if self._named else None
+        if found:
+            raise RenderError(
+                f"{what} would show {found[0]!r}, which a public page must not. Nothing of it was written; take the "
+                "word out of the project's pages, or out of [public] in config/site.toml."
+            )
+        return text
+
+    def shows(self, name: str, data: bytes) -> bool:
+        """Say whether a sealed file may be shown: it is on the list, and has nothing that would be left out."""
+        if not any(fnmatch(name, pattern) for pattern in self.files) or self.text(name) != name:
+            return False
+        text = data.decode("utf-8", errors="replace")
+        if name.endswith((".csv", ".json", ".txt")):
+            return self._all.search(text) is None
+        return (found := _either((*self.words, *self.hide), self.patterns)) is None or found.search(text) is None
+
+
+def _either(words: tuple[str, ...], patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return a pattern that finds any of the words, whole and in any case, or of the patterns; None for none."""
+    parts = [rf"(?i:(?<!\w){re.escape(word)}(?!\w))" for word in words] + [f"(?:{pattern})" for pattern in patterns]
+    return re.compile("|".join(parts)) if parts else None
+
+
+def make_redactor(options: SiteOptions, settings: Settings) -> Redactor:
+    """Return the redactor of a project: this host, this user, the project's directories, and what the options say."""
+    words = [socket.gethostname(), socket.getfqdn()]
+    with contextlib.suppress(OSError, KeyError):
+        words.append(getpass.getuser())
+    words += [path for path in map(str, (settings.root, settings.results, Path.home())) if path.count(os.sep) > 1]
+    kept = dict.fromkeys(word for word in words if len(word) > 2 and word.lower() not in NOBODY)
+    return Redactor(tuple(kept), options.hide, options.patterns, options.hide_tags, options.public_files)
+
+
+class RedactedRun(Run):
+    """A run as a public page may show it. `verify` and digests are those of the run itself."""
+
+    def __init__(self, run: Run, redactor: Redactor) -> None:
+        super().__init__(run.dir)
+        self._run = run
+        self._redactor = redactor
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """What is known of the run, without its environment and without tracebacks."""
+        record, text = self._run.record, self._redactor.text
+        error = record.error and {**self._redactor.value(record.error), "traceback": ""}
+        return replace(
+            record,
+            name=text(record.name),
+            error=error,
+            warnings=tuple(text(warning) for warning in record.warnings),
+            data=_source(record.data, self._redactor),
+            notebook=_source(record.notebook, self._redactor),
+            python="",
+            platform="",
+            packages={},
+            modules={},
+            locks={},
+            overrides=self._redactor.value(record.overrides),
+        )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run spec with every text redacted, without hidden tags and addresses of stores."""
+        config = dict(self._run.config)
+        for section, keys in CONFIG_LEFT_OUT.items():
+            values = config.get(section)
+            if isinstance(values, dict):
+                config[section] = {key: value for key, value in values.items() if key not in keys}
+        run = config.get("run")
+        if isinstance(run, dict) and isinstance(run.get("tags"), dict):
+            tags = {key: value for key, value in run["tags"].items() if key not in self._redactor.hide_tags}
+            config["run"] = {**run, "tags": tags}
+        redacted: dict[str, Any] = self._redactor.value(config)
+        return redacted
+
+    @cached_property
+    def stats(self) -> dict[str, float | int | None]:
+        """Metrics by name."""
+        stats: dict[str, float | int | None] = self._redactor.value(self._run.stats)
+        return stats
+
+    @cached_property
+    def tracking(self) -> dict[str, Any] | None:
+        """The id of the tracked run, without addresses."""
+        known = self._run.tracking or {}
+        return self._redactor.value({key: known.get(key) for key in ("mlflow_run_id", "experiment_name")}) or None
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """The trades, with every text redacted."""
+        trades = self._run.trades
+        texts = {
+            name: column.map(self._redactor.value)
+            for name, column in trades.items()
+            if column.dtype == object or str(column.dtype).startswith("str")
+        }
+        return trades.assign(**{str(name): column for name, column in texts.items()})
+
+    @cached_property
+    def artifacts(self) -> list[Artifact]:
+        """The sealed files, names redacted."""
+        return [replace(item, path=self._redactor.text(item.path)) for item in self._run.artifacts]
+
+
+def _source(source: dict[str, Any] | None, redactor: Redactor) -> dict[str, Any] | None:
+    return source and {**source, "uri": redactor.text(source.get("uri", ""))}

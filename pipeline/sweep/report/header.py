@@ -1,0 +1,188 @@
+"""The head of a sweep's report: what was searched, the verdict, headline numbers, and what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.report.escape import html_lines, html_text, raw_block, web_url
+from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric
+from pipeline.report.sections.summary import plain, seal_mark, status_mark
+from pipeline.sweep.report.verdict import verdict
+from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
+from pipeline.sweep.study import masked
+
+if TYPE_CHECKING:
+    from pipeline.sweep.report.page import SweepPage
+
+SHORT = 10
+SHOWN = 2  # objectives among the headline numbers
+
+
+def header(page: SweepPage) -> str:
+    """Return the page's title block, the verdict and the headline numbers."""
+    subject = " · ".join(html_text(part) for part in _subject(page) if part)
+    search = html_text(" · ".join(_search(page)))
+    html = (
+        '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
+        f"<h1>{html_text(page.title)}</h1>\n"
+        f'<p class="subject">{subject}<br>{search}</p>\n'
+        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {_signature_mark(page)}</p>\n'
+        f'<p class="ids">{" ".join(_ids(page))}</p>\n'
+        "</header>"
+    )
+    return raw_block(html) + verdict_block(page) + cards(page)
+
+
+def verdict_block(page: SweepPage) -> str:
+    """Return the verdict, a paragraph a sentence or two."""
+    values = page.best.values if page.best else ()
+    paragraphs = verdict(page.judged, values, adaptive=page.adaptive)
+    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs))
+
+
+def cards(page: SweepPage) -> str:
+    """Return the headline numbers; empty when no trial was completed."""
+    shown = "\n".join(_card(*card) for card in _cards(page))
+    return raw_block(f'<dl class="cards">\n{shown}\n</dl>') if shown else ""
+
+
+def how_to_use(page: SweepPage) -> str:
+    """Return the commands that check the sweep, run its best trial, and open its study."""
+    run_id = page.run.run_id
+    lines = [f"evidence verify {run_id}"]
+    if page.run.dir.best_config.is_file():
+        lines.append(f"evidence run --config results/{run_id}/best.toml")
+    lines.append(f"evidence render {run_id}")
+    return _command("\n".join(lines), "Commands") + _study(page)
+
+
+def without_password(text: str, storage: object) -> str:
+    """Return text of the page with the URL of the study's storage masked."""
+    return text.replace(html_text(storage), html_text(masked(storage))) if isinstance(storage, str) else text
+
+
+def _study(page: SweepPage) -> str:
+    """Return how the study is opened: a copy of its journal, since opening one may write to it."""
+    storage = page.setting("sweep", "storage")
+    if storage is None and not page.run.dir.study_journal.is_file():
+        return ""
+    name = page.title if storage else f"{page.title} {page.run.run_id[:8]}"
+    if storage:
+        place, before = masked(str(storage)), ""
+        where = repr(place)
+        said = "The study is in the storage of the spec. To open it:"
+    else:
+        where, place = 'JournalStorage(JournalFileBackend("study.journal"))', "study.journal"
+        before = f"cp results/{page.run.run_id}/study.journal .\n"
+        said = "The study is a journal file. Open a copy, so that nothing is written into the sealed directory:"
+    imports = (
+        ""
+        if storage
+        else "from optuna.storages import JournalStorage\nfrom optuna.storages.journal import JournalFileBackend\n\n"
+    )
+    python = (
+        f"import optuna\n{imports}storage = {where}\nstudy = optuna.load_study(study_name={name!r}, storage=storage)"
+    )
+    shell = _command(f"{before}optuna-dashboard {place}", "Open the study in a dashboard")
+    return f"\n{said}\n" + shell + _command(python, "Open the study in Python")
+
+
+def _command(text: str, label: str) -> str:
+    return raw_block(
+        '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
+        f'<pre tabindex="0" role="region" aria-label="{html_text(label)}"><code>{html_lines(text)}</code></pre></div>'
+    )
+
+
+def _subject(page: SweepPage) -> list[str]:
+    params = page.setting("strategy", "params")
+    fixed = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
+    strategy = str(page.setting("strategy", "name") or "")
+    period = f"{page.span[0]} {DASH} {page.span[1]} · {page.span[2] + 1:,} bars" if page.span else _asked(page)
+    return [f"{strategy} ({fixed})" if fixed else strategy, str(page.setting("data", "symbol") or ""), period]
+
+
+def _asked(page: SweepPage) -> str:
+    start, end = page.setting("data", "start"), page.setting("data", "end")
+    return f"{start or ''} {DASH} {end or ''}" if start or end else ""
+
+
+def _search(page: SweepPage) -> list[str]:
+    counts = page.judged.counts
+    ends = [f"{counts.complete:,} completed"]
+    ends += [f"{count:,} {word}" for count, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if count]
+    pruner = page.setting("sweep", "pruner")
+    return [
+        f"{several(counts.trials, 'trial')} ({', '.join(ends)})",
+        f"{page.setting('sweep', 'sampler')} sampler, seed {page.setting('sweep', 'seed')}",
+        f"objective{'' if len(page.objectives) == 1 else 's'}: {joined([label(name) for name in page.objectives])}",
+        *([f"{pruner} pruner"] if pruner and pruner != "none" else []),
+    ]
+
+
+def _signature_mark(page: SweepPage) -> str:
+    if page.run.manifest_digest is None:
+        return ""
+    if not page.run.dir.signature.is_file():
+        return '<span class="mark mark-killed">NOT SIGNED</span>'
+    return '<span class="mark mark-finished">SIGNED</span>'
+
+
+def _ids(page: SweepPage) -> Iterator[str]:
+    """Yield what identifies the sweep, digests and commit shortened; the provenance section has them whole."""
+    git, data, tracking = page.record.git or {}, page.record.data or {}, page.run.tracking or {}
+    remark = " (with uncommitted changes)" if git.get("dirty") else " (clean)"
+    yield f"<span>sweep <code>{html_text(page.run.run_id)}</code></span>"
+    for name, digest, after in (
+        ("manifest", page.run.manifest_digest, ""),
+        ("data", data.get("sha256"), ""),
+        ("commit", git.get("commit"), remark),
+    ):
+        if digest:
+            yield f"<span>{name} <code>{html_text(str(digest)[:SHORT])}</code>{after}</span>"
+    url = web_url(tracking.get("run_url"))
+    if url:
+        yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
+
+
+def _cards(page: SweepPage) -> Iterator[tuple[str, str, str]]:
+    """Yield label, value and what stands below it."""
+    best, found = page.best, page.judged
+    if best is None:
+        return
+    for name, value in list(zip(page.objectives, best.values, strict=True))[:SHOWN]:
+        yield (
+            f"Best {label(name)}" if name == page.objectives[0] else metric(name).label,
+            objective_text(name, value),
+            f"trial {best.number}",
+        )
+    if found.deflation is not None:
+        deflation = found.deflation
+        yield (
+            "Deflated Sharpe ratio",
+            format_number(deflation.dsr, PERCENT),
+            f"{format_number(deflation.n, COUNT)} trials counted",
+        )
+        if deflation.effective is not None and found.counts.complete > 1:
+            yield (
+                "For independent trials",
+                format_number(deflation.dsr_effective, PERCENT),
+                f"worth {effective_text(deflation.effective)} trials",
+            )
+    if found.overfitting is not None:
+        yield "Overfitting (PBO)", format_number(found.overfitting.pbo, PERCENT), "a blind choice: 50\u00a0%"
+    if found.walk_forward is not None and found.counts.complete > 1:
+        forward = found.walk_forward
+        yield (
+            "Sharpe, walk-forward",
+            format_number(forward.out_of_sample, RATIO),
+            f"in sample {ratio(forward.in_sample)}",
+        )
+
+
+def _card(name: str, value: str, beside: str) -> str:
+    return (
+        f'<div class="card"><dt>{html_text(name)}</dt><dd>{html_text(value)}</dd>'
+        f'<dd class="beside">{html_text(beside)}</dd></div>'
+    )

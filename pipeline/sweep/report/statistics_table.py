@@ -1,0 +1,172 @@
+"""The statistics of a sweep in a table: what the best trial is worth, each number with its convention and source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.report.escape import html_text, raw_block
+from pipeline.report.numbers import COUNT, PERCENT, format_number
+from pipeline.report.tables import Cell, Column, Html, table
+from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
+from pipeline.sweep.statistics import NEAR_BEST, CrossValidated, Deflation, Forward, Overfit, Plateau
+
+if TYPE_CHECKING:
+    from pipeline.sweep.report.page import SweepPage
+
+
+class Row(NamedTuple):
+    """One statistic."""
+
+    name: str
+    value: str
+    convention: str
+
+
+def statistics(page: SweepPage) -> str:
+    """Return the table of all statistics, each with its convention and source."""
+    found = page.judged
+    rows: list[Row] = []
+    if found.deflation is not None:
+        rows += _deflation(found.deflation, page)
+        rows += _effective(found.deflation) if page.chosen else ()
+    if found.overfitting is not None:
+        rows += _overfitting(found.overfitting)
+    if found.walk_forward is not None and page.chosen:
+        rows += _forward(found.walk_forward)
+    if found.cross_validation is not None and page.chosen:
+        rows += _crossed(found.cross_validation)
+    if found.plateau is not None:
+        rows += _plateau(found.plateau, page.objectives[0])
+    columns = [Column("Statistic"), Column("Value", numeric=True), Column("Convention")]
+    said = [*_left_out(page), *(f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in found.notes)]
+    notes = "".join(f'<p class="note">{html_text(text)}</p>\n' for text in said)
+    cells: list[list[Cell]] = [[row.name, row.value, _meaning(row.convention)] for row in rows]
+    shown = table("Statistics of the choice of the best trial", columns, cells, name="evidence") if cells else ""
+    return shown + (raw_block(notes) if notes else "") + _nothing(page, cells)
+
+
+def _left_out(page: SweepPage) -> Iterator[str]:
+    """Say which trials are in the count and nowhere else."""
+    counts = page.judged.counts
+    ends = [several(n, "trial") + f" {word}" for n, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if n]
+    if ends and page.best is not None:
+        yield (
+            f"Not all trials left returns of the whole period ({joined(ends)}): these are in the number of trials "
+            "counted and in no other statistic, so what rests on comparing trials speaks of the completed ones only."
+        )
+
+
+def _nothing(page: SweepPage, rows: list[list[Cell]]) -> str:
+    return "" if rows or page.judged.notes else "\nThis sweep left no statistics (`statistics.json`).\n"
+
+
+def _meaning(text: str) -> Html:
+    return Html(f'<span class="meaning">{html_text(text)}</span>')
+
+
+def _deflation(found: Deflation, page: SweepPage) -> Iterator[Row]:
+    per_year = f"{page.judged.periods_per_year or 0:g}"
+    yield Row(
+        "Sharpe ratio of the best trial", ratio(found.sharpe),
+        f"Of trial {page.judged.best}, the best {label(page.objectives[0])}: mean over standard deviation (ddof 1) of "
+        f"simple returns per bar, times the square root of {per_year} bars a year; risk-free rate 0.",
+    )  # fmt: skip
+    yield Row(
+        "Probabilistic Sharpe ratio", format_number(found.psr, PERCENT),
+        "Probability that its true ratio is above 0 if it had been the only trial (Bailey and López de Prado 2012); "
+        "kurtosis not excess, normal = 3.",
+    )  # fmt: skip
+    yield Row(
+        "Trials counted", format_number(found.n, COUNT),
+        "Every trial of this strategy on these data in the ledger of this results directory when the sweep ended: "
+        "failed and pruned ones and those of other sweeps and runs, too.",
+    )  # fmt: skip
+    yield Row(
+        "Best ratio expected by luck", ratio(found.expected_max),
+        "What the best of as many independent trials without skill is expected to reach a year; variance (ddof 1) over "
+        "the completed trials' ratios per bar (Bailey and López de Prado 2014).",
+    )  # fmt: skip
+    yield Row(
+        "Deflated Sharpe ratio", format_number(found.dsr, PERCENT),
+        "Probability that its true ratio is above that luck (Bailey and López de Prado 2014), from the ratio per bar.",
+    )  # fmt: skip
+
+
+def _effective(found: Deflation) -> Iterator[Row]:
+    yield Row(
+        "Effective number of trials", effective_text(found.effective),
+        "How many independent trials the completed ones are worth: effective rank of the correlation matrix of their "
+        "returns (Roy and Vetterli 2007).",
+    )  # fmt: skip
+    yield Row(
+        "Best ratio by luck, effective", ratio(found.expected_max_effective),
+        "The same luck with the effective number of trials.",
+    )  # fmt: skip
+    yield Row(
+        "Deflated by the effective number", format_number(found.dsr_effective, PERCENT),
+        "The same probability against that. It is the milder of the two: trials counted from elsewhere are not in it.",
+    )  # fmt: skip
+
+
+def _overfitting(found: Overfit) -> Iterator[Row]:
+    splits = f"{found.n_splits:,} splits into halves of {found.n_blocks} blocks"
+    yield Row(
+        "Probability of overfitting (PBO)", format_number(found.pbo, PERCENT),
+        f"CSCV, {splits}: share in which the best trial of one half ranks at or below the median in the other "
+        "(Bailey, Borwein, López de Prado and Zhu 2017). A blind choice has about 50\u00a0%.",
+    )  # fmt: skip
+    yield Row(
+        "Probability of a loss", format_number(found.probability_of_loss, PERCENT),
+        "Share of these splits in which the best trial of one half has a Sharpe ratio below 0 in the other.",
+    )  # fmt: skip
+    yield Row(
+        "Slope of the decay", ratio(found.degradation_slope),
+        "Least squares of the ratio out of sample on the one in sample over these splits. The halves share out one "
+        "period, so what one has the other lacks: the slope of a single trial is near −1 by that alone.",
+    )  # fmt: skip
+
+
+def _forward(found: Forward) -> Iterator[Row]:
+    windows = several(len(found.windows), "test window")
+    yield Row(
+        "Walk-forward, in sample", ratio(found.in_sample),
+        f"Mean annual ratio of the trials chosen before {windows}, each on all bars before its window (Pardo 2008).",
+    )  # fmt: skip
+    yield Row(
+        "Walk-forward, out of sample", ratio(found.out_of_sample),
+        "Annual ratio of the joined returns of these trials in their windows; switching trials costs nothing here.",
+    )  # fmt: skip
+
+
+def _crossed(found: CrossValidated) -> Iterator[Row]:
+    rules = (
+        f"{found.folds} folds, {found.test_folds} tested at a time, horizon {several(found.horizon, 'bar')}, "
+        f"embargo {several(found.embargo, 'bar')}"
+    )
+    yield Row(
+        "Cross-validation, median path", ratio(median(found.paths) if found.paths else None),
+        f"Combinatorial purged: {rules} (López de Prado 2018, chapter 12); annual ratio of "
+        f"{several(len(found.paths), 'path')}.",
+    )  # fmt: skip
+    if found.paths:
+        yield Row(
+            "Cross-validation, worst and best", f"{ratio(min(found.paths))} to {ratio(max(found.paths))}",
+            "The lowest and the highest ratio among these paths. Paths share data, so this is no confidence interval.",
+        )  # fmt: skip
+
+
+def _plateau(found: Plateau, metric: str) -> Iterator[Row]:
+    away = f"at most {found.radius * 100:.1f}\u00a0% of a param's range away"
+    near = f"The {several(len(found.neighbours), 'trial')} nearest to the best, {away}"
+    middle, worst = (objective_text(metric, value) for value in (found.median, found.worst))
+    yield Row(
+        "Neighbours near the best", format_number(found.share, PERCENT),
+        f"{near}: share that reach {NEAR_BEST:.0%} of its {label(metric)}; undefined when that is not above 0 or is to "
+        "be small.",
+    )  # fmt: skip
+    yield Row(
+        "Neighbours, median and worst", f"{middle} and {worst}",
+        f"Their {label(metric)}. A best trial far above both stands on a peak.",
+    )  # fmt: skip

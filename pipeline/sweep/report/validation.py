@@ -1,0 +1,152 @@
+"""What the choice of the best trial earns out of sample: CSCV, walk-forward, cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pipeline.report.escape import html_text, raw_block
+from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
+from pipeline.report.tables import Cell, Column, table
+from pipeline.sweep.report.words import params_text, ratio, several
+
+if TYPE_CHECKING:
+    from pipeline.sweep.report.page import SweepPage
+
+ADAPTIVE = (
+    "The {sampler} sampler learned from earlier trials, and every trial was judged on the whole period. So the trials "
+    "that walk-forward and cross-validation choose among were themselves proposed with knowledge of the periods they "
+    "are tested on, and the results below flatter. The grid, random and qmc samplers do not have this problem."
+)
+
+
+def caveat(page: SweepPage) -> str:
+    """Return what an adaptive sampler means for everything out of sample; empty for the other samplers."""
+    if (
+        not page.adaptive
+        or not page.chosen
+        or (page.judged.walk_forward is None and page.judged.cross_validation is None)
+    ):
+        return ""
+    text = ADAPTIVE.format(sampler=page.setting("sweep", "sampler"))
+    return raw_block(f'<p class="caveat">{html_text(text)}</p>')
+
+
+def decay(page: SweepPage) -> str:
+    """Return the Sharpe ratio in and out of sample by each method, and what is left of it."""
+    rows = [_decay_row(*row) for row in _decays(page)] if page.chosen else []
+    if not rows:
+        return ""
+    columns = [
+        Column("Chosen by the best Sharpe ratio in"), Column("In sample", numeric=True),
+        Column("Out of sample", numeric=True), Column("Left", numeric=True, title="Out of sample over in sample"),
+    ]  # fmt: skip
+    return table("Sharpe ratio of the chosen trial in and out of sample, annual", columns, rows, name="decay")
+
+
+def overfitting_figures(page: SweepPage) -> str:
+    """Return the histogram of the logits beside the ratios in and out of sample; empty without CSCV."""
+    found = page.judged.overfitting
+    if found is None or not found.logits:
+        return ""
+    from pipeline.sweep.report import figures_validation as drawn
+
+    pbo, slope = format_number(found.pbo, PERCENT), ratio(found.degradation_slope)
+    inside, outside = ([value * page.annual for value in values] for values in (found.in_sample, found.out_of_sample))
+    intercept = (found.degradation_intercept or 0.0) * page.annual
+    return side_by_side(
+        figure_block(
+            "logits", drawn.logits_figure(found.logits), height=300,
+            caption="CSCV: logits of the rank that the best trial of one half has in the other half.",
+            label=f"Histogram of the logits of {found.n_splits:,} splits; {pbo} are at or below 0.",
+        ),
+        figure_block(
+            "decay", drawn.decay_figure(inside, outside, found.degradation_slope, intercept), height=300,
+            caption="CSCV: annual Sharpe ratio of the best trial of one half, in that half and in the other.",
+            label=f"Scatter chart of Sharpe ratios out of sample over in sample; regression slope {slope}.",
+        ),
+    )  # fmt: skip
+
+
+def forward_table(page: SweepPage) -> str:
+    """Return the windows of the walk-forward, each with the trial chosen before it; empty without one."""
+    found = page.judged.walk_forward
+    if found is None or not page.chosen:
+        return ""
+    columns = [
+        Column("Window"), Column("Trial", numeric=True), Column("Params"),
+        Column("In sample", numeric=True, title="Annual Sharpe ratio of the trial on all bars before the window"),
+        Column("Out of sample", numeric=True, title="Annual Sharpe ratio of the trial in the window"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for window in found.windows:
+        trial = page.by_number.get(window.trial)
+        params = params_text(trial) if trial else DASH
+        days = f"{window.start[:10]} to {window.end[:10]}"
+        rows.append([days, str(window.trial), params, ratio(window.in_sample), ratio(window.out_of_sample)])
+    return table(
+        "Walk-forward: in each window the trial that was best on all bars before it", columns, rows, name="falls"
+    )
+
+
+def forward_figures(page: SweepPage) -> str:
+    """Return the stitched equity of the walk-forward beside the ratios of the paths of cross-validation."""
+    return side_by_side(_stitched(page), _paths(page)) if page.chosen else ""
+
+
+def _stitched(page: SweepPage) -> str:
+    found = page.judged.walk_forward
+    if found is None or not found.dates:
+        return ""
+    import pandas as pd
+
+    from pipeline.sweep.report import figures_validation as drawn
+
+    stitched = pd.Series(found.equity, index=pd.to_datetime(list(found.dates), utc=True, format="ISO8601"))
+    best = page.judged.best
+    grown = page.growth([best]) if best is not None else pd.DataFrame()
+    hindsight = None
+    if best in grown:
+        own = grown[best]
+        inside = own[own.index >= stitched.index[0]]
+        before = own[own.index < stitched.index[0]]
+        hindsight = inside / (float(before.iloc[-1]) if len(before) else 1.0)
+    return figure_block(
+        "forward", drawn.forward_figure(stitched, hindsight, best), height=320,
+        caption="Walk-forward: growth of 1 over the joined test windows, beside the best trial of the whole period.",
+        label=f"Line chart of the growth of 1; Sharpe ratio {ratio(found.out_of_sample)} out of sample.",
+    )  # fmt: skip
+
+
+def _paths(page: SweepPage) -> str:
+    found = page.judged.cross_validation
+    if found is None or not found.paths:
+        return ""
+    from pipeline.sweep.report import figures_validation as drawn
+
+    low, high = ratio(min(found.paths)), ratio(max(found.paths))
+    return figure_block(
+        "paths", drawn.paths_figure(found.paths), height=320,
+        caption="Cross-validation: annual Sharpe ratio of each path through the test folds.",
+        label=f"Bar chart of the Sharpe ratios of {several(len(found.paths), 'path')}, from {low} to {high}.",
+    )  # fmt: skip
+
+
+def _decays(page: SweepPage) -> Iterator[tuple[str, float, float]]:
+    found = page.judged
+    overfit, forward, crossed = found.overfitting, found.walk_forward, found.cross_validation
+    if overfit is not None and overfit.in_sample:
+        name = f"halves of the period (CSCV), mean of {several(len(overfit.in_sample), 'split')}"
+        yield name, fmean(overfit.in_sample) * page.annual, fmean(overfit.out_of_sample) * page.annual
+    if forward is not None:
+        yield "all bars before a window (walk-forward)", forward.in_sample, forward.out_of_sample
+    if crossed is not None and crossed.in_sample:
+        name = f"all other folds (cross-validation), mean of {several(len(crossed.in_sample), 'split')}"
+        yield name, fmean(crossed.in_sample), fmean(crossed.out_of_sample)
+
+
+def _decay_row(name: str, inside: float, outside: float) -> list[Cell]:
+    left = format_number(outside / inside, PERCENT) if inside > 0.0 else DASH
+    return [name, format_number(inside, RATIO), format_number(outside, RATIO), left]

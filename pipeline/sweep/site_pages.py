@@ -1,0 +1,111 @@
+"""The website's pages about sweeps: what each found, and its way to the report and to the runs of its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.report.escape import html_text
+from pipeline.report.numbers import COUNT, PERCENT, RATIO, format_number, metric
+from pipeline.run import Run
+from pipeline.rundir import RunDir
+from pipeline.site.entry import Entry
+from pipeline.site.layout import link_to, root_of, run_page
+from pipeline.site.pages import ExtraPage
+from pipeline.sweep.stored import Sweep
+from pipeline.sweep.trial import Trial
+
+SWEEP_STAT = "trials_complete"  # a metric that only sweeps have
+MOST_TRIALS = 25
+LABELS = {
+    "trials": ("Trials", COUNT),
+    "trials_complete": ("Completed trials", COUNT),
+    "effective_trials": ("Effective number of trials", RATIO),
+    "deflated_sharpe": ("Deflated Sharpe ratio", PERCENT),
+    "pbo": ("Probability of overfitting (PBO)", PERCENT),
+    "walk_forward_sharpe": ("Sharpe ratio, walk-forward", RATIO),
+}
+
+
+class SweepPages:
+    """One page a sweep."""
+
+    group = "sweeps"
+    label = "Sweeps"
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+
+    def pages(self, entries: Sequence[Entry]) -> Iterable[ExtraPage]:
+        """Return a page for each sweep that has ended, the one started last first."""
+        known = {entry.run_id for entry in entries}
+        for entry in reversed(entries):
+            if SWEEP_STAT in entry.stats:
+                path = f"{self.group}/{entry.run_id}.html"
+                sweep = Sweep(Run(RunDir(self._results, entry.run_id)))
+                yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", _main(sweep, entry, path, known))
+
+
+def _main(sweep: Sweep, entry: Entry, path: str, known: set[str]) -> str:
+    root = root_of(path)
+    facts = {
+        "Strategy": entry.strategy,
+        "Symbol": entry.symbol,
+        "Sampler": sweep.spec.sweep.sampler,
+        "Started (UTC)": entry.started_at.replace("T", " "),
+        "Seal": entry.seal,
+    }
+    rows = [*facts.items(), *(_labelled(name, value) for name, value in sweep.run.stats.items())]
+    listed = "\n".join(
+        f'<tr><th scope="row">{html_text(name)}</th><td>{html_text(str(value))}</td></tr>' for name, value in rows
+    )
+    report = f'<p><a href="{root}{link_to(run_page(entry.run_id))}">The report of this sweep</a></p>'
+    return (
+        f'<p class="kicker">Sweep</p>\n<h1>{html_text(entry.title)}</h1>\n{report}\n'
+        f"{_box('What was found', f'<tbody>{listed}</tbody>')}\n{_trials(sweep, root, known)}"
+    )
+
+
+def _trials(sweep: Sweep, root: str, known: set[str]) -> str:
+    """Return the best trials as a table; those that are runs of this site are linked."""
+    statistics = sweep.statistics
+    by_number = {trial.number: trial for trial in sweep.trials}
+    best = [by_number[number] for number in statistics.ranking[:MOST_TRIALS]] if statistics else []
+    if not best:
+        return ""
+    params = list(best[0].params)
+    heads = ("Trial", *params, *(metric(name).label for name in sweep.spec.sweep.objectives))
+    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in heads)
+    objectives = sweep.spec.sweep.objectives
+    body = "\n".join(_row(trial, params, objectives, root, linked=trial.run_id in known) for trial in best)
+    content = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+    return _box(f"The best {len(best)} of {len(sweep.trials)} trials", content)
+
+
+def _row(trial: Trial, params: Sequence[str], objectives: Sequence[str], root: str, *, linked: bool) -> str:
+    name = str(trial.number)
+    shown = f'<a href="{root}{link_to(run_page(trial.run_id))}">{name}</a>' if linked else name
+    values: list[Any] = [str(trial.params[key]) for key in params]
+    values += [_shown(name, value) for name, value in zip(objectives, trial.values, strict=True)]
+    cells = "".join(f"<td>{html_text(value)}</td>" for value in values)
+    return f'<tr><th scope="row">{shown}</th>{cells}</tr>'
+
+
+def _labelled(name: str, value: float | int | None) -> tuple[str, str]:
+    if name in LABELS:
+        label, kind = LABELS[name]
+        return label, format_number(value, kind)
+    return f"Best trial: {metric(name.removeprefix('best_')).label}", _shown(name, value)
+
+
+def _shown(name: str, value: float | int | None) -> str:
+    return format_number(value, metric(name.removeprefix("best_")).kind)
+
+
+def _box(caption: str, content: str) -> str:
+    title = html_text(caption)
+    return (
+        f'<div class="table-box" tabindex="0" role="region" aria-label="{title}"><table>'
+        f"<caption>{title}</caption>\n{content}\n</table></div>"
+    )

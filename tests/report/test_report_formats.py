@@ -1,0 +1,219 @@
+"""The report in other formats: drawn figures, PDF, notebook; side files beside the page, known to its record."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import report_builder as builder
+from bs4 import BeautifulSoup
+from report_builder import CHROMIUM, SPEC, TEMPLATE
+
+from pipeline.digest import sha256_file
+from pipeline.errors import RendererNotFoundError, RenderError
+from pipeline.evidence.recording import record_report
+from pipeline.report.bulk import RenderJob, known_format, why_stale
+from pipeline.report.chart import as_image, draw
+from pipeline.report.figures import equity_figure
+from pipeline.report.formats import render_format
+from pipeline.report.pdf import choose_printer, without_times
+from pipeline.report.render import read_record, render_run
+from pipeline.report.scales import date_ticks, number_text, number_ticks, seconds_of
+from pipeline.run import Run
+from pipeline.settings import Settings
+
+LINE = {"type": "scatter", "mode": "lines", "x": ["2020-01-01", "2020-01-02", "2020-01-03"], "y": [1.0, None, 3.0]}
+
+
+def job_for(run: Run, **options: Any) -> RenderJob:
+    settings = Settings(run.dir.results.parent, run.dir.results)
+    return RenderJob(settings, **{"renderer": "embedded", "template": TEMPLATE, **options})
+
+
+def test_a_static_report_is_small_and_whole(copied: Run, finished: Run, render: Any) -> None:
+    """Without plotly.js the page has at most 500 kB, the same figures as drawings with words, the same numbers."""
+    record = render(copied, static=True)
+    html = copied.dir.report.read_text(encoding="utf-8")
+    page = BeautifulSoup(html, "html.parser")
+    assert record.size <= 500_000
+    assert record.static
+    assert "plotly.js" not in html
+    drawn = page.select(".plot.drawn svg.chart[aria-label]")
+    interactive = BeautifulSoup(finished.dir.report.read_text(encoding="utf-8"), "html.parser")
+    assert [svg["aria-label"] for svg in drawn] == [plot["aria-label"] for plot in interactive.select(".plot")]
+    assert page.select_one("#metrics").find_next("table").get_text() == (
+        interactive.select_one("#metrics").find_next("table").get_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("figure", "drawn"),
+    [
+        ({"data": [LINE]}, r'class="line strategy" d="M[\d.]+ [\d.]+M[\d.]+ [\d.]+"'),
+        (
+            {"data": [{"type": "bar", "x": ["a", "b"], "y": [1, -2]}]},
+            r'class="fill strategy" d="(M\S+ \S+h\S+V\S+z){2}',
+        ),
+        ({"data": [{"mode": "markers", "x": [1, 2], "y": [3, 4], "meta": {"role": "loss"}}]}, 'class="fill loss"'),
+        ({"data": []}, "<svg"),
+        ({"data": [{"x": [], "y": []}]}, "<svg"),
+        ({"data": [{"y": {"dtype": "f8", "bdata": base64.b64encode(np.array([1.0, 2.0])).decode()}}]}, "line strategy"),
+        ({"data": [{**LINE, "name": "a &lt;b&gt;"}, {**LINE, "name": "x"}]}, "a &lt;b&gt;<"),
+    ],
+)
+def test_what_is_drawn(figure: dict[str, Any], drawn: str) -> None:
+    """Lines break where a value is missing, bars start at 0, typed arrays are read, names are only text."""
+    svg = draw(figure, name="x", label="A label")
+    assert re.search(drawn, svg)
+    assert "nan" not in svg
+    assert as_image(svg).startswith('<svg xmlns="http://www.w3.org/2000/svg" width="920"')
+
+
+@pytest.mark.parametrize("figure", [{"data": [{"type": "pie"}]}, {"data": [{"x": ["x"], "y": ["y"]}]}])
+def test_what_cannot_be_drawn_is_said(figure: dict[str, Any]) -> None:
+    """A figure of another kind is an error that names it, never an empty picture."""
+    with pytest.raises(RenderError, match=r"The figure mine cannot be drawn as a static one: .* Leave out --static"):
+        draw(figure, name="mine", label="x")
+
+
+def test_drawings_keep_the_extremes(finished: Run) -> None:
+    """The highest and lowest point of the curve lie at the same places as those of all values."""
+    equity = finished.equity
+    svg = draw(equity_figure(equity), name="x", label="x")
+    path = re.search(r'class="line strategy" d="([^"]*)"', svg)
+    ys = [float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path[1])]
+    assert len(ys) < 1_000
+    assert ys.index(min(ys)) / len(ys) == pytest.approx(equity["equity"].argmax() / len(equity), abs=0.02)
+
+
+def test_ticks() -> None:
+    """Ticks are round, inside the range, and say no more than they must."""
+    assert number_ticks(-0.2, 0.55, 4) == pytest.approx([-0.2, 0.0, 0.2, 0.4])
+    assert number_ticks(5.0, 5.0, 4) == [5.0]
+    assert [number_text(v, f) for v, f in ((-0.25, ".0%"), (1234.5, ",.0f"), (-0.0, ".1f"), (1e-5, None))] == [
+        "\u221225%", "1,234", "0.0", "1e\u221205",
+    ]  # fmt: skip
+    for first, last, most, texts in (
+        ("1999-01-04", "2018-12-31", 6, ["2000", "2005", "2010", "2015"]),
+        ("2020-01-15", "2020-06-20", 6, ["Feb 2020", "Mar 2020", "Apr 2020", "May 2020", "Jun 2020"]),
+        ("2020-01-01", "2020-01-04", 4, ["01 Jan", "02 Jan", "03 Jan", "04 Jan"]),
+        ("2020-01-01T09:00:00", "2020-01-01T16:00:00", 4, ["01 Jan 09:00", "01 Jan 12:00", "01 Jan 15:00"]),
+    ):
+        assert [text for _, text in date_ticks(seconds_of(first), seconds_of(last), most)] == texts
+
+
+def test_a_notebook_of_the_report(copied: Run) -> None:
+    """It is a valid notebook with the cells of the source, what they show, images instead of scripts, and no path."""
+    record = render_format(copied, job_for(copied, format="ipynb"))
+    path = copied.dir.report.with_name("report.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert copied.run_id in code[0].source
+    assert code[0].metadata.tags == ["parameters"]
+    shown = "".join(output.data["text/html"] for cell in code for output in cell.outputs)
+    assert "Probabilistic Sharpe ratio" in shown
+    assert "<script" not in shown
+    assert shown.count("data:image/svg+xml;base64,") >= 8
+    assert record.files["report.ipynb"]["sha256"] == sha256_file(path)
+    again = path.read_bytes()
+    render_format(Run(copied.dir), job_for(copied, format="ipynb"))
+    assert path.read_bytes() == again
+    for cell in code[:3]:
+        exec(cell.source.replace('run_id = "', f'results = {str(copied.dir.results)!r}; run_id = "').replace(
+            "open_page(run_id)", "open_page(run_id, results=results)"), globals())  # fmt: skip
+
+
+def test_side_files_and_the_evidence(copied: Run) -> None:
+    """They are covered by the statement about the report; when the content changes, they go with the old page."""
+    job = job_for(copied, format="ipynb")
+    render_format(copied, job)
+    record_report(copied.dir, None)
+    assert copied.verify().ok
+    assert why_stale(copied, job) is None
+    assert why_stale(copied, replace(job, format="pdf")) == "it has no report.pdf"
+    side = copied.dir.report.with_name("report.ipynb")
+    side.write_text(side.read_text() + " ")
+    assert why_stale(copied, job) == "report.ipynb changed"
+    assert "report.ipynb" in str(copied.verify().problems)
+    render_run(copied, renderer="embedded", template=TEMPLATE, settings=job.settings)
+    assert side.is_file()
+    mine = job.settings.root / "mine.qmd"
+    mine.write_text(TEMPLATE.read_text() + "\nMore.\n")
+    shutil.copytree(TEMPLATE.parent.parent / "pipeline" / "report" / "assets", job.settings.root / "assets")
+    render_run(copied, renderer="embedded", template=mine, settings=job.settings)
+    assert not side.exists()
+    assert read_record(copied).files == {}
+
+
+def test_formats_have_names() -> None:
+    """A wrong one is told with the nearest."""
+    with pytest.raises(RenderError, match=r"'pfd' is not a format of reports\. Did you mean 'pdf'"):
+        known_format("pfd")
+
+
+def test_without_a_printer_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither Quarto nor a browser: no PDF, but advice."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("QUARTO_PATH", str(tmp_path / "none"))
+    with pytest.raises(RendererNotFoundError, match=r"A PDF needs Quarto 1\.6 .* Chromium or Chrome on PATH"):
+        choose_printer()
+
+
+def test_times_leave_a_pdf() -> None:
+    """Dates are overwritten in place, so that nothing in the file moves."""
+    data = b"<</CreationDate (D:20261121151741+00'00')\n/ModDate (D:20261121151741Z)>>"
+    still = without_times(data)
+    assert len(still) == len(data)
+    assert b"2026" not in still
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_pdf_by_chromium(copied: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Chromium prints the drawn page: A4, several pages, text that can be searched, no path, the same bytes twice."""
+    monkeypatch.setenv("QUARTO_PATH", str(tmp_path / "none"))
+    record = render_format(copied, job_for(copied, format="pdf"))
+    path = copied.dir.report.with_name("report.pdf")
+    first = path.read_bytes()
+    assert first.startswith(b"%PDF-")
+    assert re.search(rb"/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]", first)
+    assert str(tmp_path).encode() not in first
+    assert b"file:" not in first
+    assert record.files["report.pdf"]["made_by"].startswith("Chromium ")
+    assert record.static is False
+    path.unlink()
+    render_format(Run(copied.dir), job_for(copied, format="pdf"))
+    assert path.read_bytes() == first
+
+
+@pytest.mark.slow
+def test_pdf_by_typst(copied: Run, stand_in: Path) -> None:
+    """What Quarto's pandoc and Typst are given makes a PDF: here by the pandoc of the wheel and Typst's own wheel."""
+    record = render_format(copied, job_for(copied, format="pdf", renderer="quarto"))
+    data = copied.dir.report.with_name("report.pdf").read_bytes()
+    assert data.startswith(b"%PDF-")
+    assert record.files["report.pdf"]["made_by"] == "Quarto 1.7.0 (Typst)"
+    assert [line.split()[0] for line in stand_in.read_text().splitlines() if "--version" not in line] == [
+        "render", "pandoc", "typst",
+    ]  # fmt: skip
+
+
+def test_many_trades_in_a_static_report(tmp_path: Path, backtest: Any, render: Any) -> None:
+    """A static page lists the first and the last trades and links to the rest."""
+    result, benchmark = backtest
+    many = result.trades.iloc[[0] * 2_000].reset_index(drop=True)
+    many["trade_id"] = range(1, 2_001)
+    run = builder.build_run(tmp_path / "results", spec=SPEC, result=(replace(result, trades=many), benchmark))
+    assert render(run, static=True).size <= 500_000
+    text = BeautifulSoup(run.dir.report.read_text(encoding="utf-8"), "html.parser").main.get_text(" ")
+    assert "2,000 trades, of which the first 50 and the last 50 are shown" in text
+    assert json.loads(run.dir.report.with_name("render.json").read_text())["static"] is True

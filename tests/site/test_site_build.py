@@ -1,0 +1,312 @@
+"""The build of the website: what it holds, what it changes, what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.rundir import RunDir, list_files, write_state
+from pipeline.settings import Settings
+from pipeline.site import build_site
+from pipeline.site import pages as site_pages
+from pipeline.site import runs as site_runs
+from pipeline.site.layout import STATE
+from tests.site.conftest import BROKEN, FAILED, KILLED, RENDERED, SIGNED, World, new_project
+from tests.site.site_runs import describe, make_run, make_runs, varied
+
+
+def content(site: Path) -> dict[str, bytes]:
+    """Return every file of a site but its cache."""
+    return {name: (site / name).read_bytes() for name in list_files(site) if name != STATE}
+
+
+def stamps(directory: Path) -> dict[str, tuple[int, int]]:
+    """Return what changes when a file is written again."""
+    seen = {name: (directory / name).stat() for name in list_files(directory)}
+    return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in seen.items()}
+
+
+def rows(site: Path) -> dict[str, list[Any]]:
+    """Return the rows of the listing by run_id, read as a script would hand them over."""
+    found = {}
+    for path in sorted((site / "data").glob("runs-*.js")):
+        text = path.read_text(encoding="ascii")
+        metrics, listed = json.loads(f"[{text.removeprefix('EvidenceSite.shard(').removesuffix(');' + chr(10))}]")
+        found |= {row[0]: [*row[:10], dict(zip(metrics, row[10:], strict=True))] for row in listed}
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Settings:
+    """Return a project of eight runs."""
+    settings = new_project(tmp_path / "project")
+    make_runs(settings.results, [varied(number) for number in range(8)])
+    return settings
+
+
+def test_every_run_has_a_row_a_page_and_its_files(world: World) -> None:
+    """Failed, killed and broken runs are in the list like the others, and each has a page and data to compare."""
+    listed = rows(world.site)
+    assert set(listed) == {planned.run_id for planned in world.runs.values()}
+    for planned in world.runs.values():
+        folder = world.site / "runs" / planned.run_id
+        assert (folder / "index.html").is_file()
+        assert (folder / "data.js").read_text().startswith("EvidenceSite.run({")
+        if planned.seal:
+            run = world.settings.results / planned.run_id
+            sealed = RunDir(world.settings.results, planned.run_id).sealed_paths()
+            for name in [*sealed, "manifest.json"]:
+                assert (folder / "files" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_marks_are_what_verification_finds(world: World) -> None:
+    """Only a signature that a trusted key made is called signed; an edited file is a broken seal."""
+    seals = {number: rows(world.site)[planned.run_id][3] for number, planned in world.runs.items()}
+    special = {KILLED: "unsealed", BROKEN: "broken", SIGNED: "signed"}
+    assert seals == {number: special.get(number, "sealed") for number in world.runs}
+
+
+def test_numbers_are_the_sealed_ones(world: World) -> None:
+    """The list has the metrics to six digits, the comparison has them whole; undefined is null in both."""
+    planned = world.runs[0]
+    sealed = describe(RunDir(world.settings.results, planned.run_id))
+    listed = rows(world.site)[planned.run_id][-1]
+    text = (world.site / "runs" / planned.run_id / "data.js").read_text()
+    whole = json.loads(text.removeprefix("EvidenceSite.run(").removesuffix(");\n"))["stats"]
+    assert whole == sealed
+    assert listed["win_rate"] is None
+    assert listed == {k: v if not isinstance(v, float) else float(f"{v:.6g}") for k, v in sealed.items()}
+
+
+def test_a_failed_run_says_what_failed(world: World) -> None:
+    """The page of a failed run has its error."""
+    assert "ZeroDivisionError: division by zero" in world.page(FAILED).read_text(encoding="utf-8")
+
+
+def test_a_report_is_shown_with_a_way_back(world: World) -> None:
+    """The page of a rendered run is its report; links lead into the site and to copied files, scripts are shared."""
+    html = world.page(RENDERED).read_text(encoding="utf-8")
+    report = RunDir(world.settings.results, world.runs[RENDERED].run_id).report.read_text(encoding="utf-8")
+    assert '<a class="site-name" href="../../index.html">' in html
+    assert 'href="../' not in html.replace('href="../../', "")
+    assert 'href="files/equity.csv"' in html
+    assert len(html) < len(report) / 2
+    assert '<script src="../../assets/report.js"></script>' in html
+
+
+def test_a_build_with_nothing_changed_writes_nothing(project: Settings, tmp_path: Path) -> None:
+    """A second build makes no page and touches no file, its cache included."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    before = stamps(site)
+    again = build_site(project, site)
+    assert (again.built, again.written, again.removed) == (0, 0, 0)
+    assert stamps(site) == before
+
+
+@pytest.mark.parametrize("already", [20, pytest.param(400, marks=pytest.mark.slow)])
+def test_one_more_run_touches_a_constant_number_of_files(tmp_path: Path, already: int) -> None:
+    """Besides the new run's own files: its shard (one new, one gone), its plain page, the head."""
+    settings = new_project(tmp_path / "project")
+    make_runs(settings.results, [varied(number, bars=3) for number in range(already)])
+    site = tmp_path / "_site"
+    build_site(settings, site)
+    before = stamps(site)
+    planned = varied(already + 1, bars=3)
+    make_run(settings.results, planned)
+    done = build_site(settings, site)
+    after = stamps(site)
+    changed = {name for name in after if before.get(name) != after[name] and planned.run_id not in name} - {STATE}
+    assert done.built == 1
+    assert len(changed) <= 4
+    assert {name.partition("/")[0] for name in changed} <= {"data", "plain", "index.html"}
+    assert len(before.keys() - after.keys()) <= 2
+
+
+def test_a_removed_run_disappears(project: Settings, tmp_path: Path) -> None:
+    """Its page, its files, its row, and the experiment that only it was in are gone; nothing names it any more."""
+    site = tmp_path / "_site"
+    lonely = varied(99, experiment="lonely")
+    make_run(project.results, lonely)
+    build_site(project, site)
+    assert (site / "experiments" / "lonely" / "index.html").is_file()
+    shutil.rmtree(project.results / lonely.run_id)
+    build_site(project, site)
+    assert not (site / "experiments" / "lonely").exists()
+    assert all(lonely.run_id not in name and lonely.run_id.encode() not in data for name, data in content(site).items())
+
+
+@pytest.mark.slow
+def test_bytes_do_not_depend_on_history_or_place(project: Settings, tmp_path: Path) -> None:
+    """A site that grew run by run equals one built at once, elsewhere, by several processes."""
+    grown = tmp_path / "grown"
+    other = new_project(tmp_path / "another" / "place")
+    for number in range(20):
+        make_run(other.results, varied(number))
+        if number in {0, 5, 6}:
+            build_site(other, grown)
+    gone = make_run(other.results, varied(50))
+    build_site(other, grown)
+    shutil.rmtree(gone.path)
+    build_site(other, grown)
+    make_runs(project.results, [varied(number) for number in range(8, 20)])
+    build_site(project, tmp_path / "once", processes=2)
+    assert content(grown) == content(tmp_path / "once")
+
+
+def test_a_changed_run_is_made_again(project: Settings, tmp_path: Path) -> None:
+    """An edit that keeps size and time of modification is still found, and shown as a broken seal."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    run = RunDir(project.results, varied(2).run_id)
+    seen = run.stats.stat()
+    run.stats.write_bytes(run.stats.read_bytes().replace(b"0", b"1", 1))
+    os.utime(run.stats, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert build_site(project, site).built == 1
+    assert rows(site)[run.run_id][3] == "broken"
+
+
+def test_results_are_only_read(project: Settings, tmp_path: Path) -> None:
+    """A build changes nothing in results/, and its copies are files of their own."""
+    before = stamps(project.results)
+    site = tmp_path / "_site"
+    build_site(project, site)
+    assert stamps(project.results) == before
+    copy = site / "runs" / varied(1).run_id / "files" / "stats.json"
+    source = project.results / varied(1).run_id / "stats.json"
+    assert not copy.samefile(source)
+
+
+def test_an_interrupted_build_is_finished_by_the_next(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the fifth run, the site of before is still whole; the next build ends as if nothing had happened."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    before = content(site)
+    make_runs(project.results, [varied(number) for number in range(20, 30)])
+    real, calls = site_runs.build_run, []
+
+    def dying(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site_runs, "build_run", dying)
+        with pytest.raises(KeyboardInterrupt):
+            build_site(project, site)
+    left = content(site)
+    assert {name: left[name] for name in before} == before
+    build_site(project, site)
+    build_site(project, tmp_path / "fresh")
+    assert content(site) == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"version": 1}', b'{"version": 99, "runs": {}}'])
+def test_the_cache_is_only_a_cache(project: Settings, tmp_path: Path, damage: bytes) -> None:
+    """A damaged or missing cache costs time, not content."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    before = content(site)
+    (site / STATE).write_bytes(damage)
+    build_site(project, site)
+    assert content(site) == before
+
+
+def test_a_lost_or_torn_page_is_made_again(project: Settings, tmp_path: Path) -> None:
+    """A page that is not there, or has another size than it was written with, is made again."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    before = content(site)
+    (site / "runs" / varied(0).run_id / "data.js").unlink()
+    (site / "runs" / varied(1).run_id / "index.html").write_bytes(b"")
+    (site / "data" / "head.js").unlink()
+    (site / "about.html").write_bytes(b"x")
+    assert build_site(project, site).built == 2
+    assert content(site) == before
+
+
+def test_files_of_ones_own_stay(project: Settings, tmp_path: Path) -> None:
+    """A CNAME beside the pages survives; what is in the site's own folders and belongs to nothing does not."""
+    site = tmp_path / "_site"
+    build_site(project, site)
+    (site / "CNAME").write_text("runs.example")
+    (site / "assets" / "old.js").write_text("//")
+    build_site(project, site)
+    assert (site / "CNAME").is_file()
+    assert not (site / "assets" / "old.js").exists()
+
+
+@pytest.mark.parametrize("place", [".", "results", "results/site", ".."])
+def test_a_site_is_never_written_over_the_project(project: Settings, place: str) -> None:
+    """The project, what is around it, and its runs are refused, also below."""
+    with pytest.raises(UsageError, match="Give a directory of its own"):
+        build_site(project, project.root / place)
+
+
+def test_a_directory_with_other_content_is_refused(project: Settings, tmp_path: Path) -> None:
+    """A directory that is not empty and holds no site is not touched."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "thesis.txt").write_text("x")
+    with pytest.raises(UsageError, match="is not empty and holds no site"):
+        build_site(project, tmp_path / "docs")
+    assert list_files(tmp_path / "docs") == ["thesis.txt"]
+
+
+def test_a_run_being_executed_is_left_out(project: Settings, tmp_path: Path) -> None:
+    """A run that is running is not on the site; interrupted, it is."""
+    run = make_run(project.results, varied(70, seal=False))
+    write_state(run, status="RUNNING", started_at="2026-05-01T00:00:00Z", stage="notebook")
+    build_site(project, tmp_path / "_site")
+    assert run.run_id not in rows(tmp_path / "_site")
+    run.clear_scratch()
+    build_site(project, tmp_path / "_site")
+    assert rows(tmp_path / "_site")[run.run_id][2:4] == ["KILLED", "unsealed"]
+
+
+def test_a_project_without_runs_has_a_site(tmp_path: Path) -> None:
+    """No runs: the pages are there and say so."""
+    settings = new_project(tmp_path / "project")
+    assert build_site(settings, tmp_path / "_site").runs == 0
+    assert "no runs yet" in (tmp_path / "_site" / "index.html").read_text()
+
+
+class Sweeps:
+    """Pages of another module."""
+
+    group = "sweeps"
+    label = "Sweeps"
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def pages(self, entries: Any) -> list[site_pages.ExtraPage]:
+        main = f"<h1>Sweep</h1><p>{len(entries)} runs</p>"
+        return [site_pages.ExtraPage(f"sweeps/{name}/index.html", f"Sweep {name}", main) for name in self.names]
+
+
+def test_another_module_can_add_pages(project: Settings, tmp_path: Path) -> None:
+    """A provider's pages get the frame, a list and a place in the navigation, and go when it does."""
+    site = tmp_path / "_site"
+    build_site(project, site, providers=[Sweeps("a", "b")])
+    assert "<p>8 runs</p>" in (site / "sweeps" / "a" / "index.html").read_text()
+    assert 'href="../sweeps/b/index.html"' in (site / "sweeps" / "index.html").read_text()
+    assert 'href="sweeps/index.html"' in (site / "index.html").read_text()
+    build_site(project, site, providers=[Sweeps("a")])
+    assert not (site / "sweeps" / "b").exists()
+    build_site(project, site)
+    assert not (site / "sweeps").exists()
+
+
+def test_a_provider_stays_in_its_folder(project: Settings, tmp_path: Path) -> None:
+    """A page outside of its group's folder is refused."""
+    with pytest.raises(UsageError, match="must be in the folder 'sweeps'"):
+        build_site(project, tmp_path / "_site", providers=[Sweeps("../../runs/x")])

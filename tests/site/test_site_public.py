@@ -1,0 +1,177 @@
+"""What a public site must not show is not in it, in any byte."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import RenderError, UsageError
+from pipeline.rundir import list_files
+from pipeline.settings import Settings
+from pipeline.site import SiteOptions, build_site, load_options
+from pipeline.site.redaction import MARK, Redactor, make_redactor
+from tests.site.conftest import new_project, render
+from tests.site.site_runs import make_run, varied
+
+SECRETS = (
+    "/home/jdoe/secret-desk/prices.csv", "jdoe", "secret-desk", "j.doe@fund.example", "fund.example",
+    "tracker.internal", "10.1.2.3", "C:\\Users\\jdoe", "ACME Capital", "ACC-12345", "tape-of-client", "secretpkg",
+    "6.1-internal-kernel", "build-host-7", "/opt/private/feed", "hunter2", "client=",
+)  # fmt: skip
+WARNING = "read /opt/private/feed/a.csv as j.doe@fund.example from http://tracker.internal:5000/x on 10.1.2.3"
+FAILURE = {
+    "kind": "cell", "message": "cell 5 raised OSError: /home/jdoe/secret-desk/prices.csv", "cell": 5,
+    "ename": "OSError", "evalue": "C:\\Users\\jdoe\\prices.csv",
+    "traceback": 'File "/home/jdoe/x.py", line 3\n  password = "hunter2"',
+}  # fmt: skip
+SITE_TOML = """
+title = "Open runs"
+[public]
+hide = ["ACME Capital", "build-host-7", "jdoe"]
+patterns = ["ACC-[0-9]+"]
+hide_tags = ["client"]
+"""
+
+
+def planted(settings: Settings) -> None:
+    """Make runs with a secret wherever a run can hold one, some of them with a report."""
+    everywhere = {
+        "name": "For ACME Capital, ACC-12345", "symbol": "ACC-12345", "experiment": "acme capital momentum",
+        "tags": {"client": "tape-of-client", "mail": "j.doe@fund.example", "where": "/opt/private/feed"},
+        "data": ("/home/jdoe/secret-desk/prices.csv", "cd" * 32), "warnings": (WARNING,),
+        "packages": {"secretpkg": "1.2"}, "platform": "Linux-6.1-internal-kernel",
+        "overrides": {"data.source": "/home/jdoe/secret-desk/prices.csv"},
+        "files": {
+            "notebook.ipynb": b'{"cells": [], "metadata": {"host": "build-host-7"}}',
+            "tracking.json": b'{"tracking_uri": "http://tracker.internal:5000", "mlflow_run_id": "abc"}',
+            "debug/kernel.log": b"hunter2",
+            "reports/backtest_report.txt": b"made on build-host-7",
+            "plots/jdoe.png": b"\x89PNG\r\n\x1a\n",
+            "robustness.json": json.dumps({"notes": {"leakage": "not found: /opt/private/feed"}}).encode(),
+        },
+    }  # fmt: skip
+    render(make_run(settings.results, varied(1, **everywhere)))
+    render(make_run(settings.results, varied(2, **everywhere | {"status": "FAILED", "error": FAILURE})))
+    make_run(settings.results, varied(3, **everywhere))
+    make_run(settings.results, varied(4, **everywhere | {"seal": False}))
+    (settings.root / "config").mkdir()
+    (settings.root / "config" / "site.toml").write_text(SITE_TOML, encoding="utf-8")
+
+
+def shown(site: Path) -> dict[str, bytes]:
+    """Return every file of a site, its cache included."""
+    return {name: (site / name).read_bytes() for name in list_files(site)}
+
+
+@pytest.mark.slow
+def test_no_byte_of_a_public_site_is_a_planted_secret(tmp_path: Path) -> None:
+    """Paths, addresses, hosts, users, mail, packages, platform, hidden words and tags: none is in any file."""
+    settings = new_project(tmp_path / "project")
+    planted(settings)
+    site = tmp_path / "_site"
+    build_site(settings, site, load_options(settings))  # a full site first: nothing of it may stay
+    full = b"".join(shown(site).values())
+    assert all(secret.encode() in full or json.dumps(secret)[1:-1].encode() in full for secret in SECRETS)
+    build_site(settings, site, load_options(settings, public=True))
+    found = [
+        (secret, name)
+        for name, data in shown(site).items()
+        for secret in (*SECRETS, str(tmp_path))
+        for form in {secret, secret.lower(), json.dumps(secret)[1:-1]}
+        if form.encode() in data or form in name
+    ]
+    assert found == []
+
+
+@pytest.mark.slow
+def test_a_public_site_still_shows_the_results(tmp_path: Path) -> None:
+    """Metrics, curve, seal and digests stay, and so do the sealed files that hold nothing to leave out."""
+    settings = new_project(tmp_path / "project")
+    planted(settings)
+    site = tmp_path / "_site"
+    build_site(settings, site, load_options(settings, public=True))
+    run = settings.results / varied(1).run_id
+    folder = site / "runs" / run.name
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    assert "SEAL MATCHES" in html
+    assert "Left out of the public page." in html
+    assert MARK in html
+    assert "plot-equity" in html
+    assert {path.name for path in (folder / "files").rglob("*") if path.is_file()} == {
+        "equity.csv", "stats.json", "trades_summary.json",
+    }  # fmt: skip
+    assert (folder / "files" / "stats.json").read_bytes() == (run / "stats.json").read_bytes()
+
+
+def test_a_word_that_would_still_show_stops_the_build(tmp_path: Path) -> None:
+    """When a hidden word gets onto a page past the redaction, the build ends with an error that names it."""
+    redactor = Redactor(hide=("ACME",))
+    with pytest.raises(RenderError, match="The page of x would show 'acme'"):
+        redactor.check("<p>for acme</p>", "The page of x")
+
+
+def test_prose_with_a_hidden_word_is_refused(tmp_path: Path) -> None:
+    """A page of one's own that has a hidden word ends the build."""
+    settings = new_project(tmp_path / "project")
+    folder = settings.root / "reports" / "site"
+    folder.mkdir(parents=True)
+    (folder / "us.qmd").write_text("---\ntitle: Us\n---\n\nWe are Acme capital.\n")
+    options = SiteOptions(public=True, hide=("ACME Capital",))
+    with pytest.raises(RenderError, match=r"The page us.html would show 'Acme capital'"):
+        build_site(settings, tmp_path / "_site", options)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/a/b.csv", MARK),
+        ("see ~/data/x.csv now", f"see {MARK} now"),
+        (r"C:\data\x.csv", MARK),
+        (r"\\server\share\x", MARK),
+        ("file:///etc/x", MARK),
+        ("sqlite:////srv/mlflow.db", MARK),
+        ("postgresql://u:p@db/x", MARK),
+        ("mail a.b@c.de!", f"mail {MARK}!"),
+        ("192.168.0.1:8080", MARK),
+        ("'/tmp/x/y'", f"'{MARK}'"),
+        ("and/or, 1/2/3, 2026-01-01T00:00:00Z, sample:sp500", "and/or, 1/2/3, 2026-01-01T00:00:00Z, sample:sp500"),
+        ("notebooks/backtest.ipynb", "notebooks/backtest.ipynb"),
+        ("mine:signal, S&P 500, 1.2.3, -0.5 %", "mine:signal, S&P 500, 1.2.3, -0.5 %"),
+    ],
+)
+def test_redaction(text: str, expected: str) -> None:
+    """Absolute paths, addresses, mail and IP addresses go; relative names, dates and numbers stay."""
+    assert Redactor().text(text) == expected
+
+
+def test_this_host_and_user_are_hidden(tmp_path: Path) -> None:
+    """The names of this machine and its user are left out, unless they are names everybody has."""
+    redactor = make_redactor(SiteOptions(public=True), new_project(tmp_path / "p"))
+    names = {socket.gethostname().lower(), getpass.getuser().lower()} - {"root", "runner", "user", "host", "localhost"}
+    assert all(redactor.text(f"on {name} now") == f"on {MARK} now" for name in names if len(name) > 2)
+    assert redactor.text("the square root") == "the square root"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("titel = 'x'", "unknown key 'titel'. Did you mean 'title'"),
+        ("[public]\nhides = []", r"\[public\]: unknown key 'hides'"),
+        ("[public]\nhide = ['']", "a list of texts is needed"),
+        ("[public]\npatterns = ['(']", "is no regular expression"),
+        ("title = 3", "title is text"),
+        ("public = 3", "public is a table"),
+        ("x", "cannot be read"),
+    ],
+)
+def test_options_are_checked(tmp_path: Path, text: str, message: str) -> None:
+    """A misspelt or malformed option is refused with file and key, rather than showing what should be hidden."""
+    settings = new_project(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "site.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_options(settings)

@@ -1,0 +1,44 @@
+"""Sweeps on the website: a page each, with the way to its report and to the runs of its trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.settings import Settings
+from pipeline.site import SiteOptions, build_site
+from pipeline.sweep.site_pages import SweepPages
+from tests.sweep.sweeps import search, spec
+
+
+def built(project: Settings, output: Path, *, public: bool = False) -> None:
+    build_site(project, output, SiteOptions(public=public), providers=[SweepPages(project.results)])
+
+
+def test_a_sweep_has_its_page(project: Settings, tmp_path: Path) -> None:
+    """The page names what was found, links the sweep's report, and those trials that are runs; every link resolves."""
+    outcome = search(project, spec(sweep={"best": 1}, report={"enabled": True}))
+    site = tmp_path / "site"
+    built(project, site)
+    page = (site / "sweeps" / f"{outcome.run.run_id}.html").read_text()
+    assert f'href="../runs/{outcome.run.run_id}/index.html"' in page
+    assert f'href="../runs/{outcome.best_runs[0]}/index.html"' in page
+    assert page.count("../runs/") == 2
+    assert "The best 8 of 8 trials" in page
+    assert (site / "runs" / outcome.run.run_id / "index.html").read_text().count("What the best is worth") >= 1
+    assert "small" in (site / "sweeps" / "index.html").read_text()
+
+
+def test_the_public_site_has_no_report_of_a_sweep(project: Settings, tmp_path: Path) -> None:
+    """For the public a sweep is a summary without paths."""
+    outcome = search(project, spec(report={"enabled": True}))
+    built(project, tmp_path / "site", public=True)
+    page = (tmp_path / "site" / "runs" / outcome.run.run_id / "index.html").read_text()
+    assert "What the best is worth" not in page
+    assert str(project.root) not in page
+
+
+def test_a_project_without_sweeps_says_so(project: Settings, tmp_path: Path) -> None:
+    """The list of sweeps is there, and says that it is empty."""
+    project.results.mkdir()
+    built(project, tmp_path / "site")
+    assert "There are none yet." in (tmp_path / "site" / "sweeps" / "index.html").read_text()
