@@ -15,7 +15,8 @@ EXTRAS = {
     "ui": ("mlflow",),
     "report": ("plotly", "pypandoc_binary", "pyyaml"),
     "notebook": ("jupyterlab",),
-    "sweep": ("optuna", "numba", "scipy", "arch"),
+    "sweep": ("optuna", "pebble", "numba", "scipy", "arch"),
+    "dask": ("distributed",),
 }
 BASE = ("numpy", "pandas", "pyarrow", "matplotlib", "pandera", "pydantic", "papermill", "nbclient", "ipykernel")
 

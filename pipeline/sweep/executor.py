@@ -82,8 +82,12 @@ class ProcessExecutor:
     def __init__(self, workers: int) -> None:
         import multiprocessing
 
-        from pebble import ProcessPool
-
+        try:
+            from pebble import ProcessPool
+        except ImportError:
+            raise UsageError(
+                "A pool of processes needs pebble, which is not installed: pip install 'evidence-chain[sweep]'."
+            ) from None
         self.workers = workers
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.digest import canonical_json
-from pipeline.errors import EvidenceError, InputChangedError, RenderError, TrackingError
+from pipeline.errors import EvidenceError, InputChangedError, RenderError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
@@ -117,6 +118,9 @@ def run_sweep(
 
 def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     """Check all that can be checked before anything starts; raises UsageError."""
+    missing = [name for name in ("optuna", "scipy") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"A sweep needs {missing[0]}, which is not installed: pip install 'evidence-chain[sweep]'.")
     directions(spec.sweep.objectives)
     space = search_space(spec, search=settings.root)
     first = next(space.grid(), None) if spec.sweep.sampler == "grid" else None
