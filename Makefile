@@ -35,6 +35,7 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, tracking, statistic
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/run_stages.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/backtest_statistics.py
 	$(BIN)/python benchmarks/evidence.py

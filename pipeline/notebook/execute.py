@@ -7,21 +7,32 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CellFailedError, CellTimeoutError, EvidenceError, KernelDiedError, StorageError
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook
 
+if TYPE_CHECKING:
+    from pipeline.kernels import KernelSource
+
 ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
 
 
 def execute_notebook(
-    notebook: InputNotebook, output: Path, parameters: Mapping[str, Any], request: KernelRequest, *, root: Path
-) -> None:
+    notebook: InputNotebook,
+    output: Path,
+    parameters: Mapping[str, Any],
+    request: KernelRequest,
+    *,
+    root: Path,
+    kernels: KernelSource | None = None,
+) -> str | None:
     """Execute `notebook` with `parameters` and write the executed notebook to `output`, also on failure.
 
-    Raises CellFailedError, CellTimeoutError or KernelDiedError once `output` holds what was reached.
+    `kernels` starts the kernel (see `pipeline.notebook.forked`), None is a fresh process. Returns why a fresh kernel
+    was used although another was asked for, None when all is as asked. Raises CellFailedError, CellTimeoutError or
+    KernelDiedError once `output` holds what was reached.
     """
     import papermill
     from nbclient import exceptions as nbclient_errors
@@ -32,6 +43,7 @@ def execute_notebook(
     _quiet()
     output.parent.mkdir(parents=True, exist_ok=True)
     error: EvidenceError | None = None
+    notes: list[str] = []
     try:
         papermill.execute_notebook(
             str(notebook.path),
@@ -42,6 +54,8 @@ def execute_notebook(
             language="python",
             progress_bar=False,
             request=request,
+            kernels=kernels,
+            notes=notes,
         )
     except PapermillExecutionError as failure:
         error = _cell_failed(output, failure)
@@ -57,6 +71,7 @@ def execute_notebook(
     _make_portable(output, notebook.path, root)
     if error is not None:
         raise error
+    return notes[0] if notes else None
 
 
 def _quiet() -> None:

@@ -1,4 +1,7 @@
-"""The papermill engine of this project: one private kernel per notebook, over IPC, with the caller's own Python."""
+"""The papermill engine of this project: one private kernel per notebook, with the caller's own Python.
+
+The kernel is a fresh process over IPC, or one forked by a fork server (`pipeline.kernels`); both execute the same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
-from pipeline.notebook.request import KernelRequest
+from pipeline.kernels import ForkServerError, KernelSource
+from pipeline.kernels.engine import ForkedNotebookClient
+from pipeline.notebook.request import DEFAULTS, KernelRequest
 
 ENGINE = "evidence"
 BEFORE = '__import__("pipeline.notebook.inside", fromlist=["prepare"]).prepare()'
@@ -34,8 +39,18 @@ class PrivateKernelManager(AsyncKernelManager):
         return KernelSpec(argv=argv, language="python", display_name="Python 3 (evidence)")
 
 
-class PrivateClient(PapermillNotebookClient):
-    """Runs the preamble, the cells, and the record of what was imported, in one kernel of its own."""
+class PreparedClient(PapermillNotebookClient):
+    """Runs the preamble, the cells, and the record of what was imported."""
+
+    def papermill_execute_cells(self) -> None:
+        """Execute all cells, the kernel's own preparation before, its record after, also when a cell failed."""
+        self.wait_for_reply(self.kc.execute(BEFORE, silent=True, store_history=False))
+        super().papermill_execute_cells()
+        self.wait_for_reply(self.kc.execute(AFTER, silent=True, store_history=False))
+
+
+class PrivateClient(PreparedClient):
+    """Executes in a fresh kernel of its own."""
 
     directory: Path
 
@@ -48,30 +63,48 @@ class PrivateClient(PapermillNotebookClient):
         self.km = manager
         return manager
 
-    def papermill_execute_cells(self) -> None:
-        """Execute all cells, the kernel's own preparation before, its record after, also when a cell failed."""
-        self.wait_for_reply(self.kc.execute(BEFORE, silent=True, store_history=False))
-        super().papermill_execute_cells()
-        self.wait_for_reply(self.kc.execute(AFTER, silent=True, store_history=False))
+
+class ForkedClient(PreparedClient, ForkedNotebookClient):
+    """Executes in a kernel of a fork server."""
 
 
 class EvidenceEngine(Engine):
-    """Papermill engine that takes a KernelRequest."""
+    """Papermill engine that takes a KernelRequest, and where to get the kernel from (None: a fresh one)."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man: Any, _kernel_name: str, *, request: KernelRequest, **_: Any) -> None:
-        """Execute the notebook that papermill prepared; nbclient's errors pass through."""
-        with _private_directory() as directory:
-            client = PrivateClient(
-                nb_man,
-                resources={"metadata": {"path": str(request.cwd)}},
-                timeout_func=_limits(request),
-                startup_timeout=120,
-            )
-            client.directory = directory
-            environment = {**request.environment, "IPYTHONDIR": str(directory / "ipython")}
-            with request.log.open("ab") as log:
-                client.execute(env=environment, stdout=log, stderr=log)
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        _kernel_name: str,
+        *,
+        request: KernelRequest,
+        kernels: KernelSource | None,
+        notes: list[str],
+        **_: Any,
+    ) -> None:
+        """Execute the notebook that papermill prepared; nbclient's errors pass through.
+
+        A fork server that refuses or is gone is noted, and a fresh kernel is used.
+        """
+        with _private_directory() as directory, request.log.open("ab") as log:
+            options = {
+                "resources": {"metadata": {"path": str(request.cwd)}},
+                "timeout_func": _limits(request),
+                "startup_timeout": 120,
+            }
+            environment = {**DEFAULTS, **request.environment, "IPYTHONDIR": str(directory / "ipython")}
+            if kernels is not None:
+                forked = ForkedClient(nb_man, **options)
+                forked.source, forked.memory = kernels, request.memory
+                try:
+                    forked.execute(env=environment, stdout=log, stderr=log)
+                except ForkServerError as reason:
+                    notes.append(f"A fresh kernel was used, not a forked one. {reason}")
+                else:
+                    return
+            private = PrivateClient(nb_man, **options)
+            private.directory = directory
+            private.execute(env=environment, stdout=log, stderr=log)
 
 
 def _limits(request: KernelRequest) -> Any:

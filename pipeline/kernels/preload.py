@@ -1,0 +1,206 @@
+"""What a fork server has in memory before it forks: an IPython shell without sockets, and the libraries asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.kernels.protocol import KernelRefusedError, Launch
+
+if TYPE_CHECKING:
+    from pipeline.kernels.shell import ForkedKernelApp
+
+# Threads that may run while the server forks: their owners start them again in the child, or need them in neither.
+FORK_SAFE_THREADS = {"jemalloc_bg_thd"}  # pyarrow's allocator has fork handlers of its own
+
+# What the interpreter and compiled libraries read by themselves when they start.
+FIXED_VARIABLES = (
+    "PYTHONHASHSEED", "PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE",
+    "LD_PRELOAD", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS", "MALLOC_ARENA_MAX",
+)  # fmt: skip
+
+# What a kernel sets right after the fork, or what libraries read again.
+RENEWED_VARIABLES = {
+    "MPLBACKEND", "TZ", "IPYTHONDIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "PWD", "OLDPWD", "COLUMNS", "LINES",
+    "PYTEST_CURRENT_TEST",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preloaded:
+    """A prepared server: its shell, its modules, and the environment they were imported in."""
+
+    app: ForkedKernelApp
+    directory: Path
+    modules: tuple[str, ...]
+    missing: tuple[str, ...]
+    ours: tuple[str, ...]
+    top_level: frozenset[str]
+    shell_environment: Mapping[str, str]
+    configuration: Mapping[str, bytes]
+    read: Mapping[str, str | None]
+
+    def check(self, launch: Launch) -> None:
+        """Raise KernelRefusedError when a kernel forked for this launch would differ from one started afresh."""
+        environment = {**launch.environment, **self.shell_environment}
+        for name, value in self.read.items():
+            if environment.get(name) != value and not (name == "PYTHONHASHSEED" and name not in environment):
+                raise KernelRefusedError(
+                    f"The fork server was started with {name}={value!r}, the kernel is to have "
+                    f"{environment.get(name)!r}. Give the server the same value (`env`)."
+                )
+        if launch.argv is None and _configuration(environment) != self.configuration:
+            raise KernelRefusedError("The kernel's IPython directory has another configuration than the server's.")
+        for name in _importable(launch.cwd) & self.top_level:
+            raise KernelRefusedError(
+                f"{launch.cwd} has a module {name!r} that hides the preloaded library of that name."
+            )
+
+
+def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Preloaded:
+    """Build the shell and import the modules; raises RuntimeError when one starts threads that a fork would lose."""
+    _leave_working_directory()
+    before = dict(os.environ)
+    if os.environ.get("IPYTHONDIR") == "":
+        os.environ["IPYTHONDIR"] = str(directory / "ipython")
+    configuration = _configuration(os.environ)
+    with _reads_of_the_environment() as read:
+        from pipeline.kernels.shell import prepared_app
+
+        importlib.import_module("pipeline.kernels.isolate")
+        app = prepared_app()
+        shell_environment = {name: value for name, value in os.environ.items() if before.get(name) != value}
+        shell_environment.pop("IPYTHONDIR", None)
+        known = set(sys.modules)
+        with app.kernel.shell.builtin_trap:  # libraries ask for `get_ipython` to see that they are in a notebook
+            missing = tuple(name for name in modules if not _import(name))
+            _warm_matplotlib()
+            for name in warm:
+                module, _, function = name.partition(":")
+                getattr(importlib.import_module(module), function)()
+                check_threads(name)
+    ours = tuple(name for name in sys.modules if name.partition(".")[0] == __name__.partition(".")[0])
+    imported = tuple(name for name in modules if name not in missing)
+    top_level = frozenset(name.partition(".")[0] for name in set(sys.modules) - known)
+    gc.collect()
+    gc.freeze()
+    return Preloaded(
+        app,
+        directory,
+        imported,
+        missing,
+        ours,
+        top_level,
+        shell_environment,
+        configuration,
+        _fixed({*read} - {*shell_environment}, before),
+    )
+
+
+def _configuration(environment: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the files a kernel with this environment reads its IPython configuration from, by name."""
+    home = environment.get("IPYTHONDIR") or os.path.join(environment.get("HOME", ""), ".ipython")  # noqa: PTH118
+    return {path.name: path.read_bytes() for path in sorted(Path(home).glob("profile_default/ipython*_config.*"))}
+
+
+def _fixed(read: set[str], environment: Mapping[str, str]) -> dict[str, str | None]:
+    names = {*FIXED_VARIABLES, *read} - RENEWED_VARIABLES
+    return {name: environment.get(name) for name in sorted(names)}
+
+
+def _leave_working_directory() -> None:
+    """Take the working directory off the import path, where `python -m` has put it."""
+    if sys.path and sys.path[0] in {"", str(Path.cwd())}:
+        del sys.path[0]
+
+
+def _import(name: str) -> bool:
+    """Import a module; return False when it is not installed."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name.partition(".")[0]):
+            return False
+        raise
+    check_threads(name)
+    return True
+
+
+def _warm_matplotlib() -> None:
+    """Have matplotlib read the entry points of its backends, which the first figure would do."""
+    if "matplotlib.pyplot" in sys.modules:
+        importlib.import_module("matplotlib.backends").backend_registry.list_all()
+
+
+def check_threads(after: str) -> None:
+    """Raise RuntimeError when threads run that a forked process would not have.
+
+    Libraries with fork handlers (OpenBLAS) end their threads at the first fork and start them again when needed, so
+    one fork is tried first.
+    """
+    if not _threads():
+        return
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    left = _threads()
+    if left:
+        raise RuntimeError(
+            f"After {after!r} these threads run, and a forked kernel would lose them: {', '.join(left)}."
+        )
+
+
+def _threads() -> list[str]:
+    """Return the names of the threads besides the main one, without those that are known to be safe."""
+    import threading
+
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    others = [task for task in tasks.iterdir() if task.name != str(os.getpid())]
+    return sorted({(task / "comm").read_text().strip() for task in others} - FORK_SAFE_THREADS)
+
+
+def _importable(directory: str) -> set[str]:
+    """Return the names of the modules and packages that lie in a directory."""
+    found = set()
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                found.add(entry.name[:-3])
+            elif (Path(entry.path) / "__init__.py").is_file():
+                found.add(entry.name)
+    return found
+
+
+@contextlib.contextmanager
+def _reads_of_the_environment() -> Iterator[dict[str, None]]:
+    """Collect the names of the variables that are asked for one by one, not those copied with the whole environment."""
+    names: dict[str, None] = {}
+    kind: Any = type(os.environ)
+    lookup = kind.__getitem__
+
+    def recording(environment: Any, name: str) -> Any:
+        caller = sys._getframe(1).f_code
+        if (
+            environment is os.environ
+            and isinstance(name, str)
+            and caller.co_name not in {"__iter__", "copy", "items", "values"}
+        ):
+            names[name] = None
+        return lookup(environment, name)
+
+    kind.__getitem__ = recording
+    try:
+        yield names
+    finally:
+        kind.__getitem__ = lookup

@@ -1,0 +1,271 @@
+"""An IPython kernel built in two steps: its shell before the fork, what is one kernel's own after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq
+from ipykernel.iostream import IOPubThread, OutStream
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.profiledir import ProfileDir, ProfileDirError
+from IPython.paths import get_ipython_dir
+from jupyter_client.session import Session
+from traitlets import Any as AnyTrait
+
+from pipeline.kernels.wire import KEY, Unpacker, WireSocket, pack
+
+# Imported by a kernel's first cells; before the fork they cost nothing.
+IMPORTED_LATER = (
+    "IPython.core.completerlib", "IPython.core.magics.namespace", "IPython.lib.pretty",
+    "IPython.core.ultratb", "ipykernel.debugger", "stack_data", "pygments.formatters",
+    "zmq.eventloop.zmqstream", "asyncio", "tornado.platform.asyncio", "psutil", "sqlite3", "faulthandler",
+    "IPython.core.logger", "concurrent.futures.thread", "IPython.core.payloadpage",
+)  # fmt: skip
+
+
+class NoShellThread:
+    """Stands where ipykernel has a thread for the shell channel, and says that there is none."""
+
+    def __init__(self) -> None:
+        self.parent_thread = threading.main_thread()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class WireKernel(IPythonKernel):
+    """An IPython kernel whose channels are wires; it has no subshells."""
+
+    _supports_kernel_subshells = False
+
+    shell_stream = AnyTrait(allow_none=True)
+    control_stream = AnyTrait(allow_none=True)
+    debugpy_stream = AnyTrait(allow_none=True)
+
+    def start(self) -> None:
+        """Begin to answer; there is no debugger."""
+        if self.shell:
+            self.shell.exit_now = False
+        super(IPythonKernel, self).start()
+
+
+class WireIOPubThread(IOPubThread):
+    """Publishes output, with a Unix socket in the server's directory for what child processes of the kernel print."""
+
+    directory: Path
+
+    def send_multipart(self, *arguments: Any, **options: Any) -> None:
+        """Send at once, in the thread that asks for it: a wire may be written by any."""
+        self._really_send(*arguments, **options)
+
+    def _setup_pipe_in(self) -> None:
+        from zmq.eventloop.zmqstream import ZMQStream
+
+        self._pipe_uuid = os.urandom(16)
+        self._pipe_address = f"ipc://{self.directory}/output-{os.getpid()}"
+        pipe = self.socket.context.socket(zmq.PULL)
+        pipe.linger = 0
+        pipe.bind(self._pipe_address)
+        self._pipe_in = ZMQStream(pipe, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def _setup_pipe_out(self) -> tuple[Any, Any]:
+        context = zmq.Context()
+        pipe = context.socket(zmq.PUSH)
+        pipe.linger = 3000
+        pipe.connect(self._pipe_address)
+        return context, pipe
+
+
+class WireStream(OutStream):
+    """A stream that publishes in the thread that flushes it.
+
+    `flushing` keeps the order: text that the publishing thread has taken is sent before anything that follows.
+    """
+
+    __module__ = OutStream.__module__
+    flushing: threading.RLock
+
+    def flush(self) -> None:
+        """Publish what was written."""
+        if self._is_master_process():
+            self._flush()
+        else:
+            super().flush()
+
+    def _flush(self) -> None:
+        if self._is_master_process():
+            with self.flushing:
+                super()._flush()
+        else:
+            super()._flush()
+
+
+# libraries and people look at the name of the class of `sys.stdout`
+WireStream.__name__ = WireStream.__qualname__ = OutStream.__name__
+
+
+class ForkedKernelApp(IPKernelApp):
+    """The kernel application; `prepare` runs in the server, `connect` and `run` in the kernel."""
+
+    kernel_class = WireKernel
+
+    def prepare(self) -> None:
+        """Build the kernel and its shell, with the user's IPython configuration, without sockets and threads."""
+        BaseIPythonApplication.initialize(self, [])
+        self.init_pdb()
+        self.session = Session(parent=self, key=KEY)
+        self.config.HistoryManager.hist_file = ":memory:"
+        self.config.HistoryManager.enabled = False
+        self.kernel = WireKernel.instance(
+            parent=self,
+            session=self.session,
+            log=self.log,
+            shell_channel_thread=NoShellThread(),
+            profile_dir=self.profile_dir,  # type: ignore[has-type]
+            user_ns=self.user_ns,
+        )
+        self.init_shell()
+        self.init_gui_pylab()
+        self.init_extensions()
+        self.kernel.shell.display_formatter.format(0)
+        self.kernel._execute_sleep = 0.0  # for sockets that overtake each other
+
+    def begin(self, directory: Path) -> None:
+        """Make, after the fork, what is this kernel's own and needs no request: identity, threads, history."""
+        self._lock = threading.Lock()
+        self.session = Session(parent=self, key=KEY)
+        self._published = WireSocket("iopub", self._lock, zmq.Context())
+        WireIOPubThread.directory = directory
+        self.iopub_thread = WireIOPubThread(self._published, pipe=True, session=self.session)
+        self.iopub_thread.start()
+        self.iopub_socket = self.iopub_thread.background_socket
+        self.channels = {"shell": WireSocket("shell", self._lock)}
+        self.config.HistoryManager.enabled = True
+        shell = self.kernel.shell
+        shell.config.HistoryManager.enabled = True
+        shell.init_history()
+        shell.run_cell("pass", silent=True, store_history=False)  # copies the memory that cells write to
+
+    def connect(self, wire: socket.socket) -> None:
+        """Begin to talk over the wire, with the streams, environment and directories of the request in place."""
+        self.wire, self._unpacker = wire, Unpacker()
+        for channel in (self._published, *self.channels.values()):
+            channel.wire = wire
+        self._own_directories()
+        self.init_io()
+        self.init_signal()
+        self._join()
+        self.init_path()
+        self.init_gui_pylab()
+        self.init_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    def init_io(self) -> None:
+        """Redirect output, see WireStream."""
+        super().init_io()
+        streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
+        for stream in streams:
+            stream.__class__ = WireStream
+            stream.flushing = threading.RLock()
+
+    def _join(self) -> None:
+        """Put the new session, channels and streams where the kernel and its shell keep them."""
+        kernel, shell = self.kernel, self.kernel.shell
+        kernel.session = self.session
+        kernel.ident = str(uuid.uuid4())
+        kernel.shell_stream = self.channels["shell"]
+        kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        for publisher in (shell.displayhook, shell.display_pub):
+            publisher.session, publisher.pub_socket = self.session, self.iopub_socket
+        shell.displayhook.topic = kernel._topic("execute_result")
+        self.displayhook.get_execution_count = lambda: kernel.execution_count
+
+    def _own_directories(self) -> None:
+        """Use the working directory, and the IPython directory of the kernel's environment."""
+        shell = self.kernel.shell
+        self.ipython_dir = get_ipython_dir()
+        Path(self.ipython_dir).mkdir(parents=True, exist_ok=True)
+        try:
+            self.profile_dir = ProfileDir.find_profile_dir_by_name(self.ipython_dir, self.profile, self.config)
+        except ProfileDirError:
+            self.profile_dir = ProfileDir.create_profile_dir_by_name(self.ipython_dir, self.profile, self.config)
+        self.kernel.profile_dir = shell.profile_dir = self.profile_dir
+        shell.ipython_dir = self.ipython_dir
+        shell.history_manager.dir_hist = [Path.cwd()]
+        shell.init_user_ns()
+        shell.init_environment()
+
+    def run(self) -> None:
+        """Answer requests until the client asks for the end or is gone."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(self._begin(loop))
+        while not self.ended:
+            with contextlib.suppress(KeyboardInterrupt):
+                loop.run_forever()
+                break  # asked to end, or stopped by `exit` in a cell
+        loop.remove_reader(self.wire)
+
+    def say_goodbye(self) -> None:
+        """Tell the client that the kernel is done; only its memory is left to be given back."""
+        with contextlib.suppress(OSError):
+            self.wire.sendall(pack("control", [b""]))
+
+    async def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.kernel.start()
+        self.io_loop = self.kernel.io_loop
+        loop.add_reader(self.wire, self._read, loop)
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended = True
+        loop.stop()
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            data = self.wire.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._end(loop)
+        for channel, frames in self._unpacker.feed(data):
+            if channel == "control":
+                self._end(loop)
+            else:
+                self._dispatch(loop, self.channels[channel].callback, frames)
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], frames: list[bytes]) -> None:
+        task = loop.create_task(callback([zmq.Frame(frame) for frame in frames]))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def prepared_app() -> ForkedKernelApp:
+    """Return the application of every kernel of this server, prepared up to the fork."""
+    import importlib
+
+    for name in IMPORTED_LATER:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # a name of another version; it is imported when it is needed
+            continue
+    app: ForkedKernelApp = ForkedKernelApp.instance()
+    app.prepare()
+    return app

@@ -1,0 +1,30 @@
+"""The fork server of this project's runs."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.kernels import DEFAULT_PRELOAD, ForkServer
+from pipeline.notebook.request import DEFAULTS
+
+# What the modules of this package, and notebooks that use them, import from other distributions. The package itself is
+# not among them: a run imports the code under evidence afresh, so that it is the code whose digests are recorded.
+PRELOAD = (
+    *DEFAULT_PRELOAD,
+    "pydantic",
+    "pandera.pandas",
+    "pandera.backends.pandas.register",
+    "rfc8785",
+    "tomllib",
+    "tomli_w",
+    "psutil",
+    "importlib.metadata",
+)
+
+
+def fork_server(preload: tuple[str, ...] = PRELOAD) -> ForkServer:
+    """Start a fork server for runs; use it as a context manager and give it to `execute_notebook` as `kernels`.
+
+    Raises ForkServerError where kernels cannot be forked (`pipeline.kernels.fork_available`).
+    """
+    return ForkServer(preload, env={**DEFAULTS, **os.environ, "PYTHONHASHSEED": "0", "IPYTHONDIR": ""})

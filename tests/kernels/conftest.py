@@ -1,0 +1,24 @@
+"""One fork server for the tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.kernels import ForkServer
+from tests.kernels.notebooks import PRELOAD, environment
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Iterator[ForkServer]:
+    """Return a fork server that has imported some libraries."""
+    with environment(), ForkServer(PRELOAD) as server:
+        server.wait_ready()
+        yield server
+
+
+@pytest.fixture(params=["ordinary", "forked"])
+def either(request: pytest.FixtureRequest) -> ForkServer | None:
+    """Return where kernels come from: once None for ordinary ones, once the fork server."""
+    return request.getfixturevalue("kernels") if request.param == "forked" else None

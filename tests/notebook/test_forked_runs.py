@@ -1,0 +1,143 @@
+"""A run in a forked kernel is the run it would have been in a fresh one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from pipeline.errors import CellFailedError, CellTimeoutError, KernelDiedError
+from pipeline.kernels import ForkServer
+from pipeline.notebook.execute import execute_notebook
+from pipeline.notebook.forked import fork_server
+from pipeline.notebook.request import KernelRequest
+from pipeline.notebook.template import read_notebook
+from pipeline.run import Run
+from pipeline.runner import run_backtest
+from pipeline.settings import Settings
+from pipeline.spec import read_spec
+from tests.notebooks import write_notebook
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[ForkServer]:
+    """Return a fork server with few libraries."""
+    with fork_server(("numpy",)) as server:
+        server.wait_ready()
+        yield server
+
+
+def request(directory: Path, **changed: object) -> KernelRequest:
+    """Return what the runner asks for, for a kernel in `directory`."""
+    own = {
+        "EVIDENCE_SEED": "7",
+        "EVIDENCE_MODULES_FILE": str(directory / "modules.json"),
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+    }
+    return KernelRequest(cwd=directory, log=directory / "kernel.log", environment={**os.environ, **own}, **changed)  # type: ignore[arg-type]
+
+
+def run(directory: Path, kernels: ForkServer | None, *cells: str, **changed: object) -> str | None:
+    """Execute these cells; return the note of `execute_notebook`."""
+    notebook = read_notebook(write_notebook(directory / "in.ipynb", *cells))
+    return execute_notebook(
+        notebook, directory / "out.ipynb", {}, request(directory, **changed), root=directory, kernels=kernels
+    )
+
+
+def printed(directory: Path) -> str:
+    """Return what the executed notebook printed."""
+    cells = nbformat.read(directory / "out.ipynb", as_version=4).cells
+    return "".join(o["text"] for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "stream")
+
+
+def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: Path) -> None:
+    """Seeded numbers, hash order, time zone, IPython directory and the record of modules are the same."""
+    (tmp_path / "mine.py").write_text("import decimal\nvalue = 1\n")
+    look = """
+        import random, time, os, numpy as np, mine
+        print(random.random(), np.random.rand(), hash('a'), time.tzname, os.listdir(os.environ['IPYTHONDIR']))
+    """
+    shown = []
+    for kernels in (None, small):
+        assert run(tmp_path, kernels, look.replace("        ", "")) is None
+        modules = (tmp_path / "modules.json").read_text()
+        assert '"mine"' in modules
+        assert "pipeline.kernels" not in modules
+        shown.append((printed(tmp_path), modules))
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "error", "changed"),
+    [
+        ("1 / 0", CellFailedError, {}),
+        ("import time; time.sleep(60)", CellTimeoutError, {"cell_timeout": 1}),
+        ("import time; time.sleep(60)", CellTimeoutError, {"timeout": 2}),
+        ("import os; os._exit(1)", KernelDiedError, {}),
+        ("b'x' * 900_000_000", CellFailedError, {"memory": 300_000_000}),
+    ],
+)
+def test_failures_become_this_projects_errors(
+    cell: str, error: type[Exception], changed: dict[str, object], small: ForkServer, tmp_path: Path
+) -> None:
+    """What fails in a forked kernel is told like what fails in a fresh one: the error, and the cell."""
+    with pytest.raises(error) as raised:
+        run(tmp_path, small, "print('before')", cell, **changed)
+    assert raised.value.cell == 2  # type: ignore[attr-defined]
+    assert printed(tmp_path) == "before\n"
+
+
+def test_a_refusal_is_noted(small: ForkServer, tmp_path: Path) -> None:
+    """A fresh kernel executes what the server refuses, and the caller is told why."""
+    (tmp_path / "numpy.py").write_text("seen = True\nclass random:\n    seed = print\n")
+    note = run(tmp_path, small, "import numpy\nprint(numpy.seen)")
+    assert note is not None
+    assert re.search(r"A fresh kernel was used, .*numpy", note)
+    assert "True" in printed(tmp_path)
+
+
+def test_code_that_changes_is_imported_afresh(small: ForkServer, tmp_path: Path) -> None:
+    """The project's own modules are never preloaded, so the code that runs is the code whose digest is recorded."""
+    for value in ("1", "2"):
+        (tmp_path / "changing.py").write_text(f"value = {value}  # {'x' * int(value)}\n")
+        assert run(tmp_path, small, "import changing\nprint(changing.value)") is None
+        assert printed(tmp_path) == f"{value}\n"
+    assert "changing" not in sys.modules
+
+
+@pytest.mark.slow
+def test_the_demo_run_is_the_same(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every artifact of `config/demo.toml` has the same bytes, and the executed notebook the same outputs."""
+    spec, given = read_spec(project.root / "config" / "demo.toml", {"report.enabled": False})
+    runs = [run_backtest(spec, settings=project, given=given).run]
+    with fork_server() as kernels:
+        outcome = run_backtest(spec, settings=project, given=given, kernels=kernels)
+    assert outcome.error is None
+    assert not [warning for warning in outcome.warnings if "kernel" in warning]
+    runs.append(outcome.run)
+    first, second = (artifacts(found) for found in runs)
+    assert len(first) >= 10
+    assert second == first
+    one, other = (outputs(found) for found in runs)
+    assert other == one
+
+
+def artifacts(found: Run) -> dict[str, bytes]:
+    """Return the files of a run that are the same in every execution of its spec."""
+    varying = {"manifest.json", "tracking.json", "notebook.ipynb", "debug/tracking.jsonl"}
+    files = (path for path in found.dir.path.rglob("*") if path.is_file())
+    named = {path.relative_to(found.dir.path).as_posix(): path.read_bytes() for path in files}
+    return {name: data for name, data in named.items() if name not in varying and not name.startswith("report/")}
+
+
+def outputs(found: Run) -> list[str]:
+    """Return the outputs of the executed notebook, without the run's id."""
+    cells = nbformat.read(found.dir.notebook, as_version=4).cells
+    return [re.sub(r"[0-9a-f-]{32,36}", "ID", str(cell.get("outputs"))) for cell in cells]
