@@ -20,13 +20,17 @@ EQUITY_COLUMNS = ("timestamp", "equity", "drawdown", "benchmark_equity")
 
 
 def write_backtest_artifacts(
-    result: BacktestResult, directory: Path, *, benchmark: pd.Series | None = None, label: str = "Buy and hold"
+    result: BacktestResult,
+    directory: Path,
+    *,
+    benchmark: pd.Series | None = None,
+    label: str = "Buy and hold",
+    figure: bool = True,
 ) -> list[Path]:
-    """Write stats.json, equity.csv, trades, the equity figure and the summaries below `directory`.
+    """Write stats.json, equity.csv, trades, the equity figure (unless not wanted) and the summaries below `directory`.
 
     `benchmark` is an equity curve on the index of `result.equity_curve`, called `label` in the figure; without one
-    the column stays empty.
-    Undefined stats become null. Returns the paths written. Raises StorageError.
+    the column stays empty. Undefined stats become null. Returns the paths written. Raises StorageError.
     """
     files = Layout(directory)
     stats = {name: _finite(value) for name, value in result.stats.items()}
@@ -34,7 +38,8 @@ def write_backtest_artifacts(
     write_atomic(files.equity, equity_table(result, benchmark).to_csv(index=False, lineterminator="\n").encode())
     write_atomic(files.trades_csv, _trades_csv(result.trades))
     write_atomic(files.trades_parquet, _parquet(result.trades))
-    write_atomic(files.equity_plot, _equity_png(result, benchmark, label))
+    if figure:
+        write_atomic(files.equity_plot, _equity_png(result, benchmark, label))
     write_json(files.trades_summary, trades_summary(result.trades))
     write_atomic(files.report_text, report_text(result, stats).encode())
     return [
@@ -42,7 +47,7 @@ def write_backtest_artifacts(
         files.equity,
         files.trades_csv,
         files.trades_parquet,
-        files.equity_plot,
+        *([files.equity_plot] if figure else []),
         files.trades_summary,
         files.report_text,
     ]

@@ -193,7 +193,7 @@ def _kernel_environment(run: OpenRun) -> dict[str, str]:
         "EVIDENCE_ROOT": str(run.settings.root),
         "EVIDENCE_RESULTS": str(run.settings.results),
         "PYTHONHASHSEED": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline" if run.spec.run.figures else "agg",
         "TZ": "UTC",
     }
 

@@ -151,7 +151,13 @@ class NotebookRun:
         """
         self._check_benchmark(result, benchmark)
         label = self.benchmark_label
-        write_backtest_artifacts(result, self.dir.path, benchmark=benchmark, label=label[:1].upper() + label[1:])
+        write_backtest_artifacts(
+            result,
+            self.dir.path,
+            benchmark=benchmark,
+            label=label[:1].upper() + label[1:],
+            figure=self.spec.run.figures,
+        )
         if robustness and self.spec.run.robustness:
             write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
         self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
@@ -169,14 +175,20 @@ class NotebookRun:
             )
 
     def save_figure(self, figure: Figure, name: str) -> Path:
-        """Write a matplotlib figure to `plots/<name>.png` of the run directory; returns its path."""
+        """Write a matplotlib figure to `plots/<name>.png` of the run directory; returns its path.
+
+        Nothing is drawn when the spec's `run.figures` is false.
+        """
         import io
 
         if not name.replace("_", "").replace("-", "").isalnum():
             raise ArtifactError(f"{name!r} is not a name for a figure: letters, digits, - and _ only.")
+        path = self.dir.plots / f"{name}.png"
+        if not self.spec.run.figures:
+            return path
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
-        return write_atomic(self.dir.plots / f"{name}.png", buffer.getvalue())
+        return write_atomic(path, buffer.getvalue())
 
     def finish(self) -> None:
         """End the notebook's part. Under `evidence run` the seal follows; by hand it is done here."""

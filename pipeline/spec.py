@@ -32,6 +32,7 @@ class RunSection(Section):
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
     timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
     parameters: dict[str, Any] = Field(default_factory=dict, description="further parameters of the notebook")
+    figures: bool = Field(True, description="draw static figures, in the notebook and in `plots/`")
     robustness: bool = Field(True, description="run the strategy again under other assumptions, for the report")
 
 

@@ -267,6 +267,7 @@ def test_a_run_is_used_again(finished: Run, project: Settings) -> None:
     assert "absent.ipynb" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_same_spec_gives_the_same_artifacts(finished: Run, project: Settings) -> None:
     """Two runs of one spec differ in their ids and times, not in one byte of their results."""
     done = evidence(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pipeline.digest import sha256_file
+
+LIBRARIES = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,27 @@ class Environment:
 
 def installed_packages() -> dict[str, str]:
     """Return name and version of every installed distribution, sorted by name."""
+    return dict(_distributions(tuple((entry, _changed(entry)) for entry in sys.path)))
+
+
+@lru_cache(maxsize=1)
+def _distributions(_path: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """Read the distributions on the import path; where packages are installed, the time of the last change is given."""
     found = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.name
         if name:
             found[name.lower().replace("_", "-")] = distribution.version
     return dict(sorted(found.items()))
+
+
+def _changed(directory: str) -> int:
+    if not directory.endswith(LIBRARIES):
+        return 0
+    try:
+        return Path(directory).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def modules_of_this_process() -> dict[str, str]:
@@ -110,30 +129,37 @@ def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
 
     These are this package's own and everything outside the standard library and site-packages.
     """
-    foreign = _library_directories()
+    foreign = tuple(f"{directory}{os.sep}" for directory in _library_directories())
     digests = {}
     for name, module in sorted(modules.items()):
         file = _source_of(module)
         if file is None:
             continue
         ours = name == "pipeline" or name.startswith("pipeline.")
-        if ours or not any(file.is_relative_to(directory) for directory in foreign):
-            digests[name] = sha256_file(file)
+        if (ours or not file.startswith(foreign)) and Path(file).is_file():
+            digests[name] = sha256_file(Path(file))
     return digests
 
 
-def _source_of(module: ModuleType) -> Path | None:
+def _source_of(module: ModuleType) -> str | None:
+    """Return the real path of a module's file; of thousands of modules, each directory is resolved once."""
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return None
-    path = Path(file).resolve()
-    return path if path.is_file() else None
+    directory, name = os.path.split(file)
+    path = os.path.join(_real_directory(directory or os.curdir), name)  # noqa: PTH118 - a Path costs ten times as much
+    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+
+
+@lru_cache(maxsize=10_000)
+def _real_directory(directory: str) -> str:
+    return os.path.realpath(directory)
 
 
 def _library_directories() -> list[Path]:
     keys = ("stdlib", "platstdlib", "purelib", "platlib")
     found = {Path(sysconfig.get_path(key)).resolve() for key in keys}
-    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith(("site-packages", "dist-packages", ".zip"))}
+    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))}
     return sorted(found)
 
 

@@ -14,6 +14,8 @@ PRELOAD = (
     "pydantic",
     "pandera.pandas",
     "pandera.backends.pandas.register",
+    "pandera.backends.pandas.builtin_checks",
+    "pandera.backends.pandas.register",
     "rfc8785",
     "tomllib",
     "tomli_w",

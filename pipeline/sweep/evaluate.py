@@ -49,14 +49,14 @@ class Work:
     data_sha256: str
     parent: str | None = None
 
-    def run_spec(self, proposal: Proposal, *, robustness: bool = False) -> RunSpec:
+    def run_spec(self, proposal: Proposal, *, chosen: bool = False) -> RunSpec:
         """Return the run spec of a trial, labelled with the sweep and its number."""
         tags = {
             SWEEP_TAG: self.sweep_id,
             STUDY_TAG: self.spec.sweep.name,
             TRIAL_TAG: str(proposal.number),
         }
-        return self.spec.trial_spec(proposal.params, tags=tags, robustness=robustness, number=proposal.number)
+        return self.spec.trial_spec(proposal.params, tags=tags, chosen=chosen, number=proposal.number)
 
     @property
     def key(self) -> str:
@@ -90,12 +90,12 @@ def backtest_window(work: Work, proposals: Sequence[Proposal], step: int) -> lis
 
 def run_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
     """Execute trials as whole runs, one after the other: notebook, tracking, seal; no report."""
-    return [_run_trial(work, proposal, ORIGIN, robustness=False) for proposal in proposals]
+    return [_run_trial(work, proposal, ORIGIN, chosen=False) for proposal in proposals]
 
 
 def run_best(work: Work, proposal: Proposal) -> Answer:
     """Execute a trial that was chosen as a whole run, with everything its report can hold."""
-    return _run_trial(work, proposal, BEST_ORIGIN, robustness=True)
+    return _run_trial(work, proposal, BEST_ORIGIN, chosen=True)
 
 
 def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
@@ -110,12 +110,12 @@ def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
     return _answer_of(run, work.spec.base.backtest.initial_cash, sum(run.record.stages.values()))
 
 
-def _run_trial(work: Work, proposal: Proposal, origin: str, *, robustness: bool) -> Answer:
+def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool) -> Answer:
     from pipeline.runner import run_backtest
 
     began = time.perf_counter()
-    spec = work.run_spec(proposal, robustness=robustness)
-    if not robustness:
+    spec = work.run_spec(proposal, chosen=chosen)
+    if not chosen:
         spec = spec.model_copy(update={"report": spec.report.model_copy(update={"enabled": False})})
     try:
         outcome = run_backtest(

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 DASK = "dask://"
 PRELOAD = (
+    "pandera.pandas",
+    "pandera.backends.pandas.builtin_checks",
+    "numba",
+    "scipy.stats",
+    "pyarrow.parquet",
     "pipeline.sweep.evaluate",
     "pipeline.backtest.data",
     "pipeline.backtest.engine",

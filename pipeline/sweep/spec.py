@@ -147,16 +147,19 @@ class SweepSpec:
         return tomli_w.dumps(_without_none(self.to_dict())).encode()
 
     def trial_spec(
-        self, params: Mapping[str, Any], *, tags: Mapping[str, str], robustness: bool, number: int | None = None
+        self, params: Mapping[str, Any], *, tags: Mapping[str, str], chosen: bool, number: int | None = None
     ) -> RunSpec:
-        """Return the run spec of one trial: `params` laid over the base by their dotted keys."""
+        """Return the run spec of one trial: `params` laid over the base by their dotted keys.
+
+        Static figures and the run under other assumptions are left to trials that were `chosen`.
+        """
         values = self.base.model_dump(mode="json", exclude_unset=True)
         for key, value in params.items():
             set_dotted(values, path_of(key), value)
         run = values.setdefault("run", {})
         run["name"] = self.sweep.name if number is None else f"{self.sweep.name}, trial {number}"
         run["tags"] = {**run.get("tags", {}), **tags}
-        run["robustness"] = robustness and run.get("robustness", True)
+        run |= {name: chosen and run.get(name, True) for name in ("figures", "robustness")}
         return RunSpec.from_mapping(values, where="the trial")
 
 

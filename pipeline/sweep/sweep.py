@@ -127,7 +127,7 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if spec.sweep.mode == "full" or spec.sweep.best:
         params = first or {name: _any_value(dimension) for name, dimension in space.dimensions.items()}
         if space.feasible(params):
-            plan_run(spec.trial_spec(params, tags={}, robustness=False), settings)
+            plan_run(spec.trial_spec(params, tags={}, chosen=False), settings)
     return space
 
 
@@ -360,7 +360,7 @@ def _write_artifacts(
     write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
     if best is not None:
-        best_spec = search.work.spec.trial_spec(best.params, tags={}, robustness=True, number=best.number)
+        best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)
         write_atomic(files.best_config, best_spec.to_toml())
         write_json(files.stats, summary(statistics, best))
 

@@ -18,7 +18,7 @@ def kernels() -> Iterator[ForkServer]:
         yield server
 
 
-@pytest.fixture(params=["ordinary", "forked"])
+@pytest.fixture(params=[pytest.param("ordinary", marks=pytest.mark.slow), "forked"])
 def either(request: pytest.FixtureRequest) -> ForkServer | None:
     """Return where kernels come from: once None for ordinary ones, once the fork server."""
     return request.getfixturevalue("kernels") if request.param == "forked" else None

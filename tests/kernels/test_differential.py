@@ -97,6 +97,7 @@ CORPUS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORPUS)
 def test_executed_notebooks_are_identical(name: str, kernels: ForkServer, tmp_path: Path) -> None:
     """Outputs, execution counts, tracebacks, display updates and widgets are the same in both kinds of kernel."""

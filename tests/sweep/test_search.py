@@ -138,6 +138,7 @@ def test_a_sweep_without_one_good_trial_is_sealed_and_says_so(project: Settings)
     assert outcome.statistics.notes == ("no trial was completed: there is nothing to judge",)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_or_hangs_costs_its_trial_only(project: Settings) -> None:
     """A segmentation fault is tried again, then marked; an endless trial is ended; no other trial is touched."""
     (project.root / "wild.py").write_text(
@@ -174,6 +175,7 @@ def test_the_best_become_whole_runs(project: Settings) -> None:
     assert trial_count(run.dir.ledger, "ma_crossover", run.record.data["sha256"]) == 8
 
 
+@pytest.mark.slow
 def test_the_page_of_a_best_run_counts_the_trials_of_its_sweep(project: Settings) -> None:
     """A chosen trial's run is deflated by all trials of its sweep, each counted once; a later run counts them too."""
     from pipeline.report.trials import count_trials
@@ -314,6 +316,7 @@ def test_a_shared_storage_keeps_the_study_once(project: Settings, tmp_path: Path
     assert [trial.user_attrs["run_id"] for trial in study.trials] == [trial.run_id for trial in outcome.trials]
 
 
+@pytest.mark.slow
 def test_trials_are_children_of_the_sweep_in_mlflow(project: Settings) -> None:
     """The sweep is a tracked run with what it searched and found; the runs of its trials are nested under it."""
     from mlflow import MlflowClient

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.settings import Settings
 from pipeline.site import SiteOptions, build_site
 from pipeline.sweep.site_pages import SweepPages
@@ -14,6 +16,7 @@ def built(project: Settings, output: Path, *, public: bool = False) -> None:
     build_site(project, output, SiteOptions(public=public), providers=[SweepPages(project.results)])
 
 
+@pytest.mark.slow
 def test_a_sweep_has_its_page(project: Settings, tmp_path: Path) -> None:
     """The page names what was found, links the sweep's report, and those trials that are runs; every link resolves."""
     outcome = search(project, spec(sweep={"best": 1}, report={"enabled": True}))

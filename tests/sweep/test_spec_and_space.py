@@ -87,7 +87,7 @@ def test_other_keys_of_the_spec_can_vary(tmp_path: Path) -> None:
     """A dotted dimension sets that key of the trial's run spec."""
     wanted = spec(space={"fast": [5], "backtest.stop_pct": [2.0, 4.0]})
     points = list(search_space(wanted, search=tmp_path).grid())
-    made = [wanted.trial_spec(point, tags={}, robustness=False) for point in points]
+    made = [wanted.trial_spec(point, tags={}, chosen=False) for point in points]
     assert [trial.backtest.stop_pct for trial in made] == [2.0, 4.0]
     assert [trial.strategy.params for trial in made] == [{"fast": 5}, {"fast": 5}]
 
