@@ -205,6 +205,7 @@ def test_verify_names_one_flipped_byte(finished: Run, project: Settings) -> None
     assert "ok" in evidence(project, "verify", "--all").stdout
 
 
+@pytest.mark.slow
 def test_verify_compares_the_view_in_mlflow(finished: Run, project: Settings) -> None:
     """With --mlflow, a tag or an artifact that was changed in MLflow is named; what is as sealed is not."""
     from mlflow.tracking import MlflowClient

@@ -40,6 +40,8 @@ warnings.simplefilter('ignore'); logging.basicConfig(); decimal.getcontext().pre
 files = [open(os.devnull) for _ in range(50)]
 """
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_leaks_into_the_next_kernel(kernels: ForkServer, tmp_path: Path) -> None:
     """Options, environment, modules, directories, threads, files, filters of one notebook are not seen by another."""
@@ -143,7 +145,6 @@ def test_many_kernels_at_once(kernels: ForkServer, tmp_path: Path) -> None:
     assert len({pid for _, pid in shown}) == 8
 
 
-@pytest.mark.slow
 def test_nothing_survives_a_killed_owner(tmp_path: Path) -> None:
     """When the process that owns the server is killed, the server and its busy kernels end too."""
     script = tmp_path / "owner.py"
@@ -192,7 +193,6 @@ def test_kernels_die_with_the_server(tmp_path: Path) -> None:
     assert _gone(int((tmp_path / "kernel").read_text()))
 
 
-@pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """Neither the server nor its client grows with the number of kernels, and no descriptor is left open."""
     with ForkServer(PRELOAD) as server:

@@ -104,6 +104,7 @@ def test_a_page_knows_how_many_trials_it_counted(job: RenderJob) -> None:
     assert why_stale(run, replace(job)) == "the earlier trials changed"
 
 
+@pytest.mark.slow
 def test_one_index_serves_many_reports(job: RenderJob) -> None:
     """What is read once of all runs gives each run the same trials as a look of its own."""
     runs = [builder.build_run(job.settings.results, spec=spec(20 + n), result=builder.backtest(20)) for n in range(3)]
@@ -111,6 +112,7 @@ def test_one_index_serves_many_reports(job: RenderJob) -> None:
     assert [index.trials_of(run).count for run in runs] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_quarto_starts_once_for_many_runs(job: RenderJob, stand_in: Path) -> None:
     """Each run is a folder of one project, rendered by one start; every page is the one it would be alone."""
     runs = [unsealed(job, 1.5 + number) for number in range(4)]

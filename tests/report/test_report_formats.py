@@ -207,6 +207,7 @@ def test_pdf_by_typst(copied: Run, stand_in: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_many_trades_in_a_static_report(tmp_path: Path, backtest: Any, render: Any) -> None:
     """A static page lists the first and the last trades and links to the rest."""
     result, benchmark = backtest

@@ -124,6 +124,7 @@ def test_older_runs_say_what_was_not_examined(copied: Run, render: Any) -> None:
         assert found.low == pytest.approx(computed.ranges[name].low, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

@@ -51,6 +51,7 @@ def test_every_trial_is_answered_once(where: str) -> None:
     assert {number: answer.stats["twice"] for number, (answer, _) in found.items()} == {n: 2 * n for n in range(200)}
 
 
+@pytest.mark.slow
 def test_trials_of_a_worker_that_died_are_tried_again(tmp_path: Path) -> None:
     """Each trial whose worker was killed is answered in the end, and its first try is named."""
     given = proposals(12)

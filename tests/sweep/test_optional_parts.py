@@ -38,6 +38,7 @@ def test_lists_reports_and_the_website_need_no_optuna(project: Settings) -> None
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("absent", "where", "message"),
     [

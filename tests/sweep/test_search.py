@@ -65,8 +65,10 @@ def test_a_trial_is_the_backtest_of_its_params(project: Settings) -> None:
     "changes",
     [
         {"sampler": "tpe", "trials": 25},
-        {"sampler": "random", "trials": 25, "pruner": "median"},
-        {"sampler": "nsga2", "trials": 20, "objectives": ["sharpe", "max_drawdown"]},
+        pytest.param({"sampler": "random", "trials": 25, "pruner": "median"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"sampler": "nsga2", "trials": 20, "objectives": ["sharpe", "max_drawdown"]}, marks=pytest.mark.slow
+        ),
     ],
     ids=["tpe", "random with median pruner", "nsga2"],
 )
@@ -160,6 +162,7 @@ def test_a_worker_that_dies_or_hangs_costs_its_trial_only(project: Settings) -> 
     assert [trial.number for trial in outcome.trials] == list(range(6))
 
 
+@pytest.mark.slow
 def test_the_best_become_whole_runs(project: Settings) -> None:
     """The best trials are executed as notebooks under their own run_id, agree with the fast backtest, count once."""
     outcome = search(project, spec(sweep={"best": 1}))

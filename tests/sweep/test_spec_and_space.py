@@ -103,6 +103,7 @@ def test_proposals_keep_the_rules(tmp_path: Path, sampler: str) -> None:
     assert len({tuple(params.items()) for _, params in proposed}) > 20
 
 
+@pytest.mark.slow
 def test_rules_that_nothing_keeps_are_said(tmp_path: Path) -> None:
     """A space without a single feasible point ends with an error, not with an endless search."""
     wanted = spec(sweep={"sampler": "random"}, space={"fast": {"low": 50, "high": 60}, "slow": {"low": 5, "high": 40}})
