@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## Check style, types and the import layers
 docs: $(VENV)/.dev ## Generate the pages that are made from the code
 	$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, tracking, statistics, evidence
+bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, tracking, statistics, evidence, report, website, sweeps
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/run_stages.py
 	$(BIN)/python benchmarks/startup.py
@@ -41,6 +41,7 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, tracking, statistic
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/site.py
+	$(BIN)/python benchmarks/sweep.py
 
 lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes, for all platforms
 	for name in dev all demo quarto base; do \
