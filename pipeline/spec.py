@@ -134,7 +134,7 @@ class RunSpec(Section):
         """Return the spec as a TOML document that reads back to an equal spec."""
         import tomli_w
 
-        return tomli_w.dumps(_without_none(self.to_dict())).encode()
+        return tomli_w.dumps(without_none(self.to_dict())).encode()
 
 
 def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[RunSpec, bytes]:
@@ -217,7 +217,8 @@ def _valid_names(parents: list[int | str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """Return nested tables without the keys whose value is None, which TOML cannot say."""
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {key: without_none(item) for key, item in value.items() if item is not None}
     return value

@@ -77,7 +77,7 @@ def render_run(
     sources = find_sources(template, settings, static=static)
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
         resolved = resolve_run(run, sources, Path(directory), index=index)
-        chosen, html, note = _rendered(candidates, resolved)
+        chosen, html, note = first_success(candidates, resolved)
     return keep_report(resolved, chosen, html, note)
 
 
@@ -154,7 +154,7 @@ def tracked_url(run: Run) -> str | None:
     return url if isinstance(url, str) else None
 
 
-def _rendered(candidates: Sequence[Renderer], resolved: Resolved) -> tuple[Renderer, str, str | None]:
+def first_success(candidates: Sequence[Renderer], resolved: Resolved) -> tuple[Renderer, str, str | None]:
     """Return the first renderer that succeeds, its finished page, and what the ones before it said."""
     failed = None
     for chosen in candidates:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest
-from pipeline.spec import RunSpec, Scalar, Section, set_dotted
+from pipeline.spec import RunSpec, Scalar, Section, set_dotted, without_none
 
 SECTIONS = ("sweep", "space", "validation")
 ADAPTIVE = ("tpe", "nsga2")
@@ -144,7 +144,7 @@ class SweepSpec:
         """Return the spec as a TOML document that reads back to an equal spec."""
         import tomli_w
 
-        return tomli_w.dumps(_without_none(self.to_dict())).encode()
+        return tomli_w.dumps(without_none(self.to_dict())).encode()
 
     def trial_spec(
         self, params: Mapping[str, Any], *, tags: Mapping[str, str], chosen: bool, number: int | None = None
@@ -218,9 +218,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + key] = value
     return found
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import report_builder as builder
-from report_builder import CHROMIUM, FAILURE, SPEC, TEMPLATE, TRACKING
+from report_builder import FAILURE, SPEC, TEMPLATE, TRACKING
 
 from pipeline.report import RenderRecord, render_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir
+from tests.browser import Visit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 Render = Callable[..., RenderRecord]
 
@@ -67,18 +68,6 @@ def failed(tmp_path_factory: pytest.TempPathFactory, render: Render) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Return headless Chromium; skips where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a stand-in for Quarto in place; returns the file that lists its starts."""
@@ -89,17 +78,6 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QUARTO_PATH", str(program))
     monkeypatch.setenv("QUARTO_LOG", str(log))
     return log
-
-
-class Visit:
-    """One page opened with the network cut; it remembers every request, error and warning."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.problems: list[str] = []
-        page.on("console", lambda m: self.problems.append(m.text) if m.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", lambda r: self.problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "backtest_report.qmd"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SPEC = {
     "run": {"name": "S&P 500 crossover", "experiment": "demo"},
     "strategy": {"name": "ma_crossover", "params": {"fast": 20, "slow": 100}},

@@ -192,7 +192,7 @@ def test_figures_of_plotly_s_own_classes_draw(
 
 def test_the_program_is_chromium() -> None:
     """The tests above ran in the real browser of this machine."""
-    from report_builder import CHROMIUM
+    from tests.browser import CHROMIUM
 
     assert CHROMIUM
     done = subprocess.run([CHROMIUM, "--version"], capture_output=True, text=True, check=False)

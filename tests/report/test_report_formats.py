@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import report_builder as builder
 from bs4 import BeautifulSoup
-from report_builder import CHROMIUM, SPEC, TEMPLATE
+from report_builder import SPEC, TEMPLATE
 
 from pipeline.digest import sha256_file
 from pipeline.errors import RendererNotFoundError, RenderError
@@ -29,6 +29,7 @@ from pipeline.report.render import read_record, render_run
 from pipeline.report.scales import date_ticks, number_text, number_ticks, seconds_of
 from pipeline.run import Run
 from pipeline.settings import Settings
+from tests.browser import CHROMIUM
 
 LINE = {"type": "scatter", "mode": "lines", "x": ["2020-01-01", "2020-01-02", "2020-01-03"], "y": [1.0, None, 3.0]}
 

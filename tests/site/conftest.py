@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ERROR = {
     "kind": "cell", "message": "cell 5 raised ZeroDivisionError: division by zero", "cell": 5,
     "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": 'File "cell", line 3',
@@ -83,18 +81,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     site = settings.root / "_site"
     build_site(settings, site)
     return World(settings, runs, site)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Return headless Chromium; skips where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

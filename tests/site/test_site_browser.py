@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 WIDE, PHONE = 1440, 390
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+AXE = Path(__file__).resolve().parents[1] / "assets" / "axe.min.js"
 NAMES = "[...document.querySelectorAll('#listing tbody th a')].map(a => a.textContent)"
 CELLS = "name => [...document.querySelectorAll('td.m-' + name + ', td.asked')].map(td => td.textContent)"
 

@@ -11,7 +11,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.blocks import Aside
 from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record
-from pipeline.report.render import Resolved, Sources, tracked_url
+from pipeline.report.render import Resolved, Sources, first_success, tracked_url
 from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import resolve
 from pipeline.rundir import write_atomic, write_json
@@ -41,7 +41,8 @@ def render_sweep(
     sources = Sources(find_sweep_template(template, settings))
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
         resolved = _resolved(run, sources, Path(directory))
-        chosen, html, note = _rendered(candidates, resolved)
+        chosen, html, note = first_success(candidates, resolved)
+        html = html.replace(HEAD_END, f"<style>\n{stylesheet()}</style>\n{HEAD_END}", 1)
     return _keep(resolved, chosen, html, note)
 
 
@@ -87,21 +88,6 @@ def _resolved(run: Run, sources: Sources, scratch: Path) -> Resolved:
         outputs=aside.take,
     )
     return Resolved(page, sources, markdown, aside)
-
-
-def _rendered(candidates: list[Renderer], resolved: Resolved) -> tuple[Renderer, str, str | None]:
-    """Return the first renderer that succeeds, its finished page, and what the ones before it said."""
-    failed = None
-    for chosen in candidates:
-        try:
-            html = resolved.finished(chosen.render(resolved.markdown, resolved.markdown.parent), chosen)
-        except RenderError as error:
-            if chosen is candidates[-1]:
-                raise
-            failed = f"{chosen.name} failed, so another renderer was used: {str(error).splitlines()[0]}"
-        else:
-            return chosen, html.replace(HEAD_END, f"<style>\n{stylesheet()}</style>\n{HEAD_END}", 1), failed
-    raise RenderError("There is no renderer to use.")
 
 
 def _keep(resolved: Resolved, renderer: Renderer, html: str, note: str | None) -> RenderRecord:

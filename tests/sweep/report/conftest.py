@@ -11,12 +11,11 @@ import pytest
 
 from pipeline.run import Run
 from pipeline.rundir import RunDir
+from tests.browser import Visit
 from tests.sweep.report.made import MIXED, RANDOM, make, settings_at
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -68,29 +67,6 @@ def copied(grid: Run, tmp_path: Path) -> Run:
     results = tmp_path / "results"
     shutil.copytree(grid.dir.path, results / grid.run_id, ignore=shutil.ignore_patterns("report"))
     return Run(RunDir(results, grid.run_id))
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Return headless Chromium; skips where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-class Visit:
-    """One page opened with the network cut; it remembers every request, error and warning."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.problems: list[str] = []
-        page.on("console", lambda m: self.problems.append(m.text) if m.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", lambda r: self.problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
 
 
 @pytest.fixture
