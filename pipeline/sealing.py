@@ -140,12 +140,13 @@ def reopen_run(
     inputs: dict[str, tuple[str, Path]],
     asked: Mapping[str, Any],
     build_type: str,
+    overrides: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     signer: Signer | None = None,
 ) -> OpenRun:
     """Take up a run whose process ended before the seal; its snapshots and its entry in the ledger are there."""
     state = read_state(directory) or {}
-    run = OpenRun(directory, spec, settings, origin, inputs, {}, progress, signer=signer)
+    run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type = asked, build_type
     run.started_at = state.get("started_at") or run.started_at
     run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}

@@ -74,17 +74,9 @@ class NotebookRun:
 
     def load_data(self) -> pd.DataFrame:
         """Return the bars the spec names, checked against the data contract; raises DataError."""
-        from pipeline.backtest.data import load_ohlcv, source_path
+        from pipeline.backtest.from_spec import spec_bars
 
-        data = self.spec.data
-        return load_ohlcv(
-            source_path(data.source, self.settings.root),
-            start=data.start,
-            end=data.end,
-            columns=data.columns or None,
-            timezone=data.timezone,
-            date_format=data.date_format,
-        )
+        return spec_bars(self.spec.data, self.settings.root)
 
     def strategy_fn(self) -> SignalFn:
         """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`."""
@@ -94,15 +86,11 @@ class NotebookRun:
 
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""
-        from pipeline.backtest.engine import BacktestEngine
+        from pipeline.backtest.from_spec import spec_engine
         from pipeline.backtest.sensitivity import Case
 
         rules = self.spec.backtest
-        engine = BacktestEngine(
-            use_execution_pipeline=rules.execution == "pipeline",
-            initial_cash=rules.initial_cash,
-            stop_pct=rules.stop_pct,
-        )
+        engine = spec_engine(rules)
         function, params = signal_fn or self.strategy_fn(), dict(self.spec.strategy.params)
         costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
         result = engine.run_realistic(

@@ -29,7 +29,6 @@ from pipeline.sweep.trial import Answer, Proposal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.backtest.engine import BacktestEngine
     from pipeline.backtest.strategies import Strategy
     from pipeline.kernels import KernelSource
 
@@ -172,7 +171,8 @@ def _bench(work: Work) -> Bench:
 
 
 def _prepare(work: Work) -> Bench:
-    from pipeline.backtest.data import load_ohlcv, source_path
+    from pipeline.backtest.data import source_path
+    from pipeline.backtest.from_spec import spec_bars
     from pipeline.backtest.strategies import get_strategy
     from pipeline.digest import sha256_file
     from pipeline.errors import InputChangedError
@@ -181,25 +181,19 @@ def _prepare(work: Work) -> Bench:
     path = source_path(data.source, work.settings.root)
     if sha256_file(path) != work.data_sha256:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
-    bars = load_ohlcv(
-        path,
-        start=data.start,
-        end=data.end,
-        columns=data.columns or None,
-        timezone=data.timezone,
-        date_format=data.date_format,
-    )
+    bars = spec_bars(data, work.settings.root)
     strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
     return Bench(bars, strategy)
 
 
 def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
+    from pipeline.backtest.from_spec import spec_engine
     from pipeline.backtest.metrics import simple_returns
 
     began = time.perf_counter()
     try:
         spec = work.run_spec(proposal)
-        engine = _engine(spec)
+        engine = spec_engine(spec.backtest)
         with _limited(work.spec.sweep.trial_timeout):
             result = engine.run_realistic(
                 df=bench.bars if stop >= len(bench.bars) else bench.bars.iloc[:stop],
@@ -233,17 +227,6 @@ def _limited(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _engine(spec: RunSpec) -> BacktestEngine:
-    from pipeline.backtest.engine import BacktestEngine
-
-    rules = spec.backtest
-    return BacktestEngine(
-        use_execution_pipeline=rules.execution == "pipeline",
-        initial_cash=rules.initial_cash,
-        stop_pct=rules.stop_pct,
-    )
 
 
 def finite(stats: Mapping[str, float | int | None]) -> dict[str, float | int | None]:

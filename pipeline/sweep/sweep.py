@@ -174,7 +174,7 @@ def _open(
         return run, False
     run = reopen_run(
         interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
-        progress=hooks.stage, signer=signer,
+        overrides=overrides, progress=hooks.stage, signer=signer,
     )  # fmt: skip
     begun = read_json(run.dir.scratch / "search.json")
     if begun["data_sha256"] != run.digests["data"]:

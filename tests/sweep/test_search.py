@@ -88,10 +88,11 @@ def test_a_stopped_search_goes_on_where_it_stopped(project: Settings) -> None:
     wanted = spec(sweep={"sampler": "tpe", "trials": 25}, space={"fast": {"low": 2, "high": 40}, "slow": [50, 90]})
     whole = search(project, wanted)
     stop, hooks = stop_after(13)
-    stopped = search(project, wanted, stop=stop, hooks=hooks)
+    stopped = search(project, wanted, stop=stop, hooks=hooks, overrides={"sweep.trials": 25})
     assert not stopped.finished
     assert stopped.run.status == "KILLED"
-    resumed = search(project, wanted)
+    resumed = search(project, wanted, overrides={"sweep.trials": 25})
+    assert resumed.run.record.overrides == {"sweep.trials": 25}
     assert resumed.resumed
     assert resumed.run.run_id == stopped.run.run_id
     assert facts(resumed.trials) == facts(whole.trials)
