@@ -3,6 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
+# The tests start hundreds of processes; without bytecode each would compile every module it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo explore test test-slow lint lock docs bench clean
 
@@ -17,10 +20,10 @@ explore: $(VENV)/.dev ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/explore_runs.ipynb
 
 test: $(VENV)/.dev ## Run the fast tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/.dev ## Run the tests that `make test` leaves out: slow, servers, browser, Quarto where installed
-	$(BIN)/pytest -n 2 -m "slow or server or postgres or browser or quarto"
+	$(BIN)/pytest -n 2 --dist worksteal -m "slow or server or postgres or browser or quarto"
 
 lint: $(VENV)/.dev ## Check style, types and the import layers
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.verify import Verification, verify_run
+from pipeline.notebook.quick_import import import_nbformat
 from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
 from pipeline.settings import Settings
 
@@ -151,9 +152,9 @@ class Run:
     @cached_property
     def notebook(self) -> NotebookNode | None:
         """The executed notebook; None for an interactive run."""
-        import nbformat
-
-        return nbformat.read(self.dir.notebook, as_version=4) if self.dir.notebook.is_file() else None
+        if not self.dir.notebook.is_file():
+            return None
+        return import_nbformat().read(self.dir.notebook, as_version=4)
 
     @cached_property
     def artifacts(self) -> list[Artifact]:

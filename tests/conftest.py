@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.notebook.quick_import import import_nbformat
 from pipeline.settings import Settings
 from tests.browser import CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+import_nbformat()  # before a test module does, which would wait for it
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

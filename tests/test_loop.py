@@ -244,6 +244,7 @@ def test_a_report_that_changed_is_attached_again(finished: Run, project: Setting
     evidence(project, "verify", finished.run_id, "--mlflow")
 
 
+@pytest.mark.slow
 def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     """list and show print it for people and as JSON; render makes the same bytes again."""
     assert finished.run_id in evidence(project, "list").stdout

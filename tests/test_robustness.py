@@ -131,6 +131,7 @@ def test_a_short_curve(bars: pd.DataFrame) -> None:
     assert not any(math.isnan(value) for value in _floats(found))
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_seals_the_file(project: Settings, bars: pd.DataFrame) -> None:
     """`save` writes it from what `backtest` remembered, also after a second backtest; it is sealed and optional."""
     sections = {"data": {"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"}}

@@ -65,6 +65,7 @@ def test_a_cell_that_raises(project: Settings) -> None:
     assert "\x1b" not in run.record.error["traceback"]
 
 
+@pytest.mark.slow
 def test_a_notebook_that_never_ends(project: Settings) -> None:
     """`run.timeout` ends the whole notebook, also one that ignores interrupts."""
     loop = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
@@ -86,10 +87,12 @@ def test_a_kernel_that_is_killed(project: Settings) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("(run_dir / 'stats.json').write_text('{\"sharpe\": NaN}')", "holds NaN"),
-        ("(run_dir / 'stats.json').write_text('{\"sharpe\": true}')", "sharpe is True"),
+        pytest.param("(run_dir / 'stats.json').write_text('{\"sharpe\": NaN}')", "holds NaN", marks=pytest.mark.slow),
+        pytest.param(
+            "(run_dir / 'stats.json').write_text('{\"sharpe\": true}')", "sharpe is True", marks=pytest.mark.slow
+        ),
         ("(run_dir / 'equity.csv').write_text('a,b\\n')", "has the columns"),
-        ("(run_dir / 'trades.csv').unlink()", "without writing trades.csv"),
+        pytest.param("(run_dir / 'trades.csv').unlink()", "without writing trades.csv", marks=pytest.mark.slow),
     ],
 )
 def test_malformed_artifacts(project: Settings, damage: str, message: str) -> None:
@@ -99,6 +102,7 @@ def test_malformed_artifacts(project: Settings, damage: str, message: str) -> No
     assert message in str(outcome.error)
 
 
+@pytest.mark.slow
 def test_a_notebook_that_writes_nothing(project: Settings) -> None:
     """Ending without artifacts is a failure that says how to write them."""
     outcome = run_cells(project, "x = 1")
@@ -151,6 +155,7 @@ def test_a_section_the_notebook_cannot_take_is_refused(project: Settings) -> Non
         run_backtest(RunSpec.from_mapping(values), settings=project)
 
 
+@pytest.mark.slow
 def test_an_existing_run_id_is_refused(project: Settings) -> None:
     """The same run_id twice is an error; the first run stays as it was."""
     first = run_cells(project, ARTIFACTS).run
@@ -160,6 +165,7 @@ def test_an_existing_run_id_is_refused(project: Settings) -> None:
     assert first.verify().ok
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_run_and_says_so(full_disk: Path, project: Settings) -> None:
     """Results on a disk that fills up: no run that verifies, an error that names the cause, the next run works."""
     small = Settings(project.root, full_disk / "results")
@@ -205,6 +211,7 @@ def alive(pid: int) -> bool:
     return status.exists() and "State:\tZ" not in status.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_in_its_notebook(project: Settings, blow: signal.Signals) -> None:
     """Killed or interrupted: never a directory that verifies, the list says KILLED, no kernel is left behind."""
@@ -243,6 +250,7 @@ def test_kill_9_at_any_moment(project: Settings) -> None:
     assert run_cells(project, ARTIFACTS).error is None
 
 
+@pytest.mark.slow
 def test_the_kernel_is_isolated_from_the_caller(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Same results wherever a run is started: seed, time zone, hash seed and IPython profile are the run's own."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")

@@ -29,6 +29,7 @@ def run_tracked(project: Settings, *, uri: str | None = None, mode: str = "warn"
     return run_backtest(RunSpec.from_mapping(values), settings=project)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_a_warning(project: Settings) -> None:
     """Nothing of the run is lost: it finishes, verifies, and says what is pending and how to deliver it."""
     outcome = run_tracked(project, uri=NOWHERE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CellFailedError, CellTimeoutError, EvidenceError, KernelDiedError, StorageError
+from pipeline.notebook.quick_import import import_nbformat
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook
 
@@ -34,6 +35,7 @@ def execute_notebook(
     was used although another was asked for, None when all is as asked. Raises CellFailedError, CellTimeoutError or
     KernelDiedError once `output` holds what was reached.
     """
+    import_nbformat()
     import papermill
     from nbclient import exceptions as nbclient_errors
     from papermill.exceptions import PapermillExecutionError

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 HONEST = {"whole", "run: unsealed", "run: missing entry", "ledger: torn", "ledger: torn, run: unsealed"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes it kills")
 @pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_at_every_step(tmp_path: Path, stride: int) -> None:

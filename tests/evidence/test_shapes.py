@@ -67,6 +67,7 @@ def test_a_manifest_of_any_shape_is_answered(world: World, signed: RunDir) -> No
         verify_run(signed)
 
 
+@pytest.mark.slow
 def test_a_report_s_statement_of_any_shape_is_answered(world: World, signed: RunDir) -> None:
     """Signed by the right key, whatever it says: no crash, and without the key it is always found."""
     signed.report_statement.rename(signed.report_statement_unsigned)

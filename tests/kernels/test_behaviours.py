@@ -46,6 +46,7 @@ def test_allowed_errors(either: ForkServer | None, tmp_path: Path) -> None:
     assert (tmp_path / "after").exists()
 
 
+@pytest.mark.slow
 def test_time_limit_of_a_cell(either: ForkServer | None, tmp_path: Path) -> None:
     """A cell beyond its time limit raises CellTimeoutError; what it printed until then is kept."""
     with pytest.raises(CellTimeoutError):
@@ -55,6 +56,7 @@ def test_time_limit_of_a_cell(either: ForkServer | None, tmp_path: Path) -> None
     assert text(read(tmp_path)) == "begun\n"
 
 
+@pytest.mark.slow
 def test_interrupted_cell(either: ForkServer | None, tmp_path: Path) -> None:
     """With `interrupt_on_timeout` the cell is interrupted, and the kernel lives on with its state."""
     caught = "x = 1\ntry:\n    import time; time.sleep(60)\nexcept KeyboardInterrupt:\n    print('interrupted')"
@@ -68,6 +70,7 @@ def test_input_is_refused(either: ForkServer | None, tmp_path: Path) -> None:
         execute(notebook("input('?')"), tmp_path, either)
 
 
+@pytest.mark.slow
 def test_large_outputs(either: ForkServer | None, tmp_path: Path) -> None:
     """Twenty megabytes and ten thousand messages arrive complete and in order."""
     big = "for i in range(10_000): print(i)\nprint('x' * 20_000_000)"
@@ -79,6 +82,7 @@ def test_large_outputs(either: ForkServer | None, tmp_path: Path) -> None:
     assert len(outputs(read(tmp_path))[1]) == 300
 
 
+@pytest.mark.slow
 def test_large_source(either: ForkServer | None, tmp_path: Path) -> None:
     """A cell may be larger than what a socket holds."""
     assert text(execute(notebook(f"data = {'x' * 3_000_000!r}\nprint(len(data))"), tmp_path, either)) == "3000000\n"

@@ -52,6 +52,7 @@ def test_a_directory_that_is_not_there_is_reported(kernels: ForkServer, tmp_path
     assert start(kernels, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_refused_notebook_runs_in_an_ordinary_kernel(
     kernels: ForkServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -83,6 +84,7 @@ def test_threads_that_a_fork_would_lose(tmp_path: Path, monkeypatch: pytest.Monk
         server.wait_ready()
 
 
+@pytest.mark.slow
 def test_modules_that_are_missing_or_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not installed is skipped and named; what cannot be imported is an error."""
     (tmp_path / "broken.py").write_text("raise OSError('no licence')\n")
@@ -137,6 +139,7 @@ def test_wire_takes_any_cut() -> None:
         assert found == packets
 
 
+@pytest.mark.slow
 def test_package_is_usable_alone() -> None:
     """Importing it, its server included, loads no other module of this project."""
     check = (

@@ -74,6 +74,7 @@ def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: 
     assert shown[0] == shown[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "error", "changed"),
     [
@@ -94,6 +95,7 @@ def test_failures_become_this_projects_errors(
     assert printed(tmp_path) == "before\n"
 
 
+@pytest.mark.slow
 def test_a_refusal_is_noted(small: ForkServer, tmp_path: Path) -> None:
     """A fresh kernel executes what the server refuses, and the caller is told why."""
     (tmp_path / "numpy.py").write_text("seen = True\nclass random:\n    seed = print\n")

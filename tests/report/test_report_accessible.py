@@ -58,7 +58,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Any) 
     return run
 
 
-@pytest.mark.parametrize("name", ["finished", "failed", "busy", "drawn"])
+@pytest.mark.parametrize(
+    "name", ["finished", *(pytest.param(n, marks=pytest.mark.slow) for n in ("failed", "busy", "drawn"))]
+)
 def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
     """A parser that follows the standard finds no error in any page."""
     run: Run = request.getfixturevalue(name)

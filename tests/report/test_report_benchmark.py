@@ -105,6 +105,7 @@ def own_series(project: Settings) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_with_a_benchmark_of_its_own(project: Settings, own_series: Path, render: Any) -> None:
     """Its file is an input with a digest, its curve is in the contract's column, its name is all over the page."""
     wanted = {"source": "index.csv", "label": "Cash <b>2 %</b>"}

@@ -89,6 +89,7 @@ def spec(fast: int) -> dict[str, object]:
     return {**SPEC, "strategy": {"name": "ma_crossover", "params": {"fast": fast, "slow": 100}}}
 
 
+@pytest.mark.slow
 def test_a_page_knows_how_many_trials_it_counted(job: RenderJob) -> None:
     """The count is in the record; a later run changes nothing, an earlier one that disappears makes it stale."""
     results = job.settings.results
@@ -143,6 +144,7 @@ def test_one_bad_run_spoils_no_project(job: RenderJob, stand_in: Path) -> None:
     assert not bad.dir.report.exists()
 
 
+@pytest.mark.slow
 def test_batches_share_the_work(job: RenderJob, stand_in: Path) -> None:
     """Two processes are two projects; no project is larger than a batch."""
     runs = [unsealed(job, float(number)) for number in range(3)]

@@ -39,6 +39,7 @@ def job_for(run: Run, **options: Any) -> RenderJob:
     return RenderJob(settings, **{"renderer": "embedded", "template": TEMPLATE, **options})
 
 
+@pytest.mark.slow
 def test_a_static_report_is_small_and_whole(copied: Run, finished: Run, render: Any) -> None:
     """Without plotly.js the page has at most 500 kB, the same figures as drawings with words, the same numbers."""
     record = render(copied, static=True)
@@ -111,6 +112,7 @@ def test_ticks() -> None:
         assert [text for _, text in date_ticks(seconds_of(first), seconds_of(last), most)] == texts
 
 
+@pytest.mark.slow
 def test_a_notebook_of_the_report(copied: Run) -> None:
     """It is a valid notebook with the cells of the source, what they show, images instead of scripts, and no path."""
     record = render_format(copied, job_for(copied, format="ipynb"))
@@ -133,6 +135,7 @@ def test_a_notebook_of_the_report(copied: Run) -> None:
             "open_page(run_id)", "open_page(run_id, results=results)"), globals())  # fmt: skip
 
 
+@pytest.mark.slow
 def test_side_files_and_the_evidence(copied: Run) -> None:
     """They are covered by the statement about the report; when the content changes, they go with the old page."""
     job = job_for(copied, format="ipynb")

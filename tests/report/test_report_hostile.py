@@ -72,7 +72,9 @@ def structure(run: Run) -> list[tuple[str, tuple[str, ...]]]:
     return [(tag.name, tuple(sorted(tag.attrs))) for tag in page.find_all(True)]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["finished", "failed"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(False, id="finished"), pytest.param(True, id="failed", marks=pytest.mark.slow)]
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Any) -> Any:
     """The same run twice, once with hostile strings, once with plain words, both rendered."""
     results = tmp_path_factory.mktemp("hostile") / "results"

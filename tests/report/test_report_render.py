@@ -163,6 +163,7 @@ def test_failed_run(failed: Run) -> None:
     assert "left no equity curve" in page.get_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gone", ["stats.json", "equity.csv", "trades.parquet", "config_snapshot.json", "plots/equity_curve.png"]
 )
@@ -174,6 +175,7 @@ def test_runs_with_gaps_render(copied: Run, render: Any, gone: str) -> None:
     assert "SEAL BROKEN" in parsed(run).get_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stats.json", "equity.csv", "trades.parquet"])
 def test_damaged_files_render(copied: Run, render: Any, name: str) -> None:
     """A damaged file is no reason to have no report."""

@@ -94,6 +94,7 @@ def test_markdown_text_is_only_text_to_pandoc_s_rules(parts: list[str]) -> None:
     assert all(bare[i - 1] == "\x00" for i, c in enumerate(bare) if c in marks)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.integers(-(2**53), 2**53) | NASTY, lambda inner: st.lists(inner) | st.dictionaries(NASTY, inner)

@@ -170,6 +170,7 @@ def spec(fast: int, name: str = "ma_crossover") -> dict[str, Any]:
     return {**SPEC, "strategy": {"name": name, "params": {"fast": fast, "slow": 100}}}
 
 
+@pytest.mark.slow
 def test_trials_are_the_earlier_runs_of_the_same_search(tmp_path: Path) -> None:
     """Failed and killed runs count, repeats count once for the spread, later and other runs do not count."""
     results = tmp_path / "results"
@@ -194,6 +195,7 @@ def test_trials_are_the_earlier_runs_of_the_same_search(tmp_path: Path) -> None:
     assert "one of 6 trials" in page.verdict()
 
 
+@pytest.mark.slow
 def test_repeats_of_one_configuration_are_no_choice(tmp_path: Path) -> None:
     """The same run made twice was not chosen from anything; alone it was not either."""
     results = tmp_path / "results"
@@ -224,6 +226,7 @@ def test_sharpe_of_the_evidence_is_that_of_the_run(finished: Run) -> None:
     assert evidence.sharpe_annual == pytest.approx(finished.stats["sharpe"], rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bars", [1, 2, 5, 40, 90])
 def test_short_records_render(tmp_path: Path, render: Any, bars: int) -> None:
     """From one bar on there is a page; what needs more is left out."""

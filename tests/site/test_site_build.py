@@ -210,6 +210,7 @@ def test_an_interrupted_build_is_finished_by_the_next(
     assert content(site) == content(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"version": 1}', b'{"version": 99, "runs": {}}'])
 def test_the_cache_is_only_a_cache(project: Settings, tmp_path: Path, damage: bytes) -> None:
     """A damaged or missing cache costs time, not content."""

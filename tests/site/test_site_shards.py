@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ def entry(number: int, started: int) -> Entry:
 entries = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 500)), max_size=200, unique_by=lambda pair: pair[0])
 
 
+@pytest.mark.slow
 @given(entries, st.randoms())
 def test_cuts_depend_on_the_runs_alone(pairs: list[tuple[int, int]], random: object) -> None:
     """Whatever the order in which runs come, shards hold every run once, in order of start, and are never too large."""

@@ -42,6 +42,7 @@ def answers(dispatch: Dispatch, given: list[Proposal]) -> dict[int, Any]:
     return {proposal.number: (answer, attempts) for proposal, answer, attempts in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["inline", "local"])
 def test_every_trial_is_answered_once(where: str) -> None:
     """Many short trials share calls; each is answered exactly once, in this process and in a pool."""
@@ -62,6 +63,7 @@ def test_trials_of_a_worker_that_died_are_tried_again(tmp_path: Path) -> None:
     assert all(answer.error is None for answer, _ in found.values())
 
 
+@pytest.mark.slow
 def test_a_trial_that_always_kills_its_worker_is_marked(tmp_path: Path) -> None:
     """After the last try the answer is an error; with fresh ids each try has its own, and all are named."""
     given = proposals(2)

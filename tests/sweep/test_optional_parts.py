@@ -31,6 +31,7 @@ def without(absent: tuple[str, ...], code: str, project: Settings) -> subprocess
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_lists_reports_and_the_website_need_no_optuna(project: Settings) -> None:
     """Reading, rendering and publishing work with what `make demo` installs."""
     code = "import pipeline.sweep.report.bulk, pipeline.sweep.site_pages, pipeline.sweep.stored, pipeline.cli.app"

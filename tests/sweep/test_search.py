@@ -83,6 +83,7 @@ def test_the_number_of_workers_changes_nothing(project: Settings, changes: dict[
     assert len(alone.trials) == changes["trials"]
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_where_it_stopped(project: Settings) -> None:
     """A search stopped in the middle of a batch and asked for again ends as one that was never stopped."""
     wanted = spec(sweep={"sampler": "tpe", "trials": 25}, space={"fast": {"low": 2, "high": 40}, "slow": [50, 90]})

@@ -122,6 +122,7 @@ def test_a_fault_at_every_call_sqlite(sqlite_uri: str, settings: Settings, wante
     assert try_all_faults(sqlite_uri, settings.results, wanted) >= (8 if wanted else 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [KEY_CALLS, pytest.param((), marks=pytest.mark.slow)], ids=["key calls", "all"])
 def test_a_fault_at_every_call_file_store(file_uri: str, settings: Settings, wanted: tuple[str, ...]) -> None:
     """A file store appends points blindly, so here a point sent twice would be there twice."""
@@ -142,6 +143,7 @@ def test_fault_after_fault(sqlite_uri: str, settings: Settings) -> None:
         assert_mlflow_equals_journal(home, Store(sqlite_uri), settings.results / "read")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["open", "deliver", "finish", "report"])
 def test_a_locked_database_at_every_stage(
     open_run: Opener, sqlite_uri: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
@@ -179,6 +181,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     yield from small_file_system(tmp_path / "small", "4m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 4, 40, 200])
 def test_a_full_disk_under_the_store(
     open_run: Opener, template_database: Path, small_disk: Path, settings: Settings, tmp_path: Path, room: int

@@ -52,22 +52,14 @@ def test_without_mlflow_runs_go_on() -> None:
 
 
 LIGHT = """
-import sys, time
-import pipeline.spec, pipeline.rundir
-before = set(sys.modules)
-began = time.process_time()
+import sys
 import pipeline.tracking
-took = time.process_time() - began
 heavy = {"mlflow", "pandas", "numpy", "matplotlib", "plotly", "sqlalchemy", "requests", "papermill"} & set(sys.modules)
 assert not heavy, heavy
-print(took)
 """
 
 
 def test_the_import_is_light() -> None:
-    """No MLflow, pandas or figures at import; well under 50 ms beside pydantic (best of three)."""
-    times = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
-        times.append(float(done.stdout))
-    assert min(times) < 0.05
+    """No MLflow, pandas or figures at import (`benchmarks/startup.py` measures how long it takes)."""
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

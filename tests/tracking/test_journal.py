@@ -95,6 +95,7 @@ def _append_many(path: str, name: int) -> None:
         writer.append("metrics", {"items": {f"m{name}": number}})
 
 
+@pytest.mark.slow
 def test_processes_share_a_journal(tmp_path: Path) -> None:
     """A notebook that forks workers may log from all of them."""
     path = tmp_path / "journal"
@@ -128,6 +129,7 @@ assert [entry.data for entry in read_journal(path).entries][1] == {"items": {"b"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 1, 100, 4999])
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, room: int) -> None:
     """A write that does not fit is taken back whole and raises StorageError; later ones work."""

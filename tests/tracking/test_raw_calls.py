@@ -173,7 +173,10 @@ def test_a_store_that_dies_fails_no_cell(scene: Scene) -> None:
     assert len([name for name in found.files if name.startswith("images/")]) == 4
 
 
-@pytest.mark.parametrize("dies", ["never", "in a child", "before a child", "before all"])
+@pytest.mark.parametrize(
+    "dies",
+    ["never", *(pytest.param(when, marks=pytest.mark.slow) for when in ("in a child", "before a child", "before all"))],
+)
 def test_nested_runs_arrive_once(scene: Scene, dies: str) -> None:
     """Nested runs, also nested twice, keep parent, status, times, steps and files, whenever the store dies."""
 
@@ -210,6 +213,7 @@ def test_nested_runs_arrive_once(scene: Scene, dies: str) -> None:
     assert found["second"].tags["mine"] == "yes"
 
 
+@pytest.mark.slow
 def test_a_lost_answer_makes_nothing_twice(scene: Scene) -> None:
     """The call took effect and its answer was lost: neither a point nor a nested run is there twice."""
 
@@ -235,6 +239,7 @@ def test_a_lost_answer_makes_nothing_twice(scene: Scene) -> None:
     assert set(nested_in(Store(scene.uri), recorded_run.id, scene.root / "found")) == {"child"}
 
 
+@pytest.mark.slow
 def test_a_database_that_is_gone_before_the_first_raw_call(scene: Scene) -> None:
     """No client can be opened any more: the first cell that uses MLflow does not fail either, in no time."""
 
@@ -252,6 +257,7 @@ def test_a_database_that_is_gone_before_the_first_raw_call(scene: Scene) -> None
     assert everything_of("late")[0] <= set(found.params)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_still_an_error(scene: Scene) -> None:
     """A changed param or a missing file is the caller's mistake and raises as MLflow raises; the store goes on."""
 

@@ -106,6 +106,7 @@ def test_the_leaderboard_is_the_ranking(grid: Run) -> None:
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grid", "flaky", "pruned", "nothing"])
 def test_every_trial_is_in_the_table(name: str, request: pytest.FixtureRequest) -> None:
     """All trials are listed by number with their state, failed and pruned ones too."""
@@ -213,6 +214,7 @@ def test_one_trial_is_no_choice(single: Run) -> None:
     assert not [name for name in names if "Effective" in name or "Walk" in name or "validation" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["goals", "flaky", "nothing"])
 def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
     """A parser that follows the standard finds no error in any page."""
