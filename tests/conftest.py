@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from pipeline.notebook.quick_import import import_nbformat
 from pipeline.settings import Settings
@@ -16,6 +17,10 @@ from tests.browser import CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+settings.register_profile("fixed", derandomize=True)  # the same verdict for everybody
+settings.register_profile("explore")  # new examples each time: pytest --hypothesis-profile explore
+settings.load_profile("fixed")
 
 import_nbformat()  # before a test module does, which would wait for it
 

@@ -129,7 +129,7 @@ def effective_trials(
     if method == "average_correlation":
         together = scores.sum(axis=1)
         mean = (float(together @ together) - n) / (n * (n - 1))
-        share = max(mean, 0.0)
+        share = min(max(mean, 0.0), 1.0)
         return float(share + (1.0 - share) * n)
     spectrum = np.linalg.svd(scores, compute_uv=False) ** 2 / n  # eigenvalues / n: they sum to 1
     spectrum = spectrum[spectrum > np.finfo(float).eps]

@@ -7,6 +7,7 @@ need), and `rfc3987_syntax` builds 38 parsers when it is imported. Notebooks con
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -20,15 +21,11 @@ def import_nbformat() -> ModuleType:
         stand_in.is_valid_syntax = _is_valid_syntax  # type: ignore[attr-defined]
         sys.modules[GRAMMARS] = stand_in
         try:
-            import jsonschema  # noqa: F401
+            import_module("jsonschema")
         finally:
             del sys.modules[GRAMMARS]
-    import nbformat
-
-    return nbformat
+    return import_module("nbformat")
 
 
 def _is_valid_syntax(term: str, text: str) -> bool:
-    from rfc3987_syntax import is_valid_syntax
-
-    return bool(is_valid_syntax(term, text))
+    return bool(import_module(GRAMMARS).is_valid_syntax(term, text))

@@ -218,7 +218,8 @@ def test_ruined_short_is_liquidated(bars) -> None:
 def test_nothing_trades_after_ruin(random_market, seed, fee, slip, mode, jump) -> None:
     """A liquidation is the last fill, whatever dust of cash rounding leaves, and equity stays what it left."""
     df = random_market(20, seed)
-    df.iloc[8, 1] = df.iloc[1]["open"] * 2.0 * jump  # the high of one bar
+    entry = max(df.iloc[0]["close"], df.iloc[1]["open"])  # simple and order-based
+    df.iloc[8, 1] = entry * 2.0 * jump  # the high of one bar
     result = run(df, [-1] * 9 + [1, -1, 0, 1], mode=mode, fee=fee, slip=slip)
     assert result.fills["reason"].tolist() == ["signal", "liquidation"]
     assert result.stats["bankrupt"] == 1

@@ -9,7 +9,7 @@ import ffn
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -151,6 +151,7 @@ def test_average_correlation_is_the_papers() -> None:
 
 
 @given(hnp.arrays(np.float64, (12, 5), elements=st.floats(-0.1, 0.1)))
+@example(np.full((12, 5), 0.0625) - np.outer(np.arange(12) == 4, [0.0625, 0.03125, 0.0, 0.0, 0.0]))
 @settings(max_examples=30, deadline=None)
 def test_effective_trials_lie_between_one_and_all(values: np.ndarray) -> None:
     """1 <= effective trials <= trials, unchanged by positive scaling; None only without any variance."""
