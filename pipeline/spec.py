@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pipeline.errors import SpecError, nearest
+from pipeline.errors import SpecError, nearest, shown
 
 Scalar = bool | int | float | str
 
@@ -207,7 +207,7 @@ def _problems(error: ValidationError) -> Iterator[str]:
             *parents, name = item["loc"]
             yield f"{place}: unknown key. {nearest(str(name), _valid_names(parents))}"
         else:
-            yield f"{place}: {item['msg']} (given: {item['input']!r})"
+            yield f"{place}: {item['msg']} (given: {shown(item['input'])})"
 
 
 def _valid_names(parents: list[int | str]) -> list[str]:

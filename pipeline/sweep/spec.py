@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline.errors import SpecError, nearest
+from pipeline.errors import SpecError, nearest, shown
 from pipeline.spec import RunSpec, Scalar, Section, set_dotted, without_none
 
 SECTIONS = ("sweep", "space", "validation")
@@ -204,7 +204,7 @@ def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:
             if item["type"] == "extra_forbidden":
                 problems.append(f"{where}: unknown key. {nearest(str(item['loc'][-1]), model.model_fields)}")
             else:
-                problems.append(f"{where}: {item['msg']} (given: {item['input']!r})")
+                problems.append(f"{where}: {item['msg']} (given: {shown(item['input'])})")
         return None
 
 

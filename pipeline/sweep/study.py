@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EvidenceError, SpecError
+from pipeline.errors import EvidenceError, SpecError, masked
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.space import Params, SearchSpace
 from pipeline.sweep.spec import SweepSection
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RUN_ID, STATS, ERROR, SECONDS, OBJECTIVES = "run_id", "stats", "error", "seconds", "objectives"
 VARIABLE = "env:"
 MOST_INFEASIBLE = 10_000
+PROXY_SECONDS = 30  # until an Optuna proxy must answer
 
 
 class Proposer:
@@ -142,7 +143,9 @@ def open_storage(section: SweepSection, journal: Path) -> BaseStorage:
         try:
             if url.startswith("grpc://"):
                 host, _, port = url.removeprefix("grpc://").partition(":")
-                return kinds.GrpcStorageProxy(host=host, port=int(port or 13000))
+                proxy = kinds.GrpcStorageProxy(host=host, port=int(port or 13000))
+                proxy.wait_server_ready(timeout=PROXY_SECONDS)
+                return proxy
             wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
             return kinds.RDBStorage(url, engine_kwargs=wait)
         except Exception as error:  # noqa: BLE001 - every driver raises its own
@@ -220,13 +223,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def masked(url: str) -> str:
-    """Return a storage URL without its password."""
-    from pipeline.tracking.uri import masked as without_password
-
-    return without_password(url)
 
 
 def _sampler(section: SweepSection, batch: int) -> BaseSampler:

@@ -36,7 +36,8 @@ from pipeline.sealing import (
     silent,
 )
 from pipeline.settings import Settings
-from pipeline.sweep.evaluate import Work, run_best
+from pipeline.sweep.best import run_best_trials
+from pipeline.sweep.evaluate import Work
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.search import OnTrial, Search, Standing
@@ -44,7 +45,7 @@ from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
-from pipeline.sweep.trial import Proposal, Trial
+from pipeline.sweep.trial import Trial
 from pipeline.tracking.session import RunTracking, open_tracking, reopen_tracking
 from pipeline.tracking.store import REPORT_TAG
 
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ORIGIN = "sweep"
-TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,8 @@ def _conclude(
     best_runs: tuple[str, ...] = ()
     if spec.sweep.mode == "fast" and spec.sweep.best:
         with run.stage("best"):
-            best_runs = _run_best(run, search, executor, statistics.ranking[: spec.sweep.best])
+            best_runs = run_best_trials(run, search, executor, statistics.ranking[: spec.sweep.best])
+            trials = tuple(search.told)
     with run.stage("artifacts"):
         _write_artifacts(run, search, returns, statistics, best_runs)
     _log_metrics(run, tracking)
@@ -312,42 +313,6 @@ def param_importances(search: Search) -> dict[str, float]:
         except (ValueError, RuntimeError):
             return {}
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
-
-def _run_best(run: OpenRun, search: Search, executor: Executor, numbers: Sequence[int]) -> tuple[str, ...]:
-    """Make the best trials whole runs, and hold each against what the fast backtest said of it."""
-    by_number = {trial.number: trial for trial in search.told}
-    chosen = [by_number[number] for number in numbers]
-    waiting = [trial for trial in chosen if not RunDir(run.settings.results, trial.run_id).manifest.is_file()]
-    futures = {
-        trial.number: executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
-        for trial in waiting
-    }
-    for trial in waiting:
-        try:
-            answer = futures[trial.number].result()
-        except Exception as error:  # noqa: BLE001 - a lost worker leaves the sweep without this run, and it says so
-            run.warnings.append(f"Trial {trial.number} could not be made a whole run: {error}")
-            continue
-        if answer.error is not None:
-            run.warnings.append(f"Trial {trial.number} failed as a whole run: {answer.error}")
-        elif text := _disagreement(trial, answer.stats):
-            run.warnings.append(text)
-    return tuple(t.run_id for t in chosen if RunDir(run.settings.results, t.run_id).manifest.is_file())
-
-
-def _disagreement(trial: Trial, stats: Mapping[str, float | int | None]) -> str | None:
-    for name, value in trial.stats.items():
-        other = stats.get(name)
-        same = value == other or (
-            value is not None and other is not None and np.isclose(value, other, rtol=TOLERANCE, atol=TOLERANCE)
-        )
-        if not same:
-            return (
-                f"Trial {trial.number}: its run says {name} = {other}, the fast backtest {value}. The notebook does "
-                "something else than the strategy alone; use mode = 'full'."
-            )
-    return None
 
 
 def _write_artifacts(

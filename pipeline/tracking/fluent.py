@@ -22,10 +22,9 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from pipeline.errors import TrackingError
+from pipeline.errors import TrackingError, masked
 from pipeline.tracking.protocol import TrackingWarning
 from pipeline.tracking.raw_calls import Call, RawCalls
-from pipeline.tracking.uri import masked
 
 FLUENT = "mlflow.tracking.fluent"
 VARIABLE = "MLFLOW_RUN_ID"

@@ -16,8 +16,8 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from pipeline.errors import TrackingError
-from pipeline.tracking.uri import HTTP, masked, scheme, sqlite_path
+from pipeline.errors import TrackingError, masked
+from pipeline.tracking.uri import HTTP, scheme, sqlite_path
 
 TIMEOUT_VARIABLE = "EVIDENCE_TRACKING_TIMEOUT"
 DEFAULT_TIMEOUT = 10.0

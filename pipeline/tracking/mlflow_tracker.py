@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EvidenceError, TrackingError
+from pipeline.errors import EvidenceError, TrackingError, masked
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver, send_load
 from pipeline.tracking.journal import Entry, JournalWriter, now_ms
@@ -26,7 +26,7 @@ from pipeline.tracking.outbox import Home, State, write_owner
 from pipeline.tracking.protocol import Mode, Status
 from pipeline.tracking.recording import RecordingTracker
 from pipeline.tracking.store import RUN_ID_TAG, Store
-from pipeline.tracking.uri import absolute_uri, masked, require_mlflow, run_url
+from pipeline.tracking.uri import absolute_uri, require_mlflow, run_url
 
 DEFAULT_EXPERIMENT = "evidence-chain"
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledError
+from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledError, masked
 from pipeline.rundir import MANIFEST, RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, TrackingSection
@@ -37,7 +37,7 @@ from pipeline.tracking.outbox import FILES_DIR, Home, State
 from pipeline.tracking.protocol import Mode, Status, TrackingWarning
 from pipeline.tracking.readback import StandIn, read_back
 from pipeline.tracking.store import RUN_ID_TAG, Store
-from pipeline.tracking.uri import HTTP, LOCAL_UI, absolute_uri, masked, run_url, scheme
+from pipeline.tracking.uri import HTTP, LOCAL_UI, absolute_uri, run_url, scheme
 
 NOTE_TAG = "mlflow.note.content"
 VIEWER_LIMIT = 2_000_000

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.errors import TrackingError
+from pipeline.errors import TrackingError, masked
 from pipeline.tracking import limits, sqlite
 from pipeline.tracking.load import Point
 from pipeline.tracking.raw_calls import REFUSALS
-from pipeline.tracking.uri import HTTP, masked, require_mlflow, scheme, sqlite_path
+from pipeline.tracking.uri import HTTP, require_mlflow, scheme, sqlite_path
 
 T = TypeVar("T")
 RUN_ID_TAG = "evidence.run_id"

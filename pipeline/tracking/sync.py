@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, TrackingError
+from pipeline.errors import EvidenceError, TrackingError, masked
 from pipeline.rundir import MANIFEST, RunDir, read_json, read_state, run_ids
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver
@@ -17,7 +17,7 @@ from pipeline.tracking.journal import JournalWriter
 from pipeline.tracking.outbox import Home, State, is_owned, tracked_runs
 from pipeline.tracking.session import KEPT_FILES, TrackingInfo
 from pipeline.tracking.store import MANIFEST_TAG, REPORT_TAG, Store
-from pipeline.tracking.uri import absolute_uri, masked, run_url
+from pipeline.tracking.uri import absolute_uri, run_url
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.errors import TrackingNotInstalledError
+from pipeline.errors import TrackingNotInstalledError, masked
 
 SQLITE = "sqlite:///"
 HTTP = ("http", "https")
@@ -65,15 +65,6 @@ def sqlite_path(uri: str) -> Path | None:
     if not uri.startswith(SQLITE) or uri.startswith(f"{SQLITE}:memory:"):
         return None
     return Path(_split_query(uri[len(SQLITE) :])[0])
-
-
-def masked(uri: str) -> str:
-    """Return the URI with its password replaced by `***`."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}"))
 
 
 def run_url(tracking_uri: str, ui_url: str | None, experiment_id: str, mlflow_run_id: str) -> str | None:

@@ -15,8 +15,9 @@ import pytest
 from pipeline.evidence.ledger import TRIAL_COUNTED
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.run import Run
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, read_state, run_ids
 from pipeline.settings import Settings
+from pipeline.sweep.evaluate import BEST_ORIGIN
 from pipeline.sweep.executor import open_executor
 from pipeline.sweep.stored import Sweep, load_sweep
 from pipeline.sweep.sweep import find_interrupted
@@ -234,7 +235,9 @@ def start(project: Settings, section: dict[str, object]) -> subprocess.Popen[byt
     script = project.root / "sweep_script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen([sys.executable, str(script), repr(section)], cwd=project.root, env=environment)
+    return subprocess.Popen(
+        [sys.executable, str(script), repr(section)], cwd=project.root, env=environment, start_new_session=True
+    )
 
 
 def ended_trials(project: Settings) -> int:
@@ -287,6 +290,39 @@ def test_full_trials_survive_a_kill(project: Settings) -> None:
         assert run.status == "FINISHED"
         assert run.verify().ok
     assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"]) == 6
+
+
+@pytest.mark.slow
+def test_a_best_run_that_was_cut_off_is_made_anew(project: Settings) -> None:
+    """A sweep killed while a best trial was being executed makes it again when resumed; the first try stays KILLED."""
+    process = start(project, {"best": 2})
+    while process.poll() is None and not begun_runs(project):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)  # its workers too
+    process.wait()
+    cut_off = begun_runs(project)
+    assert cut_off
+    sealed = {path.parent.name for path in project.results.glob("*/manifest.json")}
+    wanted = spec(sweep={"batch": 4, "best": 2}, space={"fast": [5, 8, 10, 15, 20], "slow": [30, 45, 60, 90]})
+    resumed = search(project, wanted)
+    assert resumed.resumed
+    assert len(resumed.best_runs) == 2
+    assert not [warning for warning in resumed.warnings if "whole run" in warning]
+    ranking = resumed.statistics.ranking if resumed.statistics else ()
+    by_number = {trial.number: trial.run_id for trial in Sweep(resumed.run).trials}
+    assert [by_number[number] for number in ranking[:2]] == list(resumed.best_runs)
+    for run_id in resumed.best_runs:
+        assert Run(RunDir(project.results, run_id)).verify().ok
+    for run_id in cut_off - sealed:
+        assert Run(RunDir(project.results, run_id)).status == "KILLED"
+        assert run_id not in resumed.best_runs
+    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"]) == 20
+
+
+def begun_runs(project: Settings) -> set[str]:
+    """Return the runs of best trials that were begun."""
+    states = {run_id: read_state(RunDir(project.results, run_id)) or {} for run_id in run_ids(project.results)}
+    return {run_id for run_id, state in states.items() if str(state.get("origin", "")).startswith(BEST_ORIGIN)}
 
 
 def test_plain_optuna_reads_the_study(project: Settings) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow.store.db import utils
-from tracking_checks import free_port
 
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
@@ -26,6 +25,7 @@ from pipeline.spec import RunSpec
 from pipeline.tracking.journal import locked
 from pipeline.tracking.session import RunTracking, open_tracking
 from pipeline.tracking.store import Store
+from tests.servers import free_port
 
 # MLflow's own code uses what SQLAlchemy, alembic and others have deprecated; and leaves connections to the collector.
 FOREIGN_WARNINGS = (

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from test_session import execute
-from tracking_checks import assert_mlflow_equals_journal, free_port
+from tracking_checks import assert_mlflow_equals_journal
 
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.tracking import MLflowTracker, RunTracking, TrackingWarning, sqlite
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
+from tests.servers import postgres_server
 
 Opener = Callable[..., tuple[RunDir, RunTracking]]
 
@@ -92,29 +90,9 @@ def test_every_way_to_name_a_file_store(tmp_path: Path, given: str) -> None:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server of our own on a free port, or a reason why there is none."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = str(programs[-1]) if programs else shutil.which("initdb")
-    if initdb is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    with tempfile.TemporaryDirectory(prefix="pg-") as place:
-        shutil.chown(place, user)
-        data, port = Path(place) / "data", free_port()
-        control = str(Path(initdb).with_name("pg_ctl"))
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off"
-
-        def run(*command: str) -> None:
-            owner = {"user": user} if os.geteuid() == 0 else {}
-            subprocess.run(command, check=True, capture_output=True, cwd=place, **owner)
-
-        run(initdb, "-D", str(data), "-U", "mlflow", "--auth=trust", "-E", "UTF8", "--no-sync")
-        run(control, "-D", str(data), "-o", options, "-l", f"{place}/log", "-w", "start")
-        try:
-            run(str(Path(initdb).with_name("createdb")), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
-            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
-        finally:
-            run(control, "-D", str(data), "-m", "immediate", "-w", "stop")
+    """A database in a PostgreSQL server of our own."""
+    with postgres_server("mlflow") as server:
+        yield f"{server}mlflow"
 
 
 @pytest.mark.postgres

@@ -14,9 +14,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from tracking_checks import free_port
 
 from pipeline.tracking import MLflowTracker, TrackingWarning, build_tracker_from_config
+from tests.servers import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = (REPOSITORY / "docs" / "tracking.md").read_text()

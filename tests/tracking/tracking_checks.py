@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +105,3 @@ def _assert_children_equal(entries: list[Entry], home: Home, store: Store, run_i
         assert child.files == {target: (home.base / source).read_bytes() for target, source in expected.files.items()}
         assert child.start == start["time"]
         assert (child.status, child.end) == (expected.end or ("KILLED", own[-1].time))
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

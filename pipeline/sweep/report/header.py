@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.errors import masked
 from pipeline.report.escape import html_lines, html_text, raw_block, web_url
 from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
 from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
-from pipeline.sweep.study import masked
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage

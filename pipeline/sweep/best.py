@@ -1,0 +1,72 @@
+"""The best trials of a fast sweep become whole runs, each held against what the fast backtest said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.rundir import RunDir, new_run_id, read_json, write_json
+from pipeline.sealing import OpenRun
+from pipeline.sweep.evaluate import run_best
+from pipeline.sweep.executor import Executor
+from pipeline.sweep.search import Search
+from pipeline.sweep.trial import Proposal, Trial
+
+TOLERANCE = 1e-9
+
+
+def run_best_trials(run: OpenRun, search: Search, executor: Executor, numbers: Sequence[int]) -> tuple[str, ...]:
+    """Execute the trials of these numbers as whole runs and return the run ids of those that were sealed, in order.
+
+    What was sealed before the sweep was interrupted is not executed again. What was only begun stays as KILLED: its
+    trial gets another run_id, in `search.told` too.
+    """
+    chosen = _with_ids(run, search, numbers)
+    results = run.settings.results
+    waiting = [trial for trial in chosen if not RunDir(results, trial.run_id).manifest.is_file()]
+    futures = {
+        trial.number: executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
+        for trial in waiting
+    }
+    for trial in waiting:
+        try:
+            answer = futures[trial.number].result()
+        except Exception as error:  # noqa: BLE001 - a lost worker leaves the sweep without this run, and it says so
+            run.warnings.append(f"Trial {trial.number} could not be made a whole run: {error}")
+            continue
+        if answer.error is not None:
+            run.warnings.append(f"Trial {trial.number} failed as a whole run: {answer.error}")
+        elif text := _disagreement(trial, answer.stats):
+            run.warnings.append(text)
+    return tuple(trial.run_id for trial in chosen if RunDir(results, trial.run_id).manifest.is_file())
+
+
+def _with_ids(run: OpenRun, search: Search, numbers: Sequence[int]) -> list[Trial]:
+    """Return the trials, each with a run_id that is sealed or free; which one it is outlasts a crash."""
+    kept = run.dir.scratch / "best.json"
+    ids: dict[str, str] = read_json(kept) if kept.is_file() else {}
+    place = {trial.number: index for index, trial in enumerate(search.told)}
+    for number in numbers:
+        trial = search.told[place[number]]
+        directory = RunDir(run.settings.results, ids.get(str(number), trial.run_id))
+        free = directory.manifest.is_file() or not directory.path.exists()
+        ids[str(number)] = directory.run_id if free else new_run_id()
+        search.told[place[number]] = replace(trial, run_id=ids[str(number)])
+    write_json(kept, ids)
+    return [search.told[place[number]] for number in numbers]
+
+
+def _disagreement(trial: Trial, stats: Mapping[str, float | int | None]) -> str | None:
+    for name, value in trial.stats.items():
+        other = stats.get(name)
+        same = value == other or (
+            value is not None and other is not None and np.isclose(value, other, rtol=TOLERANCE, atol=TOLERANCE)
+        )
+        if not same:
+            return (
+                f"Trial {trial.number}: its run says {name} = {other}, the fast backtest {value}. The notebook does "
+                "something else than the strategy alone; use mode = 'full'."
+            )
+    return None
