@@ -6,7 +6,6 @@ import functools
 import logging
 from typing import Any
 
-from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine
 from papermill.log import logger
 from papermill.utils import merge_kwargs, remove_args
@@ -14,11 +13,12 @@ from papermill.utils import merge_kwargs, remove_args
 from pipeline.kernels.client import ForkClient, ForkServer, KernelSource
 from pipeline.kernels.manager import ForkedKernelManager
 from pipeline.kernels.protocol import ForkServerError, fork_available
+from pipeline.kernels.saving import SparingNotebookClient
 
 _own: dict[str, ForkServer] = {}
 
 
-class ForkedNotebookClient(PapermillNotebookClient):
+class ForkedNotebookClient(SparingNotebookClient):
     """Executes a notebook in a forked kernel; a kernel that dies is noticed at once."""
 
     source: KernelSource

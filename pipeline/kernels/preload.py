@@ -89,7 +89,7 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
                 check_threads(name)
     ours = tuple(name for name in sys.modules if name.partition(".")[0] == __name__.partition(".")[0])
     imported = tuple(name for name in modules if name not in missing)
-    top_level = frozenset(name.partition(".")[0] for name in set(sys.modules) - known)
+    top_level = frozenset(name.partition(".")[0] for name in {*sys.modules} - known - {*ours})
     gc.collect()
     gc.freeze()
     return Preloaded(

@@ -15,18 +15,19 @@ PRELOAD = (
     "pandera.pandas",
     "pandera.backends.pandas.register",
     "pandera.backends.pandas.builtin_checks",
-    "pandera.backends.pandas.register",
     "rfc8785",
     "tomllib",
     "tomli_w",
     "psutil",
     "importlib.metadata",
 )
+WARM = ("pipeline.notebook.warm:libraries",)
 
 
-def fork_server(preload: tuple[str, ...] = PRELOAD) -> ForkServer:
+def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM) -> ForkServer:
     """Start a fork server for runs; use it as a context manager and give it to `execute_notebook` as `kernels`.
 
     Raises ForkServerError where kernels cannot be forked (`pipeline.kernels.fork_available`).
     """
-    return ForkServer(preload, env={**DEFAULTS, **os.environ, "PYTHONHASHSEED": "0", "IPYTHONDIR": ""})
+    environment = {**DEFAULTS, **os.environ, "PYTHONHASHSEED": "0", "IPYTHONDIR": ""}
+    return ForkServer(preload, warm=warm, env=environment)

@@ -16,11 +16,11 @@ from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 from pipeline.kernels import ForkServerError, KernelSource
 from pipeline.kernels.engine import ForkedNotebookClient
+from pipeline.kernels.saving import SparingNotebookClient
 from pipeline.notebook.request import DEFAULTS, KernelRequest
 
 ENGINE = "evidence"
@@ -39,7 +39,7 @@ class PrivateKernelManager(AsyncKernelManager):
         return KernelSpec(argv=argv, language="python", display_name="Python 3 (evidence)")
 
 
-class PreparedClient(PapermillNotebookClient):
+class PreparedClient(SparingNotebookClient):
     """Runs the preamble, the cells, and the record of what was imported."""
 
     def papermill_execute_cells(self) -> None:

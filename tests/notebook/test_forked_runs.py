@@ -27,7 +27,7 @@ from tests.notebooks import write_notebook
 @pytest.fixture(scope="module")
 def small() -> Iterator[ForkServer]:
     """Return a fork server with few libraries."""
-    with fork_server(("numpy",)) as server:
+    with fork_server(("numpy",), warm=()) as server:
         server.wait_ready()
         yield server
 
@@ -103,6 +103,16 @@ def test_a_refusal_is_noted(small: ForkServer, tmp_path: Path) -> None:
     assert note is not None
     assert re.search(r"A fresh kernel was used, .*numpy", note)
     assert "True" in printed(tmp_path)
+
+
+@pytest.mark.slow
+def test_libraries_are_warm_and_ours_is_not_in_the_way(tmp_path: Path) -> None:
+    """What warms the libraries leaves nothing of this package behind; a folder of its name hides nothing."""
+    (tmp_path / "pipeline").mkdir()
+    found = "import sys; print('pandas' in sys.modules, [n for n in sys.modules if n.startswith('pipeline')])"
+    with fork_server() as server:
+        assert run(tmp_path, server, found) is None
+    assert printed(tmp_path) == "True ['pipeline', 'pipeline.notebook', 'pipeline.notebook.inside']\n"
 
 
 def test_code_that_changes_is_imported_afresh(small: ForkServer, tmp_path: Path) -> None:
