@@ -7,7 +7,8 @@
 fast      the same grid by a plain loop over the engine, by a loop over raptorbt, and by a fast sweep in this process,
           in another and in two; and 100 identical backtests by a naive loop
 full      whole runs of the demo notebook (notebook, tracking, seal; no report) with one and two workers, by stage
-storages  what a trial costs in each storage, by a sweep's one writer and by 16 processes that each ask and tell
+storages  what a trial costs in each storage (PostgreSQL where it is installed), by a sweep's one writer and by 16
+          processes that each ask and tell
 dask      what a call costs on a cluster of two local workers, beside the pool of processes
 
 Rounds are interleaved and medians printed. Everything is made in a temporary directory.
@@ -16,6 +17,7 @@ Rounds are interleaved and medians printed. Everything is made in a temporary di
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -30,6 +32,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import pytest
+
 from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
 from pipeline.run import Run
 from pipeline.rundir import RunDir
@@ -40,6 +46,7 @@ from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage
 from pipeline.sweep.sweep import run_sweep
 from pipeline.sweep.trial import Trial
+from tests.servers import postgres_server
 
 ROOT = Path(__file__).resolve().parent.parent
 NOWHERE = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
@@ -179,18 +186,29 @@ def full(runs: int) -> None:
 def storages(trials: int) -> None:
     print(f"\nstorages: ms a trial, {trials} trials without work (two params, one objective)")
     print(f"{'':12}{'one writer':>12}{'16 processes that ask and tell':>34}")
-    for name in ("journal", "sqlite"):
-        with tempfile.TemporaryDirectory() as directory:
-            ours = seconds(partial(one_writer, name, directory, trials)) / trials * 1e3
-            theirs = seconds(partial(sixteen, name, directory, trials)) / trials * 1e3
-            print(f"{name:12}{ours:12.2f}{theirs:34.2f}")
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        measure_storage("journal", None, f"{directory}/theirs.journal", Path(directory), trials)
+        databases = f"sqlite:///{directory}/"
+        measure_storage("sqlite", f"{databases}ours.db", f"{databases}theirs.db", Path(directory), trials)
+        try:
+            databases = stack.enter_context(postgres_server("ours", "theirs"))
+        except pytest.skip.Exception as reason:
+            print(f"postgresql left out: {reason}")
+        else:
+            measure_storage("postgresql", f"{databases}ours", f"{databases}theirs", Path(directory), trials)
 
 
-def one_writer(name: str, directory: str, trials: int) -> None:
-    section = grid_sweep(trials, sampler="random", storage=url(name, directory, "ours")).sweep
+def measure_storage(name: str, ours: str | None, theirs: str, directory: Path, trials: int) -> None:
+    written = seconds(partial(one_writer, ours, directory, trials)) / trials * 1e3
+    shared = seconds(partial(sixteen, theirs, trials)) / trials * 1e3
+    print(f"{name:12}{written:12.2f}{shared:34.2f}", flush=True)
+
+
+def one_writer(url: str | None, directory: Path, trials: int) -> None:
+    section = grid_sweep(trials, sampler="random", storage=url).sweep
     space = search_space(grid_sweep(trials), search=ROOT)
     proposer = Proposer(section, space)
-    kept = KeptStudy(open_storage(section, Path(directory) / "ours.journal"), section, name="ours")
+    kept = KeptStudy(open_storage(section, directory / "ours.journal"), section, name="ours")
     for batch in range(0, trials, 50):
         told = [
             Trial(number, f"{number}", params, "COMPLETE", (float(number),))
@@ -201,40 +219,34 @@ def one_writer(name: str, directory: str, trials: int) -> None:
         kept.add([(trial, proposer.frozen(trial)) for trial in told])
 
 
-def url(name: str, directory: str, stem: str) -> str | None:
-    return f"sqlite:///{directory}/{stem}.db" if name == "sqlite" else None
-
-
-def sixteen(name: str, directory: str, trials: int) -> None:
+def sixteen(place: str, trials: int) -> None:
     import optuna
 
-    storage = plain_storage(name, directory)
-    optuna.create_study(storage=storage, study_name="theirs")
+    optuna.create_study(storage=plain_storage(place), study_name="theirs")
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=ask_and_tell, args=(name, directory, trials // 16)) for _ in range(16)]
+    workers = [context.Process(target=ask_and_tell, args=(place, trials // 16)) for _ in range(16)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
 
 
-def plain_storage(name: str, directory: str) -> Any:
+def plain_storage(place: str) -> Any:
+    """Open a URL, or the path of a journal, with plain Optuna."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if name == "sqlite":
-        return optuna.storages.RDBStorage(
-            f"sqlite:///{directory}/theirs.db", engine_kwargs={"connect_args": {"timeout": 100}}
-        )
-    backend = optuna.storages.journal.JournalFileBackend(f"{directory}/theirs.journal")
-    return optuna.storages.JournalStorage(backend)
+    if "://" in place:
+        wait = {"connect_args": {"timeout": 100}} if place.startswith("sqlite") else {}
+        return optuna.storages.RDBStorage(place, engine_kwargs=wait)
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(place))
 
 
-def ask_and_tell(name: str, directory: str, trials: int) -> None:
+def ask_and_tell(place: str, trials: int) -> None:
     import optuna
 
     study = optuna.load_study(
-        storage=plain_storage(name, directory), study_name="theirs", sampler=optuna.samplers.RandomSampler()
+        storage=plain_storage(place), study_name="theirs", sampler=optuna.samplers.RandomSampler()
     )
     for number in range(trials):
         trial = study.ask()
