@@ -64,6 +64,7 @@ def run(
     """Execute a run spec: notebook, tracking, seal, report."""
     from pipeline.cli import output
     from pipeline.cli.evidence_commands import signing_key
+    from pipeline.notebook.forked import kernel_ahead
     from pipeline.runner import run_backtest
     from pipeline.settings import Settings
     from pipeline.spec import parse_override, read_spec
@@ -75,7 +76,7 @@ def run(
     settings = Settings.load()
     if reuse and output.print_reused(spec, settings, every=explain, as_json=as_json):
         return
-    with output.stages(quiet=as_json) as progress:
+    with output.stages(quiet=as_json) as progress, kernel_ahead() as kernels:
         outcome = run_backtest(
             spec,
             settings=settings,
@@ -84,6 +85,7 @@ def run(
             run_id=run_id,
             progress=progress,
             signing_key=signing_key,
+            kernels=kernels,
         )
     output.print_outcome(outcome, as_json=as_json)
     if outcome.error is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pipeline.kernels import DEFAULT_PRELOAD, ForkServer
+from pipeline.kernels import DEFAULT_PRELOAD, ForkServer, ForkServerError, KernelSource
 from pipeline.notebook.request import DEFAULTS
 
 # What the modules of this package, and notebooks that use them, import from other distributions. The package itself is
@@ -31,3 +33,18 @@ def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM
     """
     environment = {**DEFAULTS, **os.environ, "PYTHONHASHSEED": "0", "IPYTHONDIR": ""}
     return ForkServer(preload, warm=warm, env=environment)
+
+
+@contextmanager
+def kernel_ahead() -> Iterator[KernelSource | None]:
+    """Start a fork server that imports while its owner is busy with other things; None where kernels cannot be forked.
+
+    One notebook gains as well, when there is something to do before it: opening the tracking store, for instance.
+    """
+    try:
+        server = fork_server()
+    except ForkServerError:
+        yield None
+        return
+    with server:
+        yield server
