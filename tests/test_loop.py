@@ -15,6 +15,7 @@ import pytest
 
 import pipeline
 from pipeline.digest import canonical_json, sha256_file
+from pipeline.kernels import fork_available
 from pipeline.run import Run
 from pipeline.settings import Settings
 from pipeline.spec import json_values
@@ -189,6 +190,12 @@ def test_the_report_is_tied_to_the_run(finished: Run) -> None:
     assert str(finished.manifest_digest) in html
     assert finished.tracking is not None
     assert finished.tracking["mlflow_run_id"] in html
+
+
+@pytest.mark.skipif(not fork_available(), reason="kernels cannot be forked here")
+def test_the_kernel_was_forked(finished: Run) -> None:
+    """The server that `evidence run` starts serves its notebook: nothing made it fall back to a fresh kernel."""
+    assert not [warning for warning in finished.record.warnings if "kernel" in warning]
 
 
 def test_verify_names_one_flipped_byte(finished: Run, project: Settings) -> None:

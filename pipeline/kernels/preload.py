@@ -83,6 +83,7 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
         with app.kernel.shell.builtin_trap:  # libraries ask for `get_ipython` to see that they are in a notebook
             missing = tuple(name for name in modules if not _import(name))
             _warm_matplotlib()
+            _warm_pandas()
             for name in warm:
                 module, _, function = name.partition(":")
                 getattr(importlib.import_module(module), function)()
@@ -138,6 +139,13 @@ def _warm_matplotlib() -> None:
     """Have matplotlib read the entry points of its backends, which the first figure would do."""
     if "matplotlib.pyplot" in sys.modules:
         importlib.import_module("matplotlib.backends").backend_registry.list_all()
+
+
+def _warm_pandas() -> None:
+    """Have pandas import what shows a table, which the first table in a notebook would do."""
+    if "pandas" in sys.modules:
+        table: Any = importlib.import_module("pandas").DataFrame({"x": [1]})
+        table._repr_html_()
 
 
 def check_threads(after: str) -> None:

@@ -141,6 +141,8 @@ class ForkedKernelApp(IPKernelApp):
         self.init_extensions()
         self.kernel.shell.display_formatter.format(0)
         self.kernel._execute_sleep = 0.0  # for sockets that overtake each other
+        self.kernel.shell._sys_modules_keys = set(sys.modules)
+        self.log.setLevel(self.log_level)  # its handler drops the rest, but only after a record was made of it
 
     def begin(self, directory: Path) -> None:
         """Make, after the fork, what is this kernel's own and needs no request: identity, threads, history."""
@@ -180,6 +182,18 @@ class ForkedKernelApp(IPKernelApp):
         for stream in streams:
             stream.__class__ = WireStream
             stream.flushing = threading.RLock()
+
+    def init_code(self) -> None:
+        """Run what the user's IPython configuration asks for.
+
+        IPython would then note the names of all modules; they are noted before the fork, since to touch each of
+        some thousand names is to copy the memory they lie in.
+        """
+        self._run_startup_files()
+        self._run_exec_lines()
+        self._run_exec_files()
+        if self.hide_initial_ns:
+            self.shell.user_ns_hidden.update(self.shell.user_ns)
 
     def _join(self) -> None:
         """Put the new session, channels and streams where the kernel and its shell keep them."""
