@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,10 @@ pytestmark = pytest.mark.usefixtures("in_project")
 def evidence(project: Settings, *arguments: str, check: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in the project; the exit code must be `check`."""
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=300, check=False)
+    environment = {**os.environ, "_MLFLOW_TELEMETRY_SESSION_ID": "of a parent that imported MLflow"}
+    done = subprocess.run(
+        command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == check, done.stdout + done.stderr
     return done
 
