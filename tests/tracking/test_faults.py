@@ -104,6 +104,7 @@ def try_all_faults(uri: str, results: Path, wanted: tuple[str, ...]) -> int:
                 assert_mlflow_equals_journal(home, Store(uri), results / "read")
                 assert home.pending() == 0
                 cases += 1
+    print(f"\n{cases} faults: MLflow equals the journal after each")  # for `pytest -s`
     return cases
 
 
@@ -262,6 +263,7 @@ def test_kill_9_at_random_moments(
             assert_mlflow_equals_journal(home, Store(uri), tmp_path / "read")
 
         assert _in_child(recover) == 0, run_id
+    print(f"\nkilled {killed} of 60 runs, {empty} before anything was logged")
     assert killed - empty >= 10, (killed, empty)
 
 
