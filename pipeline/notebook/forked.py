@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from pipeline.kernels import DEFAULT_PRELOAD, ForkServer, ForkServerError, KernelSource
 from pipeline.notebook.request import DEFAULTS
@@ -35,16 +35,19 @@ def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM
     return ForkServer(preload, warm=warm, env=environment)
 
 
+def try_fork_server() -> ForkServer | None:
+    """Start a fork server for runs; return None where kernels cannot be forked."""
+    try:
+        return fork_server()
+    except ForkServerError:
+        return None
+
+
 @contextmanager
 def kernel_ahead() -> Iterator[KernelSource | None]:
     """Start a fork server that imports while its owner is busy with other things; None where kernels cannot be forked.
 
     One notebook gains as well, when there is something to do before it: opening the tracking store, for instance.
     """
-    try:
-        server = fork_server()
-    except ForkServerError:
-        yield None
-        return
-    with server:
+    with try_fork_server() or nullcontext() as server:
         yield server

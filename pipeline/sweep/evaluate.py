@@ -147,14 +147,11 @@ def window_end(bars: int, windows: int, step: int) -> int:
 @lru_cache(maxsize=1)
 def kernels() -> KernelSource | None:
     """Return this process's server of kernels, started on first use; None where kernels cannot be forked."""
-    from pipeline.kernels import ForkServerError
-    from pipeline.notebook.forked import fork_server
+    from pipeline.notebook.forked import try_fork_server
 
-    try:
-        server = fork_server()
-    except ForkServerError:
-        return None
-    atexit.register(server.stop)
+    server = try_fork_server()
+    if server is not None:
+        atexit.register(server.stop)
     return server
 
 
