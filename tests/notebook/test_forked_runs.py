@@ -136,6 +136,7 @@ def test_the_demo_run_is_the_same(project: Settings, monkeypatch: pytest.MonkeyP
     runs.append(outcome.run)
     first, second = (artifacts(found) for found in runs)
     assert len(first) >= 10
+    assert {name: (data, second.get(name)) for name, data in first.items() if second.get(name) != data} == {}
     assert second == first
     one, other = (outputs(found) for found in runs)
     assert other == one
