@@ -198,6 +198,7 @@ class ForkedKernelManager:
         self.source, self.memory = source, memory
         self.process: KernelProcess | None = None
         self.exit_code: int | None = None
+        self.idle = False  # nothing runs that the end of the kernel would have to interrupt
         self._client: WireClient | None = None
 
     @property
@@ -260,7 +261,8 @@ class ForkedKernelManager:
             for seconds, number in ((0.1, signal.SIGINT), (2.4, signal.SIGTERM), (2.5, signal.SIGKILL)):
                 if await self._ended(seconds):
                     return
-                self.process.signal(number)
+                if number != signal.SIGINT or not self.idle:
+                    self.process.signal(number)
         else:
             self.process.signal(signal.SIGKILL)
         await self._ended(KILL_SECONDS)

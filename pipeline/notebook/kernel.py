@@ -32,11 +32,21 @@ MAX_IPC_PATH = 90  # a Unix socket path holds about 107 bytes; the kernel adds "
 class PrivateKernelManager(AsyncKernelManager):
     """Starts `ipykernel` with this very interpreter, whatever kernelspecs are installed."""
 
+    idle = False  # nothing runs that the end of the kernel would have to interrupt
+
     @property
     def kernel_spec(self) -> KernelSpec:
         """Return a kernelspec that exists only in memory."""
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, language="python", display_name="Python 3 (evidence)")
+
+    async def _async_interrupt_kernel(self) -> None:
+        """Interrupt a cell that runs; an idle kernel would log that it was interrupted, or not, as the moment has it.
+
+        Jupyter interrupts every kernel before it asks it to end.
+        """
+        if not self.idle:
+            await super()._async_interrupt_kernel()
 
 
 class PreparedClient(SparingNotebookClient):
@@ -47,6 +57,7 @@ class PreparedClient(SparingNotebookClient):
         self.wait_for_reply(self.kc.execute(BEFORE, silent=True, store_history=False))
         super().papermill_execute_cells()
         self.wait_for_reply(self.kc.execute(AFTER, silent=True, store_history=False))
+        self.km.idle = True
 
 
 class PrivateClient(PreparedClient):

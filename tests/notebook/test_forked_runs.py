@@ -115,6 +115,23 @@ def test_libraries_are_warm_and_ours_is_not_in_the_way(tmp_path: Path) -> None:
     assert printed(tmp_path) == "True ['pipeline', 'pipeline.notebook', 'pipeline.notebook.inside']\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_kernel_that_is_done_is_not_interrupted(forked: bool, small: ForkServer, tmp_path: Path) -> None:
+    """A kernel that is asked to end right after its last reply prints nothing, however long it is with that reply."""
+    slowly = """
+        import time
+        handlers = get_ipython().kernel.shell_handlers
+        reply = handlers["kernel_info_request"]  # papermill's last request
+        async def slow(*request):
+            await reply(*request)
+            time.sleep(0.5)
+        handlers["kernel_info_request"] = slow
+    """
+    assert run(tmp_path, small if forked else None, slowly.replace("        ", "")) is None
+    assert (tmp_path / "kernel.log").read_text() == ""
+
+
 def test_code_that_changes_is_imported_afresh(small: ForkServer, tmp_path: Path) -> None:
     """The project's own modules are never preloaded, so the code that runs is the code whose digest is recorded."""
     for value in ("1", "2"):
