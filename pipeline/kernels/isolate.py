@@ -118,8 +118,10 @@ def _die_with(server: int) -> None:
 
 
 def _own_streams(stdout: int, stderr: int) -> None:
+    """Print to these descriptors; a kernel that has redirected 1 and 2 already keeps copies of what they were."""
     null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+    copies = [getattr(stream, "_original_stdstream_copy", None) for stream in (sys.stdout, sys.stderr)]
+    for source, target in ((null, 0), (stdout, copies[0] or 1), (stderr, copies[1] or 2)):
         os.dup2(source, target)
         os.close(source)
 

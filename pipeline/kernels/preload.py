@@ -68,6 +68,7 @@ class Preloaded:
 def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Preloaded:
     """Build the shell and import the modules; raises RuntimeError when one starts threads that a fork would lose."""
     _leave_working_directory()
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # a test in which the server was started by chance
     before = dict(os.environ)
     if os.environ.get("IPYTHONDIR") == "":
         os.environ["IPYTHONDIR"] = str(directory / "ipython")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import socket
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from IPython.core.profiledir import ProfileDir, ProfileDirError
 from IPython.paths import get_ipython_dir
 from jupyter_client.session import Session
 from traitlets import Any as AnyTrait
+from zmq.eventloop.zmqstream import ZMQStream
 
 from pipeline.kernels.wire import KEY, Unpacker, WireSocket, pack
 
@@ -29,7 +31,7 @@ from pipeline.kernels.wire import KEY, Unpacker, WireSocket, pack
 IMPORTED_LATER = (
     "IPython.core.completerlib", "IPython.core.magics.namespace", "IPython.lib.pretty",
     "IPython.core.ultratb", "ipykernel.debugger", "stack_data", "pygments.formatters",
-    "zmq.eventloop.zmqstream", "asyncio", "tornado.platform.asyncio", "psutil", "sqlite3", "faulthandler",
+    "asyncio", "tornado.platform.asyncio", "psutil", "sqlite3", "faulthandler",
     "IPython.core.logger", "concurrent.futures.thread", "IPython.core.payloadpage",
 )  # fmt: skip
 
@@ -61,24 +63,40 @@ class WireKernel(IPythonKernel):
 
 
 class WireIOPubThread(IOPubThread):
-    """Publishes output, with a Unix socket in the server's directory for what child processes of the kernel print."""
+    """Publishes output over a wire, also what child processes of the kernel print: those have a Unix socket."""
 
     directory: Path
+
+    def __init__(self, socket: WireSocket, session: Session) -> None:
+        super().__init__(socket, session=session)
+        self._pipe_flag = True
+        self._pipe_address = ""
+        os.register_at_fork(before=self._expect_child)
 
     def send_multipart(self, *arguments: Any, **options: Any) -> None:
         """Send at once, in the thread that asks for it: a wire may be written by any."""
         self._really_send(*arguments, **options)
 
-    def _setup_pipe_in(self) -> None:
-        from zmq.eventloop.zmqstream import ZMQStream
+    def schedule(self, f: Callable[[], Any]) -> None:
+        """Have the thread call a function."""
+        if self.thread.is_alive():
+            self.io_loop.add_callback(f)
+        else:
+            f()
 
+    def _setup_event_pipe(self) -> None:
+        """Do nothing: the thread's loop is woken without a pipe of ours."""
+
+    def _expect_child(self) -> None:
+        """Open the socket before the first child process is forked: most kernels never do that."""
+        if self._pipe_address or not self._is_master_process():
+            return
         self._pipe_uuid = os.urandom(16)
         self._pipe_address = f"ipc://{self.directory}/output-{os.getpid()}"
-        pipe = self.socket.context.socket(zmq.PULL)
+        pipe = zmq.Context().socket(zmq.PULL)
         pipe.linger = 0
         pipe.bind(self._pipe_address)
-        self._pipe_in = ZMQStream(pipe, self.io_loop)
-        self._pipe_in.on_recv(self._handle_pipe_msg)
+        self.schedule(lambda: ZMQStream(pipe, self.io_loop).on_recv(self._handle_pipe_msg))
 
     def _setup_pipe_out(self) -> tuple[Any, Any]:
         context = zmq.Context()
@@ -145,20 +163,39 @@ class ForkedKernelApp(IPKernelApp):
         self.log.setLevel(self.log_level)  # its handler drops the rest, but only after a record was made of it
 
     def begin(self, directory: Path) -> None:
-        """Make, after the fork, what is this kernel's own and needs no request: identity, threads, history."""
+        """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams, history.
+
+        What is printed before `connect` goes nowhere.
+        """
         self._lock = threading.Lock()
-        self.session = Session(parent=self, key=KEY)
-        self._published = WireSocket("iopub", self._lock, zmq.Context())
+        self.session.session, self.session.pid = str(uuid.uuid4()), os.getpid()
+        self._published = WireSocket("iopub", self._lock)
         WireIOPubThread.directory = directory
-        self.iopub_thread = WireIOPubThread(self._published, pipe=True, session=self.session)
+        self.iopub_thread = WireIOPubThread(self._published, self.session)
         self.iopub_thread.start()
+        atexit.unregister(self.iopub_thread.stop)  # it publishes to the last, and ends with the process
         self.iopub_socket = self.iopub_thread.background_socket
         self.channels = {"shell": WireSocket("shell", self._lock)}
+        self.init_io()
+        self.init_signal()
+        self._join()
         self.config.HistoryManager.enabled = True
         shell = self.kernel.shell
         shell.config.HistoryManager.enabled = True
         shell.init_history()
-        shell.run_cell("pass", silent=True, store_history=False)  # copies the memory that cells write to
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.kernel.start()
+        self.io_loop = self.kernel.io_loop
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Answer a request that nobody sees: this copies the memory that requests and cells write to."""
+        content = {"code": "print()", "silent": True, "store_history": False, "user_expressions": {}}
+        frames = self.session.serialize(self.session.msg("execute_request", content))
+        self.loop.run_until_complete(self._answer(self.channels["shell"], frames))
+        self.kernel.set_parent(b"", {})
 
     def connect(self, wire: socket.socket) -> None:
         """Begin to talk over the wire, with the streams, environment and directories of the request in place."""
@@ -166,9 +203,9 @@ class ForkedKernelApp(IPKernelApp):
         for channel in (self._published, *self.channels.values()):
             channel.wire = wire
         self._own_directories()
-        self.init_io()
-        self.init_signal()
-        self._join()
+        if "PYTEST_CURRENT_TEST" in os.environ:  # ipykernel then leaves the descriptors alone
+            self._leave_descriptors()
+        self.kernel.start()  # in a context that the rehearsal has not touched
         self.init_path()
         self.init_gui_pylab()
         self.init_code()
@@ -182,6 +219,15 @@ class ForkedKernelApp(IPKernelApp):
         for stream in streams:
             stream.__class__ = WireStream
             stream.flushing = threading.RLock()
+
+    def _leave_descriptors(self) -> None:
+        """Redirect only what is printed by Python."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.close()
+        self.reset_io()
+        self.capture_fd_output = False
+        self.init_io()
+        self._join_streams()
 
     def init_code(self) -> None:
         """Run what the user's IPython configuration asks for.
@@ -202,11 +248,14 @@ class ForkedKernelApp(IPKernelApp):
         kernel.ident = str(uuid.uuid4())
         kernel.shell_stream = self.channels["shell"]
         kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        self._join_streams()
         for publisher in (shell.displayhook, shell.display_pub):
             publisher.session, publisher.pub_socket = self.session, self.iopub_socket
         shell.displayhook.topic = kernel._topic("execute_result")
         self.displayhook.get_execution_count = lambda: kernel.execution_count
+
+    def _join_streams(self) -> None:
+        self.kernel._stdout, self.kernel._stderr = sys.stdout, sys.stderr
 
     def _own_directories(self) -> None:
         """Use the working directory, and the IPython directory of the kernel's environment."""
@@ -225,32 +274,24 @@ class ForkedKernelApp(IPKernelApp):
 
     def run(self) -> None:
         """Answer requests until the client asks for the end or is gone."""
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(self._begin(loop))
+        self.ended = False
+        self.loop.add_reader(self.wire, self._read)
         while not self.ended:
             with contextlib.suppress(KeyboardInterrupt):
-                loop.run_forever()
+                self.loop.run_forever()
                 break  # asked to end, or stopped by `exit` in a cell
-        loop.remove_reader(self.wire)
+        self.loop.remove_reader(self.wire)
 
     def say_goodbye(self) -> None:
         """Tell the client that the kernel is done; only its memory is left to be given back."""
         with contextlib.suppress(OSError):
             self.wire.sendall(pack("control", [b""]))
 
-    async def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.ended = False
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.kernel.start()
-        self.io_loop = self.kernel.io_loop
-        loop.add_reader(self.wire, self._read, loop)
-
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end(self) -> None:
         self.ended = True
-        loop.stop()
+        self.loop.stop()
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _read(self) -> None:
         try:
             data = self.wire.recv(1 << 18, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -258,17 +299,17 @@ class ForkedKernelApp(IPKernelApp):
         except ConnectionError:
             data = b""
         if not data:
-            self._end(loop)
+            self._end()
         for channel, frames in self._unpacker.feed(data):
             if channel == "control":
-                self._end(loop)
-            else:
-                self._dispatch(loop, self.channels[channel].callback, frames)
+                self._end()
+                continue
+            task = self.loop.create_task(self._answer(self.channels[channel], frames))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], frames: list[bytes]) -> None:
-        task = loop.create_task(callback([zmq.Frame(frame) for frame in frames]))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    async def _answer(self, channel: WireSocket, frames: Iterable[Any]) -> None:
+        await channel.callback([zmq.Frame(frame) for frame in frames])
 
 
 def prepared_app() -> ForkedKernelApp:

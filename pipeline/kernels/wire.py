@@ -56,18 +56,22 @@ class Unpacker:
 
 
 class WireSocket:
-    """What a kernel sends through: looks like a ZeroMQ socket or stream to ipykernel's and jupyter_client's code."""
+    """What a kernel sends through: looks like a ZeroMQ socket or stream to ipykernel's and jupyter_client's code.
 
-    wire: socket.socket
+    Without a wire, before a request has come, what is sent is dropped.
+    """
 
-    def __init__(self, channel: str, lock: threading.Lock, context: Any = None) -> None:
-        self.context = context
+    wire: socket.socket | None = None
+
+    def __init__(self, channel: str, lock: threading.Lock) -> None:
         self.closed = False
         self.callback: Any = None
         self._channel, self._lock = channel, lock
 
     def send_multipart(self, frames: Sequence[Any], *_: Any, **__: Any) -> None:
         """Send one message; waits while the other side is slow."""
+        if self.wire is None:
+            return
         packet = pack(self._channel, [getattr(frame, "buffer", frame) for frame in frames])
         with self._lock:
             self.wire.sendall(packet)
