@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -157,24 +158,38 @@ def in_bulk(runs: list[Run], job: RenderJob, processes: int) -> tuple[float, flo
     return time.perf_counter() - begin, sum(os.times()[:4]) - before
 
 
-def quarto_figures(run: Run, runs: list[Run], settings: Settings) -> None:
-    """Print what Quarto takes for the resolved Markdown alone, for a report, and in bulk."""
+def quarto_figures(run: Run, runs: list[Run], settings: Settings, rounds: int) -> None:
+    """Print what Quarto takes for the resolved Markdown alone, for a report, and in bulk: one start for many."""
     from pipeline.report.quarto import QuartoRenderer
 
     renderer = QuartoRenderer()
     if not renderer.available():
         print("\nQuarto is not installed here, so it was not measured.")
         return
-    with tempfile.TemporaryDirectory() as directory:
-        resolved = resolve_run(run, find_sources(None, settings), Path(directory))
-        begin = time.perf_counter()
-        renderer.render(resolved.markdown, Path(directory))
-        alone = time.perf_counter() - begin
-    begin = time.perf_counter()
-    render_run(run, renderer="quarto", settings=settings)
-    whole = time.perf_counter() - begin
-    each = in_bulk(runs, RenderJob(settings, "quarto"), 1)[0] / len(runs)
-    print(f"\nQuarto: its own part {alone:.2f} s, the report {whole:.2f} s, in bulk {each:.2f} s each.")
+
+    def alone() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            shutil.copytree(resolved.markdown.parent, directory, dirs_exist_ok=True)
+            renderer.render(Path(directory) / resolved.markdown.name, Path(directory))
+
+    candidates: dict[str, Callable[[], object]] = {
+        "`quarto render` of the resolved Markdown": alone,
+        "a report": lambda: render_run(run, renderer="quarto", settings=settings),
+        f"each of {len(runs)} reports": lambda: in_bulk(runs, RenderJob(settings, "quarto"), 1),
+    }
+    with tempfile.TemporaryDirectory() as source:
+        resolved = resolve_run(run, find_sources(None, settings), Path(source))
+        taken: dict[str, list[float]] = {name: [] for name in candidates}
+        for _ in range(rounds):
+            for name, candidate in candidates.items():
+                begin = time.perf_counter()
+                candidate()
+                taken[name].append((time.perf_counter() - begin) / (len(runs) if name.startswith("each") else 1))
+    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    own = next(iter(medians.values()))
+    print(f"\n| {renderer.version()} | seconds | ratio |\n|---|---:|---:|")
+    for name, seconds in medians.items():
+        print(f"| {name} | {seconds:.2f} | {seconds / own:.2f} |")
 
 
 def main() -> None:
@@ -198,7 +213,7 @@ def main() -> None:
             seconds, used = in_bulk(runs, RenderJob(settings, "embedded"), processes)
             shown = f"{used / count:.2f}" if processes == 1 else ""
             print(f"| {processes} | {seconds:.1f} | {count / seconds:.1f} | {seconds / count:.2f} | {shown} |")
-        quarto_figures(run, runs[:20], settings)
+        quarto_figures(run, runs[:20], settings, rounds)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ import_nbformat()  # before a test module does, which would wait for it
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the reports of most tests be made by a real Quarto: `pytest tests/report --report-renderer quarto`."""
+    parser.addoption("--report-renderer", default="embedded", choices=("embedded", "quarto"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests from the signing key and the settings of whoever runs them."""

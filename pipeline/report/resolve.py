@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RenderError
-from pipeline.report.escape import clean, html_lines, markdown_text, raw_block
+from pipeline.report.escape import clean, html_lines, html_text, raw_block
 from pipeline.report.qmd import Cell, Source, read_qmd
 from pipeline.report.section_files import with_sections
 
@@ -151,13 +151,14 @@ def _front_matter(source: Source, scratch: Path, title: str) -> str:
     import yaml
 
     front = {key: value for key, value in source.front.items() if key not in EXECUTION_KEYS}
-    front["pagetitle"] = markdown_text(title)
+    front["pagetitle"] = f"`{html_text(title)}`{{=html}}"  # Quarto would follow shortcodes in a title of Markdown
     chosen = front.get("format")
     options = chosen.get("html") if isinstance(chosen, dict) else None
     html = dict(options) if isinstance(options, dict) else {}
     for key in FILE_KEYS:
         if key in html:
             html[key] = _with_files(source, scratch, html[key])
+    html["embed-resources"] = True
     front["format"] = {"html": {key: value for key, value in html.items() if value not in (None, [])}}
     text: str = yaml.safe_dump(front, sort_keys=True, allow_unicode=True, width=10_000)
     return text
@@ -177,10 +178,11 @@ def _with_files(source: Source, scratch: Path, given: Any) -> Any:
 
 
 def _find(source: Source, given: str) -> Path:
-    """Return a file named relative to the template, else the asset of that name in this package."""
+    """Return the asset of this package that a template names, from whichever checkout, else a file relative to it."""
     beside = (source.path.parent / given).resolve()
     packaged = ASSETS / Path(given).name
-    for path in (beside, packaged):
+    ours = beside.parts[-4:-1] == ASSETS.parts[-3:]
+    for path in (packaged, beside) if ours else (beside, packaged):
         if path.is_file():
             return path
     raise RenderError(f"{source.path} names the file {given}, which is not there.")

@@ -18,6 +18,7 @@ BESIDE = re.compile(r'<dd class="beside">(.*?)</dd>', re.DOTALL)
 NARROW = f'viewBox="0 0 {HALF} '
 CELL = re.compile(r"<(?P<tag>t[dh])\b(?P<attributes>[^>]*)>")
 NUMBERED = re.compile(r"(<figcaption>(?:<p>)?)Figure\s+\d+:\s*")
+BETWEEN_MARKS = re.compile(r'(</span>)\s+(<span class="mark )')
 PANELS = re.compile(r'<div class="panels">(.*?)</div>\s*</div>', re.DOTALL)
 PANEL = re.compile(r'<p class="panel-title">(.*?)</p>\s*(<img[^>]*>)', re.DOTALL)
 OPTIONS = [
@@ -33,12 +34,13 @@ LOOK = """
 #set par(justify: false)
 #set table(stroke: none, inset: (x: 4pt, y: 2.6pt))
 #set table.hline(stroke: 0.4pt + rgb("#c3cad3"))
+#show raw: set text(size: 7pt)
 #show table: set text(size: 7.6pt)
 #show table: set par(justify: false)
+#show table: it => { show raw: set text(size: 6pt); it }
 #show heading.where(level: 1): set text(size: 20pt)
-#show heading.where(level: 2): it => block(above: 1.6em, below: 0.7em, it)
+#show heading.where(level: 2): set block(above: 1.6em, below: 0.7em)
 #show link: set text(fill: rgb("#0b5fa5"))
-#show raw: set text(size: 7pt)
 #show figure: set block(breakable: true)
 #show figure.where(kind: table): set figure.caption(position: top)
 #show figure.caption: set align(left)
@@ -71,7 +73,8 @@ def write_typst_input(page: Path, scratch: Path) -> TypstInput:
         return f'<img src="{name}" width="{"75%" if NARROW in match[0] else "100%"}">'
 
     body = PANELS.sub(_panel_table, CARDS.sub(_card_table, DROPPED.sub("", SVG.sub(drawn, body))))
-    body = NUMBERED.sub(r"\1", CELL.sub(_aligned, body)).replace('class="mark ', 'class="')
+    body = NUMBERED.sub(r"\1", CELL.sub(_aligned, body))
+    body = BETWEEN_MARKS.sub(r"\1 · \2", body).replace('class="mark ', 'class="')
     target, look = scratch / "content.html", scratch / "look.typ"
     target.write_text(f"<!DOCTYPE html><html><body>{body}</body></html>", encoding="utf-8")
     look.write_text(LOOK, encoding="utf-8")

@@ -24,11 +24,12 @@ Render = Callable[..., RenderRecord]
 
 
 @pytest.fixture(scope="session")
-def render() -> Render:
-    """Render with the embedded renderer and the shipped template, unless told otherwise."""
+def render(pytestconfig: pytest.Config) -> Render:
+    """Render with the shipped template and the renderer that `--report-renderer` names, unless told otherwise."""
+    chosen = pytestconfig.getoption("report_renderer")
 
     def call(run: Run, **options: Any) -> RenderRecord:
-        return render_run(run, **{"renderer": "embedded", "template": TEMPLATE, **options})
+        return render_run(run, **{"renderer": chosen, "template": TEMPLATE, **options})
 
     return call
 

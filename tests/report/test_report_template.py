@@ -13,7 +13,7 @@ from report_builder import TEMPLATE
 from pipeline.errors import RenderError
 from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.qmd import Source, read_qmd
-from pipeline.report.resolve import resolve
+from pipeline.report.resolve import ASSETS, resolve
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
 
@@ -102,8 +102,19 @@ def test_front_matter_is_rewritten(tmp_path: Path) -> None:
         "---\njupyter: python3\nexecute:\n  echo: false\nformat:\n  html:\n    css: mine.css\n    toc: true\n---\nx\n"
     )
     front = yaml.safe_load(resolved(tmp_path, text).split("---\n")[1])
-    assert front == {"format": {"html": {"css": "mine.css", "toc": True}}, "pagetitle": "A title"}
+    html = {"css": "mine.css", "embed-resources": True, "toc": True}
+    assert front == {"format": {"html": html}, "pagetitle": "`A title`{=html}"}
     assert (tmp_path / "scratch" / "mine.css").read_text() == "p {}"
+
+
+def test_assets_are_those_of_the_running_package(tmp_path: Path) -> None:
+    """A project with a package of its own beside the template gets what belongs to the code that makes the page."""
+    others = tmp_path / "pipeline" / "report" / "assets"
+    others.mkdir(parents=True)
+    (others / "report.css").write_text("p { color: red }")
+    text = "---\nformat:\n  html:\n    css: pipeline/report/assets/report.css\n---\nx\n"
+    resolved(tmp_path, text)
+    assert (tmp_path / "scratch" / "report.css").read_bytes() == (ASSETS / "report.css").read_bytes()
 
 
 def test_the_shipped_template_works_in_plain_quarto_s_way(
