@@ -27,10 +27,11 @@ FIXED_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS", "MALLOC_ARENA_MAX",
 )  # fmt: skip
 
-# What a kernel sets right after the fork, what libraries read again, or only hand on (MLflow its process's identity).
+# What a kernel sets right after the fork, what libraries read again, or only hand on (MLflow its process's identity);
+# and what Quarto sets for its kernels, which silences a warning of a debugger.
 RENEWED_VARIABLES = {
     "MPLBACKEND", "TZ", "IPYTHONDIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "PWD", "OLDPWD", "COLUMNS", "LINES",
-    "PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID",
+    "PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID", "PYDEVD_DISABLE_FILE_VALIDATION",
 }  # fmt: skip
 
 
