@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -25,11 +26,21 @@ settings.load_profile("fixed")
 import_nbformat()  # before a test module does, which would wait for it
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+QUARTO = {name: value for name, value in os.environ.items() if name == "QUARTO_PATH"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the reports of most tests be made by a real Quarto: `pytest tests/report --report-renderer quarto`."""
     parser.addoption("--report-renderer", default="embedded", choices=("embedded", "quarto"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show a Quarto of this machine only to the tests that are about it: what `auto` means is the same everywhere."""
+    if item.get_closest_marker("quarto") or item.config.getoption("report_renderer") == "quarto":
+        os.environ.pop("QUARTO_PATH", None)
+        os.environ.update(QUARTO)
+    else:
+        os.environ["QUARTO_PATH"] = os.devnull
 
 
 @pytest.fixture(scope="session", autouse=True)
