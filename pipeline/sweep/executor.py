@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import UsageError
@@ -117,11 +119,12 @@ class DaskExecutor:
     """The workers of an existing Dask cluster, `dask://host:port`.
 
     They need this package, and the project's root and results as a shared directory at the same path. A call whose
-    worker is lost is given to another one by the scheduler, a few times. Dask cannot end a call that runs: one that
-    is not back after `WAIT` times its limit, waiting included, is given up, and keeps its worker busy.
+    worker is lost is given to another one by the scheduler, a few times. A worker says when a call begins there; Dask
+    cannot end a call that runs, so the worker of one that takes too long is restarted by its nanny. One without a nanny
+    stays busy.
     """
 
-    WAIT = 5
+    RESTART_SECONDS = 30
 
     def __init__(self, address: str) -> None:
         try:
@@ -135,6 +138,9 @@ class DaskExecutor:
                 f"There is no Dask scheduler at {address}: {error}. Start one with `dask scheduler`."
             ) from None
         self._executor = self._client.get_executor(pure=False)
+        self._topic = f"evidence-{uuid.uuid4()}"
+        self._limited: dict[str, _Limited] = {}
+        self._client.subscribe_topic(self._topic, self._began)
 
     @property
     def workers(self) -> int:
@@ -144,19 +150,68 @@ class DaskExecutor:
 
     def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Schedule a call on the cluster."""
-        given = self._executor.submit(function, *args)
-        future = _translated(given)
-        if timeout is not None:
-            timer = threading.Timer(timeout * self.WAIT, _give_up, (given, future))
-            timer.daemon = True
-            timer.start()
-            future.add_done_callback(lambda _: timer.cancel())
-        return future
+        if timeout is None:
+            return _translated(self._executor.submit(function, *args))
+        call = str(uuid.uuid4())
+        limited = self._limited[call] = _Limited(timeout)
+        limited.given = self._executor.submit(_begin, self._topic, call, function, *args)
+        limited.future = _translated(limited.given)
+        limited.future.add_done_callback(lambda _: self._forget(call))
+        return limited.future
 
     def close(self, *, at_once: bool) -> None:
         """Leave the cluster."""
+        for call in list(self._limited):
+            self._forget(call)
         self._executor.shutdown(wait=not at_once)
         self._client.close()
+
+    def _began(self, event: tuple[float, Mapping[str, str]]) -> None:
+        """Limit the time of a call from the moment a worker began it, which may be a second one."""
+        limited = self._limited.get(event[1]["call"])
+        if limited is not None:
+            limited.stop()
+            limited.timer = threading.Timer(limited.seconds, self._late, (event[1]["call"], event[1]["worker"]))
+            limited.timer.daemon = True
+            limited.timer.start()
+
+    def _late(self, call: str, worker: str) -> None:
+        limited = self._limited.get(call)
+        if limited is None or limited.future is None or limited.given is None:
+            return
+        with suppress(concurrent.futures.InvalidStateError):
+            limited.future.set_exception(TimeoutError("it took too long"))
+            limited.given.cancel()
+            with suppress(Exception):  # no nanny, or the worker is gone
+                self._client.restart_workers([worker], timeout=self.RESTART_SECONDS, raise_for_error=False)
+
+    def _forget(self, call: str) -> None:
+        limited = self._limited.pop(call, None)
+        if limited is not None:
+            limited.stop()
+
+
+@dataclass
+class _Limited:
+    """A call on the cluster that may take so many seconds once it has begun."""
+
+    seconds: float
+    given: Future[Any] | None = None
+    future: Future[Any] | None = None
+    timer: threading.Timer | None = None
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+def _begin(topic: str, call: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Tell the client, from a worker, that a call begins, and make it."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, {"call": call, "worker": worker.address})
+    return function(*args)
 
 
 @contextmanager
@@ -199,12 +254,6 @@ def _translated(given: Future[Any]) -> Future[Any]:
 
     given.add_done_callback(settle)
     return future
-
-
-def _give_up(given: Future[Any], future: Future[Any]) -> None:
-    with suppress(concurrent.futures.InvalidStateError):
-        future.set_exception(TimeoutError("it took too long"))
-    given.cancel()
 
 
 def _lost(error: BaseException) -> bool:

@@ -36,8 +36,9 @@ class Cluster:
         log = self._start("scheduler", *options, name="scheduler", within=within)
         self.address = self._wait(log, r"tcp://[\d.]+:\d+")
 
-    def worker(self, name: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self.directory / name))
+    def worker(self, name: str, within: Sequence[str] = (), *, nanny: bool = False) -> subprocess.Popen[bytes]:
+        options = ["--nthreads", "1", "--no-dashboard", "--local-directory", str(self.directory / name)]
+        options += [] if nanny else ["--no-nanny"]
         log = self._start("worker", self.address, *options, name=name, within=within)
         self._wait(log, "Registered to")
         return self.processes[-1]
@@ -120,16 +121,21 @@ def test_workers_that_are_killed_and_come_late(project: Settings, cluster: Clust
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_trial_that_hangs_is_given_up(project: Settings, cluster: Cluster) -> None:
-    """A trial that never ends keeps one worker busy; the other one executes all the rest."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_that_hangs_is_ended(project: Settings, cluster: Cluster, workers: int) -> None:
+    """A trial that never ends is given up at its limit, its worker starts anew, and all the rest is executed.
+
+    With a single worker the rest can only be executed by that one; of two, one has no nanny that could restart it.
+    """
     (project.root / "stuck.py").write_text(
         "import time\n"
         "def fn(df, params):\n"
         "    if params['n'] == 8: time.sleep(600)\n"
         "    return (df['close'] > df['close'].rolling(int(params['n'])).mean()).astype(int)\n"
     )
-    cluster.worker("one")
-    cluster.worker("two")
+    cluster.worker("one", nanny=True)
+    if workers == 2:
+        cluster.worker("two")
     section = {"trial_timeout": 0.5, "retries": 0}
     wanted = spec(strategy={"name": "stuck:fn"}, space={"n": list(range(5, 12))}, sweep=section)
     with open_executor(cluster.address.replace("tcp://", "dask://"), 1) as executor:
