@@ -7,11 +7,13 @@ cannot change it, and takes half the time. For a static report its figures are d
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 
 from pipeline.errors import RenderError
 from pipeline.report.chart import HALF, WIDE, draw
+from pipeline.report.notebook import mark
 
 RAW = re.compile(r"^(?P<fence>`{3,})\{=html\}\n(?P<body>.*?)\n(?P=fence)$", re.MULTILINE | re.DOTALL)
 FIGURE = re.compile(
@@ -29,16 +31,20 @@ SMALL = 400
 class Aside:
     """Takes the large raw blocks out of what the cells of one report print, and puts them back into its page.
 
-    A block that names a file to embed stays for the renderer. With `static`, figures are drawn first.
+    A block that names a file to embed stays for the renderer. With `static`, figures are drawn first; with `marked`,
+    comments are left around what each cell printed, for the notebook.
     """
 
-    def __init__(self, *, static: bool = False) -> None:
+    def __init__(self, *, static: bool = False, marked: bool = False) -> None:
         self.static = static
+        self.marked = marked
         self.kept: list[str] = []
+        self._cells = itertools.count(1)
 
     def take(self, output: str) -> str:
         """Return what a cell printed with comments in the place of its large blocks."""
-        return RAW.sub(self._taken, COMMENT.sub("", draw_figures(output) if self.static else output))
+        taken = RAW.sub(self._taken, COMMENT.sub("", draw_figures(output) if self.static else output))
+        return mark(next(self._cells), taken) if self.marked else taken
 
     def put_back(self, page: str) -> str:
         """Return the rendered page with every block in its place; raises RenderError when one got lost."""

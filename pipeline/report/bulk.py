@@ -115,10 +115,11 @@ def why_stale(run: Run, job: RenderJob) -> str | None:
             return f"{what} changed"
     if record.trials_sha256 != job.index.trials_of(run).sha256:
         return "the earlier trials changed"
-    return _why_file_stale(run, record, job)
+    return why_file_stale(run, record, job)
 
 
-def _why_file_stale(run: Run, record: RenderRecord, job: RenderJob) -> str | None:
+def why_file_stale(run: Run, record: RenderRecord, job: RenderJob) -> str | None:
+    """Return which file of a report is not as it was made, or not there; None when all are."""
     digests = {record.report: record.report_sha256, **{name: file["sha256"] for name, file in record.files.items()}}
     for name, digest in digests.items():
         path = run.dir.report.with_name(Path(name).name)

@@ -1,7 +1,8 @@
 """Draw a figure of the report as SVG: for pages without scripts, for paper, for notebooks.
 
 Drawn is what the report's own figures use of plotly's schema: lines (filled, stepped), markers and bars on one
-horizontal axis of numbers, dates or categories, and one or more vertical axes above each other. Colours are classes
+horizontal axis of numbers (linear or logarithmic), dates or categories, and one or more vertical axes above each other;
+and a list of names with a lying bar each. Colours are classes
 of the style sheet, so the same drawing is right in light, in dark and on paper.
 """
 
@@ -25,7 +26,10 @@ from pipeline.report.scales import Scale, date_ticks, number_text, number_ticks,
 WIDE, HALF = 920, 448
 RIGHT, TOP, BOTTOM = 12, 28, 40
 ROLES = ("strategy", "benchmark", "drawdown", "gain", "loss")
-KINDS = {"date", "category", "linear"}
+KINDS = {"date", "category", "linear", "log"}
+DRAWN_RULE = re.compile(r"^[^{}@\n]*\{[^{}]*\b(?:fill|stroke)\b[^{}]*\}", re.MULTILINE)
+VARIABLE = re.compile(r"var\(--(\w+)\)")
+MIX = re.compile(r"color-mix\(in srgb, #(\w{6}) (\d+)%, #(\w{6})\)")
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Chart:
 def draw(figure: dict[str, Any], *, name: str, label: str, width: int = WIDE, height: int = 440) -> str:
     """Return a figure in plotly's schema as an SVG element; raises RenderError for what cannot be drawn."""
     try:
+        if any(trace.get("orientation") == "h" for trace in figure.get("data", [])):
+            return _svg(_lying_bars(figure, width, height), label, width, height)
         chart = _chart(figure, width, height)
     except (ValueError, TypeError, KeyError) as error:
         raise RenderError(f"The figure {name} cannot be drawn as a static one: {error}. Leave out --static.") from None
@@ -132,11 +138,32 @@ def draw(figure: dict[str, Any], *, name: str, label: str, width: int = WIDE, he
         down = bands[curve.axis]
         parts.append(_bars(chart, curve, bars, across, down) if curve.kind == "bar" else _points(curve, across, down))
     parts.append(_legend(chart))
-    inside = "".join(parts)
-    return (
-        f'<svg class="chart" viewBox="0 0 {chart.width} {chart.height}" role="img" aria-label="{html_text(label)}">'
-        f"{inside}</svg>"
-    )
+    return _svg(parts, label, width, height)
+
+
+def _svg(parts: Sequence[str], label: str, width: int, height: int) -> str:
+    frame = f'viewBox="0 0 {width} {height}" role="img" aria-label="{html_text(label)}"'
+    return f'<svg class="chart" {frame}>{"".join(parts)}</svg>'
+
+
+def _lying_bars(figure: dict[str, Any], width: int, height: int) -> list[str]:
+    """Return the parts of a list of names, the first at the foot, each with a bar from 0."""
+    layout, (trace,) = figure.get("layout", {}), figure["data"]
+    names = [html.unescape(str(name)) for name in _values(trace["y"])]
+    values = [float(value) for value in _values(trace["x"])]
+    chart = Chart([], layout, width, height, "linear")
+    left = 20 + 6.7 * max(map(len, names))
+    low, high = min(0.0, *values), max(0.0, *values)
+    across = Scale(low * 1.05, high * 1.05 or 1.0, left, width - RIGHT)
+    row = (height - TOP - BOTTOM) / len(names)
+    thick, zero, path = row * (1.0 - float(layout.get("bargap", 0.2))), across.place(0.0), []
+    parts = [_bottom(chart, across)]
+    for place, (name, value) in enumerate(zip(names, values, strict=True), start=1):
+        middle = height - BOTTOM - row * (place - 0.5)
+        path.append(f"M{zero:.1f} {middle - thick / 2:.1f}H{across.place(value):.1f}v{thick:.1f}H{zero:.1f}z")
+        parts.append(f'<text x="{left - 8:.1f}" y="{middle + 4:.1f}" text-anchor="end">{html_text(name)}</text>')
+    role = (trace.get("meta") or {}).get("role")
+    return [*parts, f'<path class="fill {role if role in ROLES else ROLES[0]}" d="{"".join(path)}"/>']
 
 
 def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
@@ -153,10 +180,19 @@ def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
         if trace.get("type", "scatter") not in {"scatter", "bar"}:
             raise ValueError(f"it has a trace of the type {trace['type']!r}; lines, markers and bars are drawn")
         role = (trace.get("meta") or {}).get("role")
-        x = [numbers[str(v)] if kind == "category" else seconds_of(v) if kind == "date" else float(v) for v in xs]
+        x = [_placed(v, kind, numbers) for v in xs]
         y = [None if v is None or not math.isfinite(v) else float(v) for v in _values(trace.get("y", []))]
         curves.append(Curve(trace, role if role in ROLES else ROLES[i % len(ROLES)], x, y))
     return Chart(curves, layout, width, height, kind, categories)
+
+
+def _placed(value: Any, kind: str, categories: dict[str, float]) -> float:
+    """Return where a value lies on a horizontal axis of this kind."""
+    if kind == "category":
+        return categories[str(value)]
+    if kind == "date":
+        return seconds_of(value)
+    return math.log10(value) if kind == "log" else float(value)
 
 
 def _values(given: Any) -> list[Any]:
@@ -211,10 +247,13 @@ def _bottom(chart: Chart, across: Scale) -> str:
     elif chart.kind == "category":
         every = max(1, -(-len(chart.categories) // max(1, int(across.end - across.start) // 40)))
         ticks = [(float(i), text) for i, text in enumerate(chart.categories) if i % every == 0]
+    elif chart.kind == "log":
+        named = zip(options.get("tickvals", ()), options.get("ticktext", ()), strict=True)
+        ticks = [(math.log10(value), html.unescape(str(text))) for value, text in named]
     else:
         found = number_ticks(across.low, across.high, most)
         ticks = [(tick, number_text(tick, options.get("tickformat"))) for tick in found]
-    parts = [f'<line class="axis" x1="{chart.left:.1f}" x2="{chart.width - RIGHT}" y1="{floor}" y2="{floor}"/>']
+    parts = [f'<line class="axis" x1="{across.start:.1f}" x2="{across.end:.0f}" y1="{floor}" y2="{floor}"/>']
     for value, text in ticks:
         x = across.place(value)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{floor}" y2="{floor + 4}"/>')
@@ -302,8 +341,11 @@ def _title(options: dict[str, Any]) -> str:
     return html_text(html.unescape(str(text))) if text else ""
 
 
-def as_image(svg: str) -> str:
-    """Return a drawing as a file of its own: with its name space and its size, in the colours of the light theme."""
+def as_image(svg: str, style: str = "") -> str:
+    """Return a drawing as a file of its own: with its name space and its size, in the colours of the light theme.
+
+    `style` is what the page adds to the style sheet of every report; its rules about drawings come along.
+    """
     from dataclasses import asdict
 
     from pipeline.palette import FONT_FAMILY, LIGHT
@@ -316,7 +358,24 @@ def as_image(svg: str) -> str:
         rules += f".line.{role}{{stroke:{colours[role]}}}.fill.{role},.area.{role}{{fill:{colours[role]}}}"
     rules += f".trace{{fill:none;stroke:{LIGHT.strategy};stroke-width:1.5}}.small text{{font-size:10.5px}}"
     rules += f".dot{{fill:{LIGHT.background};stroke:{LIGHT.strategy};stroke-width:1.5}}.base{{fill:{LIGHT.strategy}}}"
+    rules += "".join(_in_light(rule) for rule in DRAWN_RULE.findall(style) if ":hover" not in rule)
     size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     attributes = f'width="{size[1]}" height="{size[2]}" ' if size else ""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}'
     return svg.replace("<svg ", head, 1).replace(">", f"><style>{rules}</style>", 1)
+
+
+def _in_light(rule: str) -> str:
+    """Return a rule of a style sheet with the colours of the light theme in the place of names and mixtures."""
+    from dataclasses import asdict
+
+    from pipeline.palette import LIGHT
+
+    colours = asdict(LIGHT)
+    plain = VARIABLE.sub(lambda match: colours[match[1]], rule)
+    return MIX.sub(lambda match: _mixed(match[1], int(match[2]) / 100, match[3]), plain)
+
+
+def _mixed(first: str, share: float, second: str) -> str:
+    pairs = zip(bytes.fromhex(first), bytes.fromhex(second), strict=True)
+    return "#" + bytes(round(a * share + b * (1.0 - share)) for a, b in pairs).hex()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,13 +32,25 @@ def render_format(run: Run, job: RenderJob) -> RenderRecord:
 
     Raises RenderError, and RendererNotFoundError saying what to install.
     """
-    known_format(job.format)
     record = _page(run, job)
+
+    def resolved_in(scratch: Path) -> Resolved:
+        sources = Sources(job.sources.template, job.sources.sections, static=True)
+        return resolve_run(run, sources, scratch, index=job.index, marked=job.format == "ipynb")
+
+    return add_format(run, job, record, resolved_in)
+
+
+def add_format(run: Run, job: RenderJob, record: RenderRecord, resolved_in: Callable[[Path], Resolved]) -> RenderRecord:
+    """Write the job's format beside the page of `record`, out of what `resolved_in` resolves with drawn figures.
+
+    Returns the record with it; for html, the record itself.
+    """
+    known_format(job.format)
     if job.format == "html":
         return record
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
-        sources = Sources(job.sources.template, job.sources.sections, static=True)
-        resolved = resolve_run(run, sources, Path(directory), index=job.index, marked=job.format == "ipynb")
+        resolved = resolved_in(Path(directory))
         data, maker = _pdf(resolved, job) if job.format == "pdf" else _notebook(resolved, run)
     name = f"report.{job.format}"
     write_atomic(run.dir.report.with_name(name), data)
@@ -68,7 +81,7 @@ def _pdf(resolved: Resolved, job: RenderJob) -> tuple[bytes, str]:
     printer = choose_printer(job.renderer)
     page = resolved.markdown.with_name("static.html")
     page.write_text(RELATIVE.sub(r"\g<text>", _static_page(resolved)), encoding="utf-8")
-    return printer.print_page(page, resolved.markdown.parent), printer.version()
+    return printer.print_page(page, resolved.markdown.parent, resolved.style), printer.version()
 
 
 def _notebook(resolved: Resolved, run: Run) -> tuple[bytes, str]:

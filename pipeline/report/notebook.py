@@ -15,15 +15,15 @@ from pipeline.report.section_files import with_sections
 if TYPE_CHECKING:
     from pipeline.report.render import Resolved
 
-SVG = re.compile(r'<svg class="(?:chart|small)".*?</svg>', re.DOTALL)
+SVG = re.compile(r'<svg class="(?:chart|small)[ "].*?</svg>', re.DOTALL)
 ATTRIBUTES = re.compile(r"^(#+ .*?)\s*\{[^}]*\}\s*$", re.MULTILINE)
 BEGIN, END = "<!-- evidence:cell:{} -->", "<!-- evidence:cell:end -->"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def marked(number: int, output: str) -> str:
+def mark(number: int, output: str) -> str:
     """Return what a cell printed between two comments that survive rendering."""
-    begin, end = (f"\n```{{=html}}\n{mark}\n```\n" for mark in (BEGIN.format(number), END))
+    begin, end = (f"\n```{{=html}}\n{comment}\n```\n" for comment in (BEGIN.format(number), END))
     return f"{begin}{output}{end}"
 
 
@@ -38,7 +38,7 @@ def as_notebook(resolved: Resolved, page: str, run_id: str) -> bytes:
     for part in source.parts:
         if isinstance(part, Cell):
             number += 1
-            cells.append(_code(part, _shown(page, number), run_id, len(cells)))
+            cells.append(_code(part, _shown(page, number, resolved.style), run_id, len(cells)))
         elif part.strip():
             text = ATTRIBUTES.sub(r"\1", part.strip())
             cells.append({"cell_type": "markdown", "id": f"cell-{len(cells)}", "metadata": {}, "source": text})
@@ -65,16 +65,16 @@ def _code(cell: Cell, html: str, run_id: str, place: int) -> dict[str, Any]:
     }
 
 
-def _shown(page: str, number: int) -> str:
+def _shown(page: str, number: int, style: str) -> str:
     """Return what the page shows of one cell."""
     _, found, after = page.partition(BEGIN.format(number))
     shown, ended, _ = after.partition(END)
     if not (found and ended):
         raise RenderError(f"The renderer lost the place of cell {number}, so there is no notebook of this report.")
-    return SVG.sub(_image, shown).strip()
+    return SVG.sub(lambda match: _image(match[0], style), shown).strip()
 
 
-def _image(match: re.Match[str]) -> str:
-    label = re.search(r'aria-label="([^"]*)"', match[0])
-    data = base64.b64encode(as_image(match[0]).encode()).decode()
+def _image(svg: str, style: str) -> str:
+    label = re.search(r'aria-label="([^"]*)"', svg)
+    data = base64.b64encode(as_image(svg, style).encode()).decode()
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{label[1] if label else ""}">'

@@ -34,8 +34,8 @@ class Printer(Protocol):
         """Return the program's name and version."""
         ...
 
-    def print_page(self, page: Path, scratch: Path) -> bytes:
-        """Return the PDF of a page in `scratch`; raises RenderError."""
+    def print_page(self, page: Path, scratch: Path, style: str) -> bytes:
+        """Return the PDF of a page in `scratch`, whose own style is `style`; raises RenderError."""
         ...
 
 
@@ -49,7 +49,7 @@ class ChromiumPrinter:
         """Return the browser's name and version."""
         return _chromium_version(self.program)
 
-    def print_page(self, page: Path, scratch: Path) -> bytes:
+    def print_page(self, page: Path, scratch: Path, style: str) -> bytes:  # noqa: ARG002 - the page has its style
         """Return the PDF of a page; the browser has a profile of its own and needs no network."""
         target, profile = scratch / "report.pdf", scratch / "profile"
         root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses to run as root
@@ -67,20 +67,20 @@ class TypstPrinter:
         """Return Quarto's version."""
         return f"{QuartoRenderer().version()} (Typst)"
 
-    def print_page(self, page: Path, scratch: Path) -> bytes:
+    def print_page(self, page: Path, scratch: Path, style: str) -> bytes:
         """Return the PDF of a page."""
         from pipeline.report.typst_input import write_typst_input
 
         quarto = find_quarto()
         if quarto is None:
             raise RendererNotFoundError(NOTHING)
-        source = write_typst_input(page, scratch)
+        source = write_typst_input(page, scratch, style)
         typst, target = scratch / "report.typ", scratch / "report.pdf"
         arguments = ["--from", "html", "--to", "typst", "--standalone", *source.options]
         run_program(
             [quarto, "pandoc", *arguments, "--output", typst.name, source.path.name], scratch, what="Quarto's pandoc"
         )
-        command = [quarto, "typst", "compile", "--creation-timestamp", "0", typst.name, target.name]
+        command = [quarto, "typst", "compile", typst.name, target.name]
         said = run_program(command, scratch, what="Quarto's Typst")
         if not target.is_file():
             raise RenderError(f"Typst ended without an error but wrote no PDF:\n{said.strip()[-2000:]}")

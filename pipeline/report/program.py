@@ -14,11 +14,13 @@ TIMEOUT = 600.0
 def run_program(command: list[str], scratch: Path, *, what: str, timeout: float = TIMEOUT) -> str:
     """Run `command` in `scratch` and return what it printed, both streams; raises RenderError when it fails.
 
-    The program gets this process's environment, a fixed locale and a temporary directory inside `scratch`.
+    The program gets this process's environment, a fixed locale, a fixed date for what it makes, and a temporary
+    directory inside `scratch`.
     """
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True)
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(temporary), "NO_COLOR": "1"}
+    fixed = {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0", "NO_COLOR": "1"}
+    environment = {**os.environ, **fixed, "TMPDIR": str(temporary)}
     try:
         done = subprocess.run(  # noqa: S603 - a program found by this package, arguments of its own
             command,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.blocks import Aside
-from pipeline.report.notebook import marked as mark_cell
-from pipeline.report.page import Page, build_page
+from pipeline.report.page import build_page
 from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record
 from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import resolve
@@ -24,10 +22,12 @@ from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
+    from pipeline.report.facts import Facts
     from pipeline.report.trials import TrialIndex
     from pipeline.run import Run
 
 TEMPLATE = "reports/backtest_report.qmd"
+HEAD_END = "</head>"
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,26 @@ class Sources:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A report whose cells were executed, ready for a renderer: its page, its Markdown, what was set aside of it."""
+    """A report whose cells were executed, ready for a renderer: its page, its Markdown, what was set aside of it.
 
-    page: Page
+    `style` is added to the style sheet of every report; `assets_sha256` covers what shapes the page, and `trials` are
+    how many the page counts and a digest of them.
+    """
+
+    page: Facts
     sources: Sources
     markdown: Path
     aside: Aside
+    trials: tuple[int, str]
+    assets_sha256: str
+    style: str = ""
 
     def finished(self, rendered: Path, renderer: Renderer) -> str:
         """Return the finished page out of what the renderer wrote; raises RenderError when it would load anything."""
         page = self.aside.put_back(rendered.read_text(encoding="utf-8"))
         page = finish(page, own_scripts=renderer.own_scripts)
+        if self.style:
+            page = page.replace(HEAD_END, f"<style>\n{self.style}</style>\n{HEAD_END}", 1)
         check_self_contained(page)
         return page
 
@@ -97,22 +106,16 @@ def resolve_run(
     `marked` leaves comments around what each cell printed, for the notebook.
     """
     page = build_page(run, images=scratch / "images", static=sources.static, index=index)
-    aside = Aside(static=sources.static)
-    numbers = itertools.count(1)
-
-    def take(output: str) -> str:
-        taken = aside.take(output)
-        return mark_cell(next(numbers), taken) if marked else taken
-
+    aside = Aside(static=sources.static, marked=marked)
     markdown = resolve(
         sources.template,
         scratch,
         parameters={"run_id": run.run_id, "page": page},
         title=f"{page.title} · backtest report · {run.run_id[:8]}",
         sections=sources.sections,
-        outputs=take,
+        outputs=aside.take,
     )
-    return Resolved(page, sources, markdown, aside)
+    return Resolved(page, sources, markdown, aside, (page.trials.count, page.trials.sha256), assets_digest())
 
 
 def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | None = None) -> RenderRecord:
@@ -125,7 +128,7 @@ def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | N
         version=renderer.version(),
         template=resolved.sources.template.name,
         template_sha256=sha256_file(resolved.sources.template),
-        assets_sha256=assets_digest(),
+        assets_sha256=resolved.assets_sha256,
         manifest_sha256=run.manifest_digest,
         report=run.dir.report.name,
         report_sha256=sha256_bytes(data),
@@ -133,8 +136,8 @@ def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | N
         note=note,
         sections=section_digests(resolved.sources.sections),
         static=resolved.sources.static,
-        trials=resolved.page.trials.count,
-        trials_sha256=resolved.page.trials.sha256,
+        trials=resolved.trials[0],
+        trials_sha256=resolved.trials[1],
         tracked=tracked_url(run),
     )
     if before is not None and before.files:

@@ -41,7 +41,7 @@ LOOK = """
 #show heading.where(level: 1): set text(size: 20pt)
 #show heading.where(level: 2): set block(above: 1.6em, below: 0.7em)
 #show link: set text(fill: rgb("#0b5fa5"))
-#show figure: set block(breakable: true)
+#show figure.where(kind: table): set block(breakable: true)
 #show figure.where(kind: table): set figure.caption(position: top)
 #show figure.caption: set align(left)
 #show figure.where(kind: table): set figure(numbering: none)
@@ -58,8 +58,8 @@ class TypstInput:
     options: list[str]
 
 
-def write_typst_input(page: Path, scratch: Path) -> TypstInput:
-    """Write the content of a finished page, with drawings as files beside it, into `scratch`."""
+def write_typst_input(page: Path, scratch: Path, style: str = "") -> TypstInput:
+    """Write the content of a finished page into `scratch`, drawings as files beside it; for `style` see `as_image`."""
     html = page.read_text(encoding="utf-8")
     found, title = MAIN.search(html), TITLE.search(html)
     body = found["body"] if found else html
@@ -69,7 +69,7 @@ def write_typst_input(page: Path, scratch: Path) -> TypstInput:
         nonlocal count
         count += 1
         name = f"drawing-{count}.svg"
-        (scratch / name).write_text(as_image(match[0]), encoding="utf-8")
+        (scratch / name).write_text(as_image(match[0], style), encoding="utf-8")
         return f'<img src="{name}" width="{"75%" if NARROW in match[0] else "100%"}">'
 
     body = PANELS.sub(_panel_table, CARDS.sub(_card_table, DROPPED.sub("", SVG.sub(drawn, body))))

@@ -64,6 +64,17 @@ def test_a_static_report_is_small_and_whole(copied: Run, finished: Run, render: 
             {"data": [{"type": "bar", "x": ["a", "b"], "y": [1, -2]}]},
             r'class="fill strategy" d="(M\S+ \S+h\S+V\S+z){2}',
         ),
+        (
+            {"data": [{"type": "bar", "orientation": "h", "y": ["a &lt;", "b"], "x": [0.2, 0.8]}]},
+            r'>a &lt;</text><text .*>b</text><path class="fill strategy" d="(M\S+ \S+H\S+v\S+H\S+z){2}',
+        ),
+        (
+            {
+                "data": [{"mode": "markers", "x": [1, 10, 100], "y": [1, 2, 3]}],
+                "layout": {"xaxis": {"type": "log", "tickvals": [1, 10], "ticktext": ["one", "ten"]}},
+            },
+            r">one</text>.*>ten</text>",
+        ),
         ({"data": [{"mode": "markers", "x": [1, 2], "y": [3, 4], "meta": {"role": "loss"}}]}, 'class="fill loss"'),
         ({"data": []}, "<svg"),
         ({"data": [{"x": [], "y": []}]}, "<svg"),
@@ -79,7 +90,26 @@ def test_what_is_drawn(figure: dict[str, Any], drawn: str) -> None:
     assert as_image(svg).startswith('<svg xmlns="http://www.w3.org/2000/svg" width="920"')
 
 
-@pytest.mark.parametrize("figure", [{"data": [{"type": "pie"}]}, {"data": [{"x": ["x"], "y": ["y"]}]}])
+def test_an_image_has_the_page_s_own_rules_in_plain_colours() -> None:
+    """Names and mixtures of colours are worked out for programs that know neither; rules of other things stay away."""
+    style = (
+        ".map .best { fill: none; stroke: var(--drawdown); }\n.map rect:hover { stroke: var(--text); }\n"
+        ".map .shade4 { fill: color-mix(in srgb, var(--strategy) 50%, var(--background)); }\n.leaders { width: 1px; }\n"
+        "@media print { .map { fill: none; } }\n"
+    )
+    image = as_image('<svg class="chart map" viewBox="0 0 4 4"></svg>', style)
+    assert ".map .best { fill: none; stroke: #b3470b; }.map .shade4 { fill: #85afd2; }</style>" in image
+    assert "leaders" not in image
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        {"data": [{"type": "pie"}]},
+        {"data": [{"x": ["x"], "y": ["y"]}]},
+        {"data": [{"x": [0], "y": [1]}], "layout": {"xaxis": {"type": "log"}}},
+    ],
+)
 def test_what_cannot_be_drawn_is_said(figure: dict[str, Any]) -> None:
     """A figure of another kind is an error that names it, never an empty picture."""
     with pytest.raises(RenderError, match=r"The figure mine cannot be drawn as a static one: .* Leave out --static"):

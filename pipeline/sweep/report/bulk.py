@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.errors import EvidenceError, RenderError
+from pipeline.errors import EvidenceError
 from pipeline.report.bulk import Rendered, RenderJob, render_many, why_stale
 from pipeline.run import Run
-from pipeline.sweep.report.render import find_sweep_template, render_sweep, why_sweep_stale
+from pipeline.sweep.report.render import render_sweep_format, why_sweep_stale
 from pipeline.sweep.stored import is_sweep
 
 
@@ -24,16 +24,11 @@ def render_all(runs: Sequence[Run], job: RenderJob, *, processes: int = 1) -> It
 
 def why_any_stale(run: Run, job: RenderJob) -> str | None:
     """Return why the report of a run or a sweep would come out different now; None when it is as it would be made."""
-    if not is_sweep(run):
-        return why_stale(run, job)
-    template = find_sweep_template(None, job.settings)
-    return why_sweep_stale(run, renderer=job.chosen, template=template)
+    return why_sweep_stale(run, job) if is_sweep(run) else why_stale(run, job)
 
 
 def _render_sweep(run: Run, job: RenderJob) -> Rendered:
     try:
-        if job.static or job.format != "html":
-            raise RenderError("The report of a sweep is an interactive page only: leave --static and --format out.")
-        return Rendered(run, render_sweep(run, renderer=job.renderer, settings=job.settings))
-    except EvidenceError as error:
+        return Rendered(run, render_sweep_format(run, job))
+    except (EvidenceError, OSError) as error:
         return Rendered(run, None, str(error))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LEADERS = 25
 LISTED = 5_000
+EXCERPT = 100  # of a report with drawn figures, which is small
 KEY = ("sharpe", "cagr", "max_drawdown", "annual_volatility", "total_trades")
 WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
@@ -44,14 +45,12 @@ def leaders(page: SweepPage) -> str:
 
 
 def everything(page: SweepPage) -> str:
-    """Return all trials by number, to be searched and sorted; of very many, the best ones."""
+    """Return all trials by number, to be searched and sorted; of very many, and without scripts, the best ones."""
     if not page.tried:
         return "\nThis sweep left no trials (`trials.jsonl`).\n"
-    shown = list(page.tried)
-    if len(shown) > LISTED:
-        shown = sorted(
-            [*page.ranked, *(t for t in page.tried if t.state != "COMPLETE")][:LISTED], key=lambda t: t.number
-        )
+    shown, most = list(page.tried), EXCERPT if page.static else LISTED
+    if len(shown) > most:
+        shown = sorted([*page.ranked, *(t for t in page.tried if t.state != "COMPLETE")][:most], key=lambda t: t.number)
     others = _others(page, shown)
     note = f", of which the best {len(shown):,} are listed" if len(shown) < len(page.tried) else ""
     runs = any(trial.run_id in page.reports for trial in shown)

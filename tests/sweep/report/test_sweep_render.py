@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import RenderError, UsageError
-from pipeline.report.pandoc import PandocRenderer
+from pipeline.report.bulk import RenderJob
 from pipeline.report.record import read_record
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
@@ -30,7 +30,7 @@ LARGEST = 5_000_000
 
 def why(run: Run) -> str | None:
     fresh = Run(RunDir(run.dir.results, run.run_id))
-    return why_sweep_stale(fresh, renderer=PandocRenderer(), template=TEMPLATE)
+    return why_sweep_stale(fresh, RenderJob(Settings(REPOSITORY, run.dir.results), "embedded"))
 
 
 def test_twice_the_same_bytes(goals: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
