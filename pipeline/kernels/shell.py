@@ -183,6 +183,7 @@ class ForkedKernelApp(IPKernelApp):
         shell = self.kernel.shell
         shell.config.HistoryManager.enabled = True
         shell.init_history()
+        shell.init_user_ns()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -259,18 +260,21 @@ class ForkedKernelApp(IPKernelApp):
 
     def _own_directories(self) -> None:
         """Use the working directory, and the IPython directory of the kernel's environment."""
-        shell = self.kernel.shell
-        self.ipython_dir = get_ipython_dir()
-        Path(self.ipython_dir).mkdir(parents=True, exist_ok=True)
-        try:
-            self.profile_dir = ProfileDir.find_profile_dir_by_name(self.ipython_dir, self.profile, self.config)
-        except ProfileDirError:
-            self.profile_dir = ProfileDir.create_profile_dir_by_name(self.ipython_dir, self.profile, self.config)
+        shell, directory = self.kernel.shell, get_ipython_dir()
+        if directory != self.ipython_dir or not Path(self.profile_dir.location).is_dir():  # type: ignore[has-type]
+            self.ipython_dir = directory
+            self.profile_dir = self._own_profile(directory)
         self.kernel.profile_dir = shell.profile_dir = self.profile_dir
         shell.ipython_dir = self.ipython_dir
-        shell.history_manager.dir_hist = [Path.cwd()]
-        shell.init_user_ns()
+        shell.history_manager.dir_hist[:] = [Path.cwd()]
         shell.init_environment()
+
+    def _own_profile(self, directory: str) -> ProfileDir:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        try:
+            return ProfileDir.find_profile_dir_by_name(directory, self.profile, self.config)
+        except ProfileDirError:
+            return ProfileDir.create_profile_dir_by_name(directory, self.profile, self.config)
 
     def run(self) -> None:
         """Answer requests until the client asks for the end or is gone."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from nbclient.exceptions import CellTimeoutError
 from papermill.exceptions import PapermillExecutionError
 
 from pipeline.kernels import ForkServer
@@ -97,18 +99,31 @@ CORPUS = {
 }
 
 
+def in_ordinary_kernel(source: Any, directory: Path) -> dict[str, Any]:
+    """Execute what forked kernels are compared to. About one ordinary kernel in a hundred stops answering (seen with
+    ipykernel 7.4 and messages of widgets, without anything of ours): another one is started then.
+    """
+    for _ in range(3):
+        try:
+            execute(source, directory, None, execution_timeout=30)
+        except CellTimeoutError:
+            continue
+        except PapermillExecutionError:
+            pass
+        return comparable(read(directory))
+    pytest.fail("three ordinary kernels stopped answering")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CORPUS)
 def test_executed_notebooks_are_identical(name: str, kernels: ForkServer, tmp_path: Path) -> None:
     """Outputs, execution counts, tracebacks, display updates and widgets are the same in both kinds of kernel."""
     every = {position: ["raises-exception"] for position in range(len(CORPUS[name]))}
     source = notebook(*CORPUS[name], tags=every)
-    both = []
-    for source_of_kernels in (None, kernels):
-        with contextlib.suppress(PapermillExecutionError):
-            execute(source, tmp_path, source_of_kernels)
-        both.append(comparable(read(tmp_path)))
-    ordinary, forked = both
+    ordinary = in_ordinary_kernel(source, tmp_path)
+    with contextlib.suppress(PapermillExecutionError):
+        execute(source, tmp_path, kernels)
+    forked = comparable(read(tmp_path))
     for one, other in zip(ordinary["cells"], forked["cells"], strict=True):
         assert other == one
     assert forked["metadata"] == ordinary["metadata"]
