@@ -229,7 +229,7 @@ def _write_lists(plan: _Plan, frame: Frame) -> None:
 
 def _write_group(plan: _Plan, frame: Frame, provider: pages.PageProvider, entries: Sequence[Entry]) -> None:
     index = group_index(provider.group)
-    made = list(provider.pages(entries))
+    made = list(provider.pages(entries, str if plan.redactor is None else plan.redactor.text))
     for page in made:
         inside = is_plain_name(page.path) and page.path.startswith(f"{provider.group}/")
         if not inside or page.path in plan.wanted:

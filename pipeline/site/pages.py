@@ -7,7 +7,7 @@ A provider gets the entries of all runs and returns pages. The site puts them in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from pipeline.site.shards import Shard
 
 PLOTLY = "plotly-basic.min.js"
 LISTING_SCRIPTS = ("metrics.js", "listing.js")
+
+
+Shown = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,12 @@ class PageProvider(Protocol):
         """What the navigation calls the group."""
         ...
 
-    def pages(self, entries: Sequence[Entry]) -> Iterable[ExtraPage]:
-        """Return the pages for these runs, the run started last coming last."""
+    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:
+        """Return the pages for these runs, the run started last coming last.
+
+        The entries are as they may be shown; whatever else is read of a run goes through `shown`, which leaves out
+        of a text what a public site must not say.
+        """
         ...
 
 
@@ -60,7 +67,7 @@ class ExperimentPages:
     group = EXPERIMENTS
     label = "Experiments"
 
-    def pages(self, entries: Sequence[Entry]) -> Iterable[ExtraPage]:
+    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:  # noqa: ARG002 - entries are enough
         """Return a page for each experiment that has a name."""
         for name in sorted({entry.experiment for entry in entries} - {""}):
             title = html_text(name)

@@ -12,7 +12,7 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.site.entry import Entry
 from pipeline.site.layout import link_to, root_of, run_page
-from pipeline.site.pages import ExtraPage
+from pipeline.site.pages import ExtraPage, Shown
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial
 
@@ -37,17 +37,19 @@ class SweepPages:
     def __init__(self, results: Path) -> None:
         self._results = results
 
-    def pages(self, entries: Sequence[Entry]) -> Iterable[ExtraPage]:
+    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:
         """Return a page for each sweep that has ended, the one started last first."""
         known = {entry.run_id for entry in entries}
         for entry in reversed(entries):
             if SWEEP_STAT in entry.stats:
                 path = f"{self.group}/{entry.run_id}.html"
                 sweep = Sweep(Run(RunDir(self._results, entry.run_id)))
-                yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", _main(sweep, entry, path, known))
+                yield ExtraPage(
+                    path, f"{entry.title}, {entry.started_at[:10]}", _main(sweep, entry, path, known, shown)
+                )
 
 
-def _main(sweep: Sweep, entry: Entry, path: str, known: set[str]) -> str:
+def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) -> str:
     root = root_of(path)
     facts = {
         "Strategy": entry.strategy,
@@ -63,11 +65,11 @@ def _main(sweep: Sweep, entry: Entry, path: str, known: set[str]) -> str:
     report = f'<p><a href="{root}{link_to(run_page(entry.run_id))}">The report of this sweep</a></p>'
     return (
         f'<p class="kicker">Sweep</p>\n<h1>{html_text(entry.title)}</h1>\n{report}\n'
-        f"{_box('What was found', f'<tbody>{listed}</tbody>')}\n{_trials(sweep, root, known)}"
+        f"{_box('What was found', f'<tbody>{listed}</tbody>')}\n{_trials(sweep, root, known, shown)}"
     )
 
 
-def _trials(sweep: Sweep, root: str, known: set[str]) -> str:
+def _trials(sweep: Sweep, root: str, known: set[str], shown: Shown) -> str:
     """Return the best trials as a table; those that are runs of this site are linked."""
     statistics = sweep.statistics
     by_number = {trial.number: trial for trial in sweep.trials}
@@ -75,21 +77,23 @@ def _trials(sweep: Sweep, root: str, known: set[str]) -> str:
     if not best:
         return ""
     params = list(best[0].params)
-    heads = ("Trial", *params, *(metric(name).label for name in sweep.spec.sweep.objectives))
+    heads = ("Trial", *map(shown, params), *(metric(name).label for name in sweep.spec.sweep.objectives))
     head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in heads)
     objectives = sweep.spec.sweep.objectives
-    body = "\n".join(_row(trial, params, objectives, root, linked=trial.run_id in known) for trial in best)
+    body = "\n".join(_row(trial, params, objectives, root, shown, linked=trial.run_id in known) for trial in best)
     content = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
     return _box(f"The best {len(best)} of {len(sweep.trials)} trials", content)
 
 
-def _row(trial: Trial, params: Sequence[str], objectives: Sequence[str], root: str, *, linked: bool) -> str:
+def _row(
+    trial: Trial, params: Sequence[str], objectives: Sequence[str], root: str, shown: Shown, *, linked: bool
+) -> str:
     name = str(trial.number)
-    shown = f'<a href="{root}{link_to(run_page(trial.run_id))}">{name}</a>' if linked else name
-    values: list[Any] = [str(trial.params[key]) for key in params]
+    head = f'<a href="{root}{link_to(run_page(trial.run_id))}">{name}</a>' if linked else name
+    values: list[Any] = [shown(str(trial.params[key])) for key in params]
     values += [_shown(name, value) for name, value in zip(objectives, trial.values, strict=True)]
     cells = "".join(f"<td>{html_text(value)}</td>" for value in values)
-    return f'<tr><th scope="row">{shown}</th>{cells}</tr>'
+    return f'<tr><th scope="row">{head}</th>{cells}</tr>'
 
 
 def _labelled(name: str, value: float | int | None) -> tuple[str, str]:

@@ -289,7 +289,7 @@ class Sweeps:
     def __init__(self, *names: str) -> None:
         self.names = names
 
-    def pages(self, entries: Any) -> list[site_pages.ExtraPage]:
+    def pages(self, entries: Any, shown: Any) -> list[site_pages.ExtraPage]:
         main = f"<h1>Sweep</h1><p>{len(entries)} runs</p>"
         return [site_pages.ExtraPage(f"sweeps/{name}/index.html", f"Sweep {name}", main) for name in self.names]
 

@@ -40,6 +40,20 @@ def test_the_public_site_has_no_report_of_a_sweep(project: Settings, tmp_path: P
     assert str(project.root) not in page
 
 
+def test_the_public_page_of_a_sweep_leaves_out_what_identifies(project: Settings, tmp_path: Path) -> None:
+    """Params of the trials are the texts of whoever searched: a path in one is left out, of the site as a whole."""
+    (project.root / "chosen.py").write_text(
+        "def fn(df, params):\n    return (df['close'] > df['close'].rolling(len(params['model'])).mean()).astype(int)\n"
+    )
+    paths = ["/home/somebody/models/a.bin", "/home/somebody/models/longer.bin"]
+    search(project, spec(strategy={"name": "chosen:fn"}, space={"model": paths}, sweep={"best": 1}))
+    for public in (False, True):
+        built(project, tmp_path / "site", public=public)
+        pages = [path for path in (tmp_path / "site").rglob("*") if path.is_file() and path.suffix in {".html", ".js"}]
+        found = [path for path in pages if "somebody" in path.read_text(encoding="utf-8")]
+        assert bool(found) is not public, found
+
+
 def test_a_project_without_sweeps_says_so(project: Settings, tmp_path: Path) -> None:
     """The list of sweeps is there, and says that it is empty."""
     project.results.mkdir()
