@@ -13,12 +13,15 @@ import report_builder as builder
 from report_builder import SPEC, TEMPLATE
 
 from pipeline.report.bulk import QUARTO_BATCH, RenderJob, render_many, why_stale
+from pipeline.report.quarto import find_quarto
 from pipeline.report.record import read_record
 from pipeline.report.render import render_run
 from pipeline.report.trials import TrialIndex
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id, write_json
 from pipeline.settings import Settings
+
+NEEDS_QUARTO = pytest.mark.skipif(find_quarto() is None, reason="no Quarto on this machine")
 
 
 @pytest.fixture
@@ -156,8 +159,10 @@ def test_batches_share_the_work(job: RenderJob, stand_in: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-def test_a_hundred_reports(job: RenderJob) -> None:
+@pytest.mark.parametrize("renderer", ["embedded", pytest.param("quarto", marks=[pytest.mark.quarto, NEEDS_QUARTO])])
+def test_a_hundred_reports(job: RenderJob, renderer: str) -> None:
     """One hundred full reports in parallel: each has its own run_id, numbers, curve and trades, and no other's."""
+    job = replace(job, renderer=renderer)
     results = [builder.backtest(10 + n, 100) for n in range(4)]
     runs = [builder.build_run(job.settings.results, spec=spec(10 + n % 4), result=results[n % 4]) for n in range(100)]
     done = list(render_many(runs, job, processes=2))
