@@ -32,6 +32,7 @@ def render_format(run: Run, job: RenderJob) -> RenderRecord:
 
     Raises RenderError, and RendererNotFoundError saying what to install.
     """
+    known_format(job.format)
     record = _page(run, job)
 
     def resolved_in(scratch: Path) -> Resolved:
@@ -46,7 +47,6 @@ def add_format(run: Run, job: RenderJob, record: RenderRecord, resolved_in: Call
 
     Returns the record with it; for html, the record itself.
     """
-    known_format(job.format)
     if job.format == "html":
         return record
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:

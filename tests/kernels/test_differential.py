@@ -100,7 +100,7 @@ CORPUS = {
 
 
 def in_ordinary_kernel(source: Any, directory: Path) -> dict[str, Any]:
-    """Execute what forked kernels are compared to. About one ordinary kernel in a hundred stops answering (seen with
+    """Execute what forked kernels are compared to. An ordinary kernel now and then stops answering (seen with
     ipykernel 7.4 and messages of widgets, without anything of ours): another one is started then.
     """
     for _ in range(3):

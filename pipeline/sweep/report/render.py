@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.blocks import Aside
-from pipeline.report.bulk import RenderJob, why_file_stale
+from pipeline.report.bulk import RenderJob, known_format, why_file_stale
 from pipeline.report.record import RenderRecord, assets_digest, read_record
 from pipeline.report.render import Resolved, Sources, first_success, keep_report, tracked_url
 from pipeline.report.renderers import AUTO, usable_renderers
@@ -58,6 +58,7 @@ def render_sweep_format(run: Run, job: RenderJob) -> RenderRecord:
     """
     from pipeline.report.formats import add_format
 
+    known_format(job.format)
     record = read_record(run)
     if record is None or job.format == "html" or why_sweep_stale(run, replace(job, format="html")) is not None:
         record = render_sweep(run, renderer=job.renderer, settings=job.settings, static=job.static_for(run))
