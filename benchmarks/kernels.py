@@ -2,12 +2,13 @@
 
     python benchmarks/kernels.py                       11 rounds, throughput, memory
     python benchmarks/kernels.py --quick               3 rounds
-    python benchmarks/kernels.py --ploomber PYTHON     an interpreter that has ploomber-engine, as the in-process engine
+    python benchmarks/kernels.py --ploomber PYTHON     an interpreter with ploomber-engine, the in-process engine
     python benchmarks/kernels.py --many 5000           so many notebooks by two workers: failures, memory
 
 Every candidate is a process that has executed one notebook before it is measured; they take turns, and printed are
 medians and ratios. All forked kernels come from one server. "heavy" imports pandas, mlflow, matplotlib and plotly.
-Without ploomber-engine the in-process engine is IPython's shell within papermill, which isolates nothing.
+The in-process engine is ploomber-engine's for papermill (`--engine embedded`); without it, IPython's shell within
+papermill. Neither isolates anything. "ploomber" is ploomber-engine without papermill.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Worker:
     """A process that executes the notebooks it is told to, in one way."""
 
     def __init__(self, kind: str, python: str, environment: dict[str, str]) -> None:
-        command = [python, "-c", PLOOMBER] if kind == "ploomber" else [python, __file__, "--worker", kind]
+        code = {"embedded": EMBEDDED, "ploomber": PLOOMBER}.get(kind)
+        command = [python, "-c", code] if code else [python, __file__, "--worker", kind]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, text=True, env=environment, **pipes)
 
@@ -68,16 +70,18 @@ class Worker:
         self.process.wait()
 
 
-PLOOMBER = """
+PLOOMBER_WORKER = """
 import sys, time
-from ploomber_engine import execute_notebook
+from {module} import execute_notebook
 real, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
     source, output = line.strip().split('\\t')
     begin = time.perf_counter()
-    execute_notebook(source, output, parameters={'x': 41}, progress_bar=False)
-    real.write(f'{time.perf_counter() - begin}\\n'); real.flush()
+    execute_notebook(source, output, parameters=dict(x=41), progress_bar=False{options})
+    print(time.perf_counter() - begin, file=real, flush=True)
 """
+PLOOMBER = PLOOMBER_WORKER.format(module="ploomber_engine", options="")
+EMBEDDED = PLOOMBER_WORKER.format(module="papermill", options=", engine_name='embedded', kernel_name='python3'")
 
 
 def work(kind: str, jobs: IO[str]) -> None:
@@ -139,10 +143,11 @@ def memory(executed: Path) -> tuple[int, int, int]:
 
 
 def latency(workers: dict[str, Worker], paths: dict[str, Path], directory: Path, rounds: int) -> None:
+    inside = "embedded" if "embedded" in workers else "in-process"
     print(
         f"\nms a notebook, one worker, medians of {rounds}\n\n| | "
         + " | ".join(workers)
-        + " | papermill / forked | forked / in-process |"
+        + f" | papermill / forked | forked / {inside} |"
     )
     print("|---|" + "---:|" * (len(workers) + 2))
     for name in SOURCES:
@@ -152,8 +157,7 @@ def latency(workers: dict[str, Worker], paths: dict[str, Path], directory: Path,
                 in_a_row = 1 if kind == "papermill" else IN_A_ROW
                 taken[kind] += [worker.execute(paths[name], directory / f"{kind}.ipynb") for _ in range(in_a_row)]
         median = {kind: statistics.median(seconds) * 1000 for kind, seconds in taken.items()}
-        inside = next(value for kind, value in median.items() if kind in {"ploomber", "in-process"})
-        ratios = f"{median['papermill'] / median['forked']:.1f} | {median['forked'] / inside:.2f}"
+        ratios = f"{median['papermill'] / median['forked']:.1f} | {median['forked'] / median[inside]:.2f}"
         print(f"| {name} | " + " | ".join(f"{value:.0f}" for value in median.values()) + f" | {ratios} |", flush=True)
 
 
@@ -233,8 +237,9 @@ def main() -> None:
         ready = server.wait_ready()
         print(f"server: {len(ready['preloaded'])} modules in {ready['seconds']:.1f} s")
         environment = {**os.environ, SOCKET_VARIABLE: server.address}
-        inside = ("ploomber", given.ploomber) if given.ploomber else ("in-process", sys.executable)
-        kinds = {"papermill": sys.executable, "forked": sys.executable, inside[0]: inside[1]}
+        kinds = dict.fromkeys(("papermill", "forked", "in-process"), sys.executable)
+        if given.ploomber:
+            kinds |= dict.fromkeys(("embedded", "ploomber"), given.ploomber)
         pairs = {kind: [Worker(kind, python, environment) for _ in range(2)] for kind, python in kinds.items()}
         firsts = {kind: pair[0] for kind, pair in pairs.items()}
         for kind, pair in pairs.items():

@@ -31,11 +31,12 @@ from pipeline.kernels.protocol import (
 class KernelProcess:
     """A kernel as its client sees it; closing it (or dying) ends the kernel.
 
-    `exit_code` is None while it runs, then what `subprocess` would say: negative for a signal.
+    `exit_code` is None while it runs, then what `subprocess` would say: negative for a signal. `info` is the content of
+    its `kernel_info_reply`.
     """
 
-    def __init__(self, connection: socket.socket, reader: MessageReader, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, connection: socket.socket, reader: MessageReader, pid: int, info: Mapping[str, Any]) -> None:
+        self.pid, self.info = pid, info
         self.exit_code: int | None = None
         self._connection = connection
         self._reader = reader
@@ -115,7 +116,7 @@ class ForkClient:
             connection.close()
             raise ForkServerError(f"The fork server behind {self.address} was lost: {error}.") from error
         if "pid" in reply:
-            return KernelProcess(connection, reader, reply["pid"])
+            return KernelProcess(connection, reader, **reply)
         connection.close()
         raise KernelRefusedError(reply.get("refused", "The fork server ended without an answer."))
 

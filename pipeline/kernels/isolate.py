@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
+import functools
 import gc
 import locale
 import os
@@ -89,6 +91,7 @@ def _follow(launch: Launch, descriptors: list[int], preloaded: Preloaded) -> Non
 def end(kernel: Any) -> int:
     """Do what the interpreter does at its end, without taking apart the memory shared with the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kernel.shell.reset = functools.partial(_release, kernel.shell)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     kernel.shell.user_ns.clear()
@@ -97,6 +100,21 @@ def end(kernel: Any) -> int:
         if stream is not None:
             stream.flush()
     return 0
+
+
+def _release(shell: Any, **_: Any) -> None:
+    """Let go of the user's objects; IPython's own `reset` would also make the shell ready for others.
+
+    A history in memory goes with the process: to close it would be to copy it first.
+    """
+    shell.displayhook.flush()
+    for name in {*shell.user_ns} - {"__builtin__", "__builtins__", "__name__"}:  # what `__del__` methods may need
+        del shell.user_ns[name]
+    history = shell.history_manager
+    if history.hist_file == ":memory:":
+        with contextlib.suppress(AttributeError):  # of another IPython
+            history._finalizer.detach()
+        shell.history_manager = None
 
 
 def _children_run() -> bool:
@@ -128,8 +146,10 @@ def _own_streams(stdout: int, stderr: int) -> None:
 
 def _own_environment(launch: Launch, of_shell: Mapping[str, str]) -> None:
     """Have the environment of the request, and what the kernel's own libraries add to it."""
-    os.environ.clear()
-    os.environ.update({"MPLBACKEND": INLINE, **launch.environment})
+    for name in list(os.environ):  # `clear` lists them anew for each
+        del os.environ[name]
+    os.environ.update(launch.environment)
+    os.environ.setdefault("MPLBACKEND", INLINE)
     os.environ.update({name: value for name, value in of_shell.items() if name != "MPLBACKEND"})
     os.environ["JPY_PARENT_PID"] = str(os.getppid())
     time.tzset()

@@ -15,11 +15,10 @@ from queue import Empty
 from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.session import Session
 
 from pipeline.kernels.client import KernelProcess, KernelSource
 from pipeline.kernels.protocol import Launch
-from pipeline.kernels.wire import KEY, Unpacker, pack
+from pipeline.kernels.wire import Unpacker, WireSession, pack
 
 KILL_SECONDS = 5.0
 GONE_SECONDS, GONE_CHECKS = 2.0, 200
@@ -29,7 +28,7 @@ _CHUNK = 1 << 18
 class Wire:
     """The client's end of a wire: sends without waiting, and sorts what arrives by channel."""
 
-    def __init__(self, end: socket.socket, session: Session, process: KernelProcess) -> None:
+    def __init__(self, end: socket.socket, session: WireSession, process: KernelProcess) -> None:
         end.setblocking(False)
         self.session, self.process = session, process
         self.done = False  # the kernel said that it has ended
@@ -88,9 +87,13 @@ class Wire:
                 self.closed.set()
                 continue
             _, parts = self.session.feed_identities(frames)
-            self._queues.setdefault(channel, deque()).append(self.session.deserialize(parts))
-            if channel in self._waiting:
-                _finish(self._waiting.pop(channel))
+            self.put(channel, self.session.message(parts))
+
+    def put(self, channel: str, message: dict[str, Any]) -> None:
+        """Give a message to whoever gets the next one of a channel."""
+        self._queues.setdefault(channel, deque()).append(message)
+        if channel in self._waiting:
+            _finish(self._waiting.pop(channel))
 
     async def get(self, channel: str, timeout: float | None) -> dict[str, Any]:
         """Return the next message of a channel; raises `queue.Empty` after `timeout` seconds, or from a dead kernel."""
@@ -183,6 +186,12 @@ class WireClient(AsyncKernelClient):
         """Close the wire."""
         self.wire.close()
 
+    def kernel_info(self, **_: Any) -> str:
+        """Request what the server has already said of its kernels; the reply waits among those of the kernel."""
+        request = self.session.msg("kernel_info_request")
+        self.wire.put("shell", self.session.msg("kernel_info_reply", self.wire.process.info, parent=request["header"]))
+        return str(request["msg_id"])
+
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Do nothing: what is sent now is answered once the kernel is ready."""
 
@@ -216,6 +225,7 @@ class ForkedKernelManager:
         **_: Any,
     ) -> None:
         """Start the kernel; raises KernelRefusedError or ForkServerError."""
+        session = WireSession()
         ours, theirs = socket.socketpair()
         launch = Launch(
             cwd=os.path.abspath(cwd or "."),  # noqa: PTH100 - links stay as they are, as with an ordinary kernel
@@ -230,7 +240,6 @@ class ForkedKernelManager:
         except BaseException:
             ours.close()
             raise
-        session = Session(key=KEY)
         self._client = WireClient(session=session)
         self._client.use(Wire(ours, session, self.process))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Threads that may run while the server forks: their owners start them again in the child, or need them in neither.
 FORK_SAFE_THREADS = {"jemalloc_bg_thd"}  # pyarrow's allocator has fork handlers of its own
+
+SPECIALIZED_AFTER = 16  # calls of a function, at the most, until CPython rewrites its bytecode no more
 
 # What the interpreter and compiled libraries read by themselves when they start.
 FIXED_VARIABLES = (
@@ -40,6 +43,7 @@ class Preloaded:
     """A prepared server: its shell, its modules, and the environment they were imported in."""
 
     app: ForkedKernelApp
+    kernel_info: Mapping[str, Any]
     directory: Path
     modules: tuple[str, ...]
     missing: tuple[str, ...]
@@ -60,7 +64,7 @@ class Preloaded:
                 )
         if launch.argv is None and _configuration(environment) != self.configuration:
             raise KernelRefusedError("The kernel's IPython directory has another configuration than the server's.")
-        for name in _importable(launch.cwd) & self.top_level:
+        for name in _hidden(self.top_level, launch.cwd):
             raise KernelRefusedError(
                 f"{launch.cwd} has a module {name!r} that hides the preloaded library of that name."
             )
@@ -79,13 +83,14 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
 
         importlib.import_module("pipeline.kernels.isolate")
         app = prepared_app()
+        app.specialize(SPECIALIZED_AFTER)
         shell_environment = {name: value for name, value in os.environ.items() if before.get(name) != value}
         shell_environment.pop("IPYTHONDIR", None)
         known = set(sys.modules)
         with app.kernel.shell.builtin_trap:  # libraries ask for `get_ipython` to see that they are in a notebook
             missing = tuple(name for name in modules if not _import(name))
             _warm_matplotlib()
-            _warm_pandas()
+            _show_table(app.kernel.shell.display_formatter.format)
             for name in warm:
                 module, _, function = name.partition(":")
                 getattr(importlib.import_module(module), function)()
@@ -97,6 +102,7 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
     gc.freeze()
     return Preloaded(
         app,
+        {"status": "ok", **app.kernel.kernel_info},
         directory,
         imported,
         missing,
@@ -111,7 +117,13 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
 def _configuration(environment: Mapping[str, str]) -> dict[str, bytes]:
     """Return the files a kernel with this environment reads its IPython configuration from, by name."""
     home = environment.get("IPYTHONDIR") or os.path.join(environment.get("HOME", ""), ".ipython")  # noqa: PTH118
-    return {path.name: path.read_bytes() for path in sorted(Path(home).glob("profile_default/ipython*_config.*"))}
+    with contextlib.suppress(OSError), os.scandir(os.path.join(home, "profile_default")) as entries:  # noqa: PTH118
+        return {
+            entry.name: Path(entry.path).read_bytes()
+            for entry in entries
+            if fnmatch.fnmatchcase(entry.name, "ipython*_config.*")
+        }
+    return {}
 
 
 def _fixed(read: set[str], environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -143,11 +155,11 @@ def _warm_matplotlib() -> None:
         importlib.import_module("matplotlib.backends").backend_registry.list_all()
 
 
-def _warm_pandas() -> None:
-    """Have pandas import what shows a table, which the first table in a notebook would do."""
+def _show_table(show: Callable[[Any], Any]) -> None:
+    """Have pandas import what shows a table, and the interpreter specialize it: what does not change is not copied."""
     if "pandas" in sys.modules:
-        table: Any = importlib.import_module("pandas").DataFrame({"x": [1]})
-        table._repr_html_()
+        for _ in range(SPECIALIZED_AFTER):
+            show(importlib.import_module("pandas").DataFrame({"x": [1]}))
 
 
 def check_threads(after: str) -> None:
@@ -180,16 +192,13 @@ def _threads() -> list[str]:
     return sorted({(task / "comm").read_text().strip() for task in others} - FORK_SAFE_THREADS)
 
 
-def _importable(directory: str) -> set[str]:
-    """Return the names of the modules and packages that lie in a directory."""
-    found = set()
+def _hidden(names: Collection[str], directory: str) -> Iterator[str]:
+    """Yield those of the modules and packages that an import from the directory would find in it instead."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.endswith(".py"):
-                found.add(entry.name[:-3])
-            elif (Path(entry.path) / "__init__.py").is_file():
-                found.add(entry.name)
-    return found
+            name = entry.name.removesuffix(".py")
+            if name in names and (name != entry.name or (Path(entry.path) / "__init__.py").is_file()):
+                yield name
 
 
 @contextlib.contextmanager

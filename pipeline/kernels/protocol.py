@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 SOCKET_VARIABLE = "FORKED_KERNELS_SOCKET"
@@ -54,7 +54,7 @@ class Launch:
 
     def to_message(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**asdict(self), "environment": dict(self.environment), "argv": self.argv and list(self.argv)}
+        return {**vars(self), "environment": dict(self.environment), "argv": self.argv and list(self.argv)}
 
 
 def fork_available() -> bool:

@@ -110,7 +110,7 @@ class Server:
             launch = Launch(**message)
             self.preloaded.check(launch)
             connection.pid = self._start(launch, descriptors)
-            reply: dict[str, Any] = {"pid": connection.pid}
+            reply: dict[str, Any] = {"pid": connection.pid, "info": self.preloaded.kernel_info}
         except (KernelRefusedError, OSError) as error:
             reply = {"refused": str(error)}
         finally:

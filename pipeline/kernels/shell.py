@@ -25,7 +25,7 @@ from jupyter_client.session import Session
 from traitlets import Any as AnyTrait
 from zmq.eventloop.zmqstream import ZMQStream
 
-from pipeline.kernels.wire import KEY, Unpacker, WireSocket, pack
+from pipeline.kernels.wire import Outgoing, Unpacker, WireSession, WireSocket, pack
 
 # Imported by a kernel's first cells; before the fork they cost nothing.
 IMPORTED_LATER = (
@@ -51,6 +51,7 @@ class WireKernel(IPythonKernel):
 
     _supports_kernel_subshells = False
 
+    published: WireSocket
     shell_stream = AnyTrait(allow_none=True)
     control_stream = AnyTrait(allow_none=True)
     debugpy_stream = AnyTrait(allow_none=True)
@@ -60,6 +61,12 @@ class WireKernel(IPythonKernel):
         if self.shell:
             self.shell.exit_now = False
         super(IPythonKernel, self).start()
+
+    def _publish_status(self, status: str, *arguments: Any, **options: Any) -> None:
+        """Publish that the kernel is busy together with what it publishes next, at the latest with its reply."""
+        self.published.hold = status == "busy"
+        super()._publish_status(status, *arguments, **options)
+        self.published.hold = False
 
 
 class WireIOPubThread(IOPubThread):
@@ -143,9 +150,8 @@ class ForkedKernelApp(IPKernelApp):
         """Build the kernel and its shell, with the user's IPython configuration, without sockets and threads."""
         BaseIPythonApplication.initialize(self, [])
         self.init_pdb()
-        self.session = Session(parent=self, key=KEY)
+        self.session = WireSession(parent=self)
         self.config.HistoryManager.hist_file = ":memory:"
-        self.config.HistoryManager.enabled = False
         self.kernel = WireKernel.instance(
             parent=self,
             session=self.session,
@@ -161,48 +167,56 @@ class ForkedKernelApp(IPKernelApp):
         self.kernel._execute_sleep = 0.0  # for sockets that overtake each other
         self.kernel.shell._sys_modules_keys = set(sys.modules)
         self.log.setLevel(self.log_level)  # its handler drops the rest, but only after a record was made of it
+        self._outgoing = Outgoing()
+        self.kernel.published = WireSocket("iopub", self._outgoing)
+        # after a reply the kernel is said to be idle; both go together
+        self.channels = {"shell": WireSocket("shell", self._outgoing, hold=True)}
+        self._publish_to(self.kernel.published)
+
+    def specialize(self, calls: int) -> None:
+        """Answer so many requests before the fork, so that CPython rewrites the bytecode of their path here."""
+        self._open_loop()
+        for _ in range(calls):
+            self._rehearse("0", silent=False)
+        self.loop.close()
+        asyncio.set_event_loop(None)
+        self.kernel.shell.reset(new_session=False)
 
     def begin(self, directory: Path) -> None:
-        """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams, history.
+        """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams.
 
         What is printed before `connect` goes nowhere.
         """
-        self._lock = threading.Lock()
         self.session.session, self.session.pid = str(uuid.uuid4()), os.getpid()
-        self._published = WireSocket("iopub", self._lock)
         WireIOPubThread.directory = directory
-        self.iopub_thread = WireIOPubThread(self._published, self.session)
+        self.iopub_thread = WireIOPubThread(self.kernel.published, self.session)
         self.iopub_thread.start()
         atexit.unregister(self.iopub_thread.stop)  # it publishes to the last, and ends with the process
         self.iopub_socket = self.iopub_thread.background_socket
-        self.channels = {"shell": WireSocket("shell", self._lock)}
         self.init_io()
         self.init_signal()
         self._join()
-        self.config.HistoryManager.enabled = True
-        shell = self.kernel.shell
-        shell.config.HistoryManager.enabled = True
-        shell.init_history()
-        shell.init_user_ns()
+        self._open_loop()
+        self._rehearse("print()", silent=True)  # this copies the memory that requests and cells write to
+
+    def _open_loop(self) -> None:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.tasks: set[asyncio.Task[None]] = set()
         self.kernel.start()
         self.io_loop = self.kernel.io_loop
-        self._rehearse()
 
-    def _rehearse(self) -> None:
-        """Answer a request that nobody sees: this copies the memory that requests and cells write to."""
-        content = {"code": "print()", "silent": True, "store_history": False, "user_expressions": {}}
+    def _rehearse(self, code: str, *, silent: bool) -> None:
+        """Answer a request that nobody sees."""
+        content = {"code": code, "silent": silent, "store_history": False, "user_expressions": {}}
         frames = self.session.serialize(self.session.msg("execute_request", content))
         self.loop.run_until_complete(self._answer(self.channels["shell"], frames))
         self.kernel.set_parent(b"", {})
 
     def connect(self, wire: socket.socket) -> None:
         """Begin to talk over the wire, with the streams, environment and directories of the request in place."""
-        self.wire, self._unpacker = wire, Unpacker()
-        for channel in (self._published, *self.channels.values()):
-            channel.wire = wire
+        self.wire = self._outgoing.wire = wire
+        self._unpacker = Unpacker()
         self._own_directories()
         if "PYTEST_CURRENT_TEST" in os.environ:  # ipykernel then leaves the descriptors alone
             self._leave_descriptors()
@@ -243,17 +257,23 @@ class ForkedKernelApp(IPKernelApp):
             self.shell.user_ns_hidden.update(self.shell.user_ns)
 
     def _join(self) -> None:
-        """Put the new session, channels and streams where the kernel and its shell keep them."""
+        """Put the new session, thread and streams where the kernel and its shell keep them."""
+        kernel = self.kernel
+        kernel.ident = str(uuid.uuid4())
+        kernel.iopub_thread = self.iopub_thread
+        self._publish_to(self.iopub_socket)
+        self._join_streams()
+        self.displayhook.get_execution_count = lambda: kernel.execution_count
+
+    def _publish_to(self, iopub: Any) -> None:
+        """Have the kernel answer on its channels, and publish to this socket."""
         kernel, shell = self.kernel, self.kernel.shell
         kernel.session = self.session
-        kernel.ident = str(uuid.uuid4())
         kernel.shell_stream = self.channels["shell"]
-        kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
-        self._join_streams()
+        kernel.iopub_socket = iopub
         for publisher in (shell.displayhook, shell.display_pub):
-            publisher.session, publisher.pub_socket = self.session, self.iopub_socket
+            publisher.session, publisher.pub_socket = self.session, iopub
         shell.displayhook.topic = kernel._topic("execute_result")
-        self.displayhook.get_execution_count = lambda: kernel.execution_count
 
     def _join_streams(self) -> None:
         self.kernel._stdout, self.kernel._stderr = sys.stdout, sys.stderr
@@ -289,7 +309,7 @@ class ForkedKernelApp(IPKernelApp):
     def say_goodbye(self) -> None:
         """Tell the client that the kernel is done; only its memory is left to be given back."""
         with contextlib.suppress(OSError):
-            self.wire.sendall(pack("control", [b""]))
+            self._outgoing.send(pack("control", [b""]))
 
     def _end(self) -> None:
         self.ended = True
@@ -313,7 +333,10 @@ class ForkedKernelApp(IPKernelApp):
             task.add_done_callback(self.tasks.discard)
 
     async def _answer(self, channel: WireSocket, frames: Iterable[Any]) -> None:
-        await channel.callback([zmq.Frame(frame) for frame in frames])
+        try:
+            await channel.callback([zmq.Frame(frame) for frame in frames])
+        finally:
+            self._outgoing.flush()
 
 
 def prepared_app() -> ForkedKernelApp:

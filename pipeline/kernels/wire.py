@@ -9,10 +9,12 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
+from jupyter_client.session import Session
+
 CHANNELS = ("shell", "iopub", "control", "stdin")
-KEY = b"wire"  # jupyter_client signs messages; on a private socket pair the key is no secret
 _HEAD = struct.Struct("!BI")
 _CHUNK = 1 << 18
 
@@ -22,6 +24,30 @@ def pack(channel: str, frames: Sequence[Any]) -> bytes:
     parts = [memoryview(frame).cast("B") for frame in frames]
     lengths = struct.pack(f"!{len(parts)}Q", *(len(part) for part in parts))
     return b"".join([_HEAD.pack(CHANNELS.index(channel), len(parts)), lengths, *parts])
+
+
+class WireSession(Session):
+    """A session whose messages are not signed: a socket pair is private."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(key=b"wire", **traits)  # a session without a key logs a warning
+        self.auth = None
+
+    def message(self, frames: Sequence[bytes]) -> dict[str, Any]:
+        """Return what `deserialize` would, for a message from our own kernel: five parts, then buffers."""
+        header, parent, metadata, content = map(self.unpack, frames[1:5])
+        for head in (header, parent):
+            if "date" in head:
+                head["date"] = datetime.fromisoformat(head["date"])
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": header["msg_type"],
+            "parent_header": parent,
+            "metadata": metadata,
+            "content": content,
+            "buffers": [memoryview(frame) for frame in frames[5:]],
+        }
 
 
 class Unpacker:
@@ -55,26 +81,54 @@ class Unpacker:
         return CHANNELS[channel], frames
 
 
-class WireSocket:
-    """What a kernel sends through: looks like a ZeroMQ socket or stream to ipykernel's and jupyter_client's code.
+class Outgoing:
+    """The kernel's end of a wire, shared by its channels. Before there is a wire, what is sent is dropped.
 
-    Without a wire, before a request has come, what is sent is dropped.
+    A packet that is held back goes together with the next one, so that the client wakes up once for both.
     """
 
     wire: socket.socket | None = None
 
-    def __init__(self, channel: str, lock: threading.Lock) -> None:
-        self.closed = False
-        self.callback: Any = None
-        self._channel, self._lock = channel, lock
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: list[bytes] = []
 
-    def send_multipart(self, frames: Sequence[Any], *_: Any, **__: Any) -> None:
-        """Send one message; waits while the other side is slow."""
+    def send(self, packet: bytes, *, hold: bool = False) -> None:
+        """Send a packet after those held back, or hold it back itself; waits while the other side is slow."""
         if self.wire is None:
             return
-        packet = pack(self._channel, [getattr(frame, "buffer", frame) for frame in frames])
         with self._lock:
-            self.wire.sendall(packet)
+            self._held.append(packet)
+            if not hold:
+                self._send_held()
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        with self._lock:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        if held and self.wire is not None:
+            self.wire.sendall(held[0] if len(held) == 1 else b"".join(held))
+
+
+class WireSocket:
+    """What a kernel sends through: looks like a ZeroMQ socket or stream to ipykernel's and jupyter_client's code.
+
+    While `hold` is true, what is sent waits for what follows it on any channel.
+    """
+
+    def __init__(self, channel: str, outgoing: Outgoing, *, hold: bool = False) -> None:
+        self.closed = False
+        self.hold = hold
+        self.callback: Any = None
+        self._channel, self._outgoing = channel, outgoing
+
+    def send_multipart(self, frames: Sequence[Any], *_: Any, **__: Any) -> None:
+        """Send one message."""
+        packet = pack(self._channel, [getattr(frame, "buffer", frame) for frame in frames])
+        self._outgoing.send(packet, hold=self.hold)
 
     def on_recv(self, callback: Any, copy: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - as ZMQStream has it
         """Keep what is to be called with each message that arrives on this channel."""
