@@ -119,6 +119,11 @@ class Layout:
         return self.path / "trials.jsonl"
 
     @property
+    def forward_trials(self) -> Path:
+        """The trials of the searches before the windows of a sweep's walk-forward, one a line."""
+        return self.path / "walk_forward.jsonl"
+
+    @property
     def trial_returns(self) -> Path:
         """Simple returns per bar of a sweep's completed trials: a row a bar, a column a trial."""
         return self.path / "returns.parquet"

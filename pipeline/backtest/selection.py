@@ -2,13 +2,15 @@
 
 Trials are columns, periods are rows, values are simple returns per period. A trial's params are fixed and its signals
 look back only, so its returns in a window are what it would have earned there; what is tested is the choice between
-trials. Positions carry over at the borders of windows, and switching from one trial to another costs nothing here.
+trials, or the search that found them. Positions carry over at the borders of windows, and switching from one trial to
+another costs nothing here.
 Sources: Pardo (2008), "The Evaluation and Optimization of Trading Strategies" (walk-forward); López de Prado (2018),
 "Advances in Financial Machine Learning", chapter 12 (combinatorial purged cross-validation).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,18 +64,38 @@ class CrossValidation:
 def walk_forward_selection(returns: np.ndarray, *, windows: int) -> WalkForward:
     """Choose the best trial on all rows before each of `windows` equal test windows, and follow it there.
 
+    Raises UsageError when a window would hold fewer than 2 rows.
+    """
+    values = _matrix(returns)
+    return _joined(values, [_choose(values, split) for split in walk_forward_splits(len(values), windows)])
+
+
+def walk_forward_of_searches(returns: np.ndarray) -> WalkForward:
+    """Follow what was found by a search of its own before each test window: column `k` in window `k`.
+
+    Windows are those of `walk_forward_splits`, as many as there are columns.
+    """
+    values = _matrix(returns)
+    splits = walk_forward_splits(len(values), values.shape[1])
+    return _joined(values, [_follow(values, split, column) for column, split in enumerate(splits)])
+
+
+def walk_forward_splits(rows: int, windows: int) -> list[Split]:
+    """Return equal test windows to the end of the rows, each with all rows before it to choose on.
+
     The first training part is as long as one test window, plus the rows that do not divide. Raises UsageError when a
     window would hold fewer than 2 rows.
     """
-    values = _matrix(returns)
-    length = len(values) // (windows + 1)
+    length = rows // (windows + 1)
     if length < 2:
-        raise UsageError(f"{len(values)} rows are too few for {windows} windows.")
-    splits = walk_forward(len(values), train=len(values) - windows * length, test=length, anchored=True)
-    choices = tuple(_choose(values, split) for split in splits)
+        raise UsageError(f"{rows} rows are too few for {windows} windows.")
+    return list(walk_forward(rows, train=rows - windows * length, test=length, anchored=True))
+
+
+def _joined(values: np.ndarray, choices: Sequence[Choice]) -> WalkForward:
     rows = np.concatenate([choice.test for choice in choices])
     joined = np.concatenate([values[choice.test, choice.column] for choice in choices])
-    return WalkForward(choices, rows, joined)
+    return WalkForward(tuple(choices), rows, joined)
 
 
 def cross_validated_selection(
@@ -98,10 +120,12 @@ def cross_validated_selection(
 
 
 def _choose(values: np.ndarray, split: Split) -> Choice:
-    inside = _ratios(values[split.train])
-    column = int(np.argmax(inside))
-    outside = float(_ratios(values[split.test, column][:, None])[0])
-    return Choice(split.test, column, float(inside[column]), outside)
+    return _follow(values, split, int(np.argmax(_ratios(values[split.train]))))
+
+
+def _follow(values: np.ndarray, split: Split, column: int) -> Choice:
+    inside, outside = (float(_ratios(values[rows, column][:, None])[0]) for rows in (split.train, split.test))
+    return Choice(split.test, column, inside, outside)
 
 
 def _ratios(values: np.ndarray) -> np.ndarray:

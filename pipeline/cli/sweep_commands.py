@@ -207,10 +207,13 @@ def _progress(*, quiet: bool) -> Iterator[OnTrial]:
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=output.console(stderr=True), refresh_per_second=4) as bar:
-        task = bar.add_task("trials", total=None, facts="")
+        tasks = {"trials": bar.add_task("trials", total=None, facts="")}
         last = [0.0]
 
         def show(standing: Standing) -> None:
+            task = tasks.get(standing.what)
+            if task is None:
+                task = tasks[standing.what] = bar.add_task(standing.what, total=None, facts="")
             if time.monotonic() - last[0] > 0.1 or standing.ended == standing.total:
                 last[0] = time.monotonic()
                 bar.update(task, completed=standing.ended, total=standing.total, facts=progress_text(standing))

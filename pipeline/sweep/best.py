@@ -10,14 +10,13 @@ import numpy as np
 from pipeline.rundir import RunDir, new_run_id, read_json, write_json
 from pipeline.sealing import OpenRun
 from pipeline.sweep.evaluate import run_best
-from pipeline.sweep.executor import Executor
 from pipeline.sweep.search import Search
 from pipeline.sweep.trial import Proposal, Trial
 
 TOLERANCE = 1e-9
 
 
-def run_best_trials(run: OpenRun, search: Search, executor: Executor, numbers: Sequence[int]) -> tuple[str, ...]:
+def run_best_trials(run: OpenRun, search: Search, numbers: Sequence[int]) -> tuple[str, ...]:
     """Execute the trials of these numbers as whole runs and return the run ids of those that were sealed, in order.
 
     What was sealed before the sweep was interrupted is not executed again. What was only begun stays as KILLED: its
@@ -27,7 +26,7 @@ def run_best_trials(run: OpenRun, search: Search, executor: Executor, numbers: S
     results = run.settings.results
     waiting = [trial for trial in chosen if not RunDir(results, trial.run_id).manifest.is_file()]
     futures = {
-        trial.number: executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
+        trial.number: search.executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
         for trial in waiting
     }
     for trial in waiting:

@@ -82,9 +82,13 @@ def backtest_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
 
 def backtest_window(work: Work, proposals: Sequence[Proposal], step: int) -> list[Answer]:
     """Backtest some trials over the bars up to the end of window `step` (0-based)."""
+    return backtest_bars(work, proposals, window_end(len(_bench(work).bars), work.spec.sweep.windows, step))
+
+
+def backtest_bars(work: Work, proposals: Sequence[Proposal], count: int) -> list[Answer]:
+    """Backtest some trials over the first `count` bars."""
     bench = _bench(work)
-    stop = window_end(len(bench.bars), work.spec.sweep.windows, step)
-    return [_answer(work, bench, proposal, stop) for proposal in proposals]
+    return [_answer(work, bench, proposal, count) for proposal in proposals]
 
 
 def run_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:

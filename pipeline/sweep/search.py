@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipeline.evidence.ledger import Event as LedgerEvent
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.sweep.batches import Batch, batches
 from pipeline.sweep.dispatch import Dispatch
-from pipeline.sweep.evaluate import Work, backtest_trials, backtest_window, read_trial_run, run_trials
+from pipeline.sweep.evaluate import Work, backtest_bars, backtest_trials, backtest_window, read_trial_run, run_trials
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.objectives import better
 from pipeline.sweep.study import KeptStudy, Proposer
@@ -36,7 +36,7 @@ DEFAULT_TRIALS = 100
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a search has come; `seconds` and `ended_here` are those of this process."""
+    """How far a search has come; `seconds` and `ended_here` are those of this process, `what` names the search."""
 
     ended: int
     failed: int
@@ -45,6 +45,7 @@ class Standing:
     best: Trial | None
     seconds: float
     ended_here: int
+    what: str = "trials"
 
 
 OnTrial = Callable[[Standing], None]
@@ -84,28 +85,30 @@ class Tally:
 
 @dataclass
 class Search:
-    """One search over a sweep's space. `stop` ends it after the trials that run; `told` has what ended, by number."""
+    """One search over a sweep's space. `stop` ends it after the trials that run; `told` has what ended, by number.
+
+    With `bars` it sees so many of the first bars only, as walk-forward does before a window; it is then kept in no
+    study, and its backtests do not count as trials in the ledger.
+    """
 
     work: Work
     directory: RunDir
     executor: Executor
     proposer: Proposer
-    kept: KeptStudy
+    kept: KeptStudy | None
     stop: Event
     signer: Signer | None = None
     on_trial: OnTrial = lambda _: None
+    bars: int | None = None
     told: list[Trial] = field(default_factory=list)
     returns: dict[int, np.ndarray] = field(default_factory=dict)
     tally: Tally = field(init=False)
-    _began: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.tally = Tally(self.work.spec.sweep.objectives[0], self.limit)
+    _began: float = field(init=False)
 
     @property
     def batches(self) -> Path:
         """Where the batches are kept while the sweep is in progress."""
-        return self.directory.scratch / "batches"
+        return self.directory.scratch / ("batches" if self.bars is None else f"batches-{self.bars}")
 
     @cached_property
     def limit(self) -> int:
@@ -118,6 +121,8 @@ class Search:
 
     def run(self) -> bool:
         """Execute trials until the budget is used up; return False when it was stopped before."""
+        self._began = time.monotonic()
+        self.tally = Tally(self.work.spec.sweep.objectives[0], self.limit)
         earlier = list(batches(self.batches))
         for batch in earlier:
             self.proposer.skip_grid(len(batch.proposals()))
@@ -166,6 +171,8 @@ class Search:
 
     def _count(self, batch: Batch, trials: int) -> None:
         """Enter the batch into the ledger before its first trial starts; the same batch twice counts once."""
+        if self.bars is not None:
+            return
         event = LedgerEvent(
             TRIAL_COUNTED,
             self.directory.run_id,
@@ -209,6 +216,10 @@ class Search:
             alive = left
         return alive
 
+    def backtests(self, proposals: Sequence[Proposal]) -> Iterator[tuple[Proposal, Answer, tuple[str, ...]]]:
+        """Yield each proposal as it ends, with its backtest over all bars and the tries that were lost."""
+        return replace(self._dispatch("whole"), stop=Event()).answers(proposals)
+
     def _dispatch(self, what: int | str) -> Dispatch:
         section, work = self.work.spec.sweep, self.work
         whole_run = what == "whole" and section.mode == "full"
@@ -216,6 +227,8 @@ class Search:
         def call(proposals: Sequence[Proposal]) -> tuple[Callable[..., list[Answer]], tuple[Any, ...]]:
             if isinstance(what, int):
                 return backtest_window, (work, list(proposals), what)
+            if self.bars is not None:
+                return backtest_bars, (work, list(proposals), self.bars)
             return (run_trials if whole_run else backtest_trials), (work, list(proposals))
 
         return Dispatch(
@@ -280,4 +293,5 @@ class Search:
             self.told.append(trial)
             if returns is not None:
                 self.returns[trial.number] = returns
-        self.kept.add([(trial, self.proposer.frozen(trial)) for trial, _ in ended])
+        if self.kept is not None:
+            self.kept.add([(trial, self.proposer.frozen(trial)) for trial, _ in ended])

@@ -102,6 +102,12 @@ class ValidationSection(Section):
     """How the choice of the best trial is put to the test on data it was not chosen on."""
 
     walk_forward_windows: int = Field(6, ge=0, le=50, description="anchored windows tested in turn; 0: none")
+    walk_forward_trials: int = Field(
+        0,
+        ge=0,
+        description="trials of a search of its own before each window, on the bars before it alone (mode `fast`); "
+        "0: choose between the sweep's trials",
+    )
     folds: int = Field(8, ge=0, le=20, description="folds of combinatorial purged cross-validation; 0: none")
     test_folds: int = Field(2, ge=1, le=10, description="folds tested at a time")
     horizon: int = Field(1, ge=0, description="bars ahead that a bar's outcome reaches; purged around test folds")
@@ -126,6 +132,7 @@ class SweepSpec:
         problems: list[str] = []
         sweep = _section(SweepSection, own["sweep"], "sweep", problems)
         validation = _section(ValidationSection, own["validation"], "validation", problems)
+        problems += _contradictions(sweep, validation)
         table = own["space"] if isinstance(own["space"], dict) else {"space": own["space"]}
         space = {key: _section(Dimension, value, f"space.{key}", problems) for key, value in _flat(table).items()}
         if problems:
@@ -206,6 +213,17 @@ def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:
             else:
                 problems.append(f"{where}: {item['msg']} (given: {shown(item['input'])})")
         return None
+
+
+def _contradictions(sweep: SweepSection | None, validation: ValidationSection | None) -> list[str]:
+    if sweep is None or validation is None or not validation.walk_forward_trials:
+        return []
+    found = []
+    if sweep.mode != "fast":
+        found.append("validation.walk_forward_trials: needs sweep.mode = 'fast', a whole run has all bars in view")
+    if not validation.walk_forward_windows:
+        found.append("validation.walk_forward_trials: there are no windows, set validation.walk_forward_windows")
+    return found
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
-from pipeline.backtest.selection import cross_validated_selection, walk_forward_selection
+from pipeline.backtest.selection import (
+    cross_validated_selection,
+    walk_forward_of_searches,
+    walk_forward_selection,
+)
 from pipeline.backtest.significance import deflate, moments
 from pipeline.errors import UsageError
 from pipeline.sweep.objectives import DIRECTIONS, better
@@ -19,6 +23,8 @@ from pipeline.sweep.trial import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.sweep.forward import Searched
 
 NEAR_BEST = 0.8
 
@@ -68,24 +74,32 @@ class Overfit:
 
 @dataclass(frozen=True)
 class Window:
-    """One test window of the walk-forward: its first and last bar, the trial chosen before it, annual Sharpe ratios."""
+    """One test window of the walk-forward: its first and last bar, what was chosen before it, annual Sharpe ratios.
+
+    `trial` is a number of a trial of the sweep, or None when `params` were found by a search before the window.
+    """
 
     start: str
     end: str
-    trial: int
+    trial: int | None
     in_sample: float
     out_of_sample: float
+    params: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Walk-forward selection; annual Sharpe ratios. `equity` is the growth of 1 over the test windows."""
+    """Walk-forward; annual Sharpe ratios. `equity` is the growth of 1 over the test windows.
+
+    `trials` is how many the search before each window made; 0 when the choice was between the sweep's trials.
+    """
 
     windows: tuple[Window, ...]
     in_sample: float
     out_of_sample: float
     dates: tuple[str, ...]
     equity: tuple[float, ...]
+    trials: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,11 +173,14 @@ def sweep_statistics(
     dimensions: dict[str, Dimension],
     ledger_trials: int,
     importances: dict[str, float],
+    searched: Searched | None = None,
+    notes: Sequence[str] = (),
 ) -> SweepStatistics:
     """Judge a sweep.
 
     `returns` has a row a period, indexed by UTC timestamps, and a column for each completed trial, by its number.
-    `ledger_trials` is how many trials of this strategy on these data were ever counted, these among them.
+    `ledger_trials` is how many trials of this strategy on these data were ever counted, these among them. `searched`
+    is what walk-forward follows instead of the best trials so far. `notes` are said before the judge's own.
     """
     complete = [trial for trial in trials if trial.state == "COMPLETE"]
     ranking = rank(complete, spec.sweep.objectives[0])
@@ -174,7 +191,7 @@ def sweep_statistics(
         sum(trial.state == "FAIL" for trial in trials),
         max(ledger_trials, len(trials)),
     )
-    notes: list[str] = []
+    found_notes = [*notes]
     per_year = next((float(found) for t in complete if (found := t.stats.get("periods_per_year"))), None)
     best = ranking[0] if ranking else None
     judged = SweepStatistics(
@@ -185,13 +202,13 @@ def sweep_statistics(
     annual = math.sqrt(per_year)
     return _with(
         judged,
-        deflation=_deflation(returns, best, counts, annual, notes),
-        overfitting=_overfitting(returns, spec.validation.blocks, notes),
-        walk_forward=_forward(returns, spec.validation, annual, notes),
-        cross_validation=_cross_validation(returns, spec.validation, annual, notes),
+        deflation=_deflation(returns, best, counts, annual, found_notes),
+        overfitting=_overfitting(returns, spec.validation.blocks, found_notes),
+        walk_forward=_forward(returns, spec.validation, annual, found_notes, searched),
+        cross_validation=_cross_validation(returns, spec.validation, annual, found_notes),
         plateau=_plateau(complete, best, dimensions, spec.sweep.objectives[0]),
         importances=importances,
-        notes=tuple(notes),
+        notes=tuple(found_notes),
     )
 
 
@@ -257,11 +274,16 @@ def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfi
     )
 
 
-def _forward(returns: pd.DataFrame, section: ValidationSection, annual: float, notes: list[str]) -> Forward | None:
+def _forward(
+    returns: pd.DataFrame, section: ValidationSection, annual: float, notes: list[str], searched: Searched | None
+) -> Forward | None:
     if not section.walk_forward_windows:
         return None
     try:
-        found = walk_forward_selection(returns.to_numpy(), windows=section.walk_forward_windows)
+        if searched is None:
+            found = walk_forward_selection(returns.to_numpy(), windows=section.walk_forward_windows)
+        else:
+            found = walk_forward_of_searches(searched.returns)
     except UsageError as error:
         notes.append(f"no walk-forward: {error}")
         return None
@@ -270,9 +292,10 @@ def _forward(returns: pd.DataFrame, section: ValidationSection, annual: float, n
         Window(
             stamps[choice.test[0]],
             stamps[choice.test[-1]],
-            int(returns.columns[choice.column]),
+            int(returns.columns[choice.column]) if searched is None else None,
             choice.in_sample * annual,
             choice.out_of_sample * annual,
+            None if searched is None else searched.params[choice.column],
         )
         for choice in found.choices
     )
@@ -284,6 +307,7 @@ def _forward(returns: pd.DataFrame, section: ValidationSection, annual: float, n
         found.out_of_sample * annual,
         tuple(stamps[found.rows[place]] for place in shown),
         tuple(float(growth[place]) for place in shown),
+        0 if searched is None else searched.trials,
     )
 
 

@@ -7,7 +7,7 @@ MLflow run that is the parent of its trials' runs, and a report.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Event
@@ -39,6 +39,7 @@ from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
 from pipeline.sweep.evaluate import Work
 from pipeline.sweep.executor import Executor
+from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.search import OnTrial, Search, Standing
 from pipeline.sweep.space import SearchSpace, search_space
@@ -107,10 +108,14 @@ def run_sweep(
         search = _search(spec, run, parent, executor, space=space, stop=stop, on_trial=hooks.trial)
         with run.stage("search"):
             finished = search.run()
+        forward = ForwardSearch(search) if spec.validation.walk_forward_trials else None
+        if finished and forward is not None:
+            with run.stage("walk_forward"):
+                finished = forward.run()
         if not finished:
             run.write_state("KILLED", "search")
             return _stopped(run, search, resumed=resumed)
-        return _conclude(run, tracking, search, executor, resumed=resumed)
+        return _conclude(run, tracking, search, forward, resumed=resumed)
     except BaseException:
         run.write_state("KILLED", next(reversed(run.stages), "open"))
         raise
@@ -228,13 +233,15 @@ def _stopped(run: OpenRun, search: Search, *, resumed: bool) -> SweepOutcome:
 
 
 def _conclude(
-    run: OpenRun, tracking: RunTracking, search: Search, executor: Executor, *, resumed: bool
+    run: OpenRun, tracking: RunTracking, search: Search, forward: ForwardSearch | None, *, resumed: bool
 ) -> SweepOutcome:
     """Judge the trials, make the best ones whole runs, seal, deliver, render."""
     spec, trials = search.work.spec, tuple(search.told)
     error: EvidenceError | None = None
     with run.stage("statistics"):
         returns = returns_table(search)
+        notes: list[str] = []
+        searched = forward.found(notes) if forward else None
         statistics = sweep_statistics(
             spec,
             trials,
@@ -242,14 +249,19 @@ def _conclude(
             dimensions=dict(search.proposer.space.dimensions),
             ledger_trials=trial_count(run.dir.ledger, spec.base.strategy.name, search.work.data_sha256),
             importances=param_importances(search),
+            searched=searched,
+            notes=notes,
         )
     best_runs: tuple[str, ...] = ()
     if spec.sweep.mode == "fast" and spec.sweep.best:
         with run.stage("best"):
-            best_runs = run_best_trials(run, search, executor, statistics.ranking[: spec.sweep.best])
+            best_runs = run_best_trials(run, search, statistics.ranking[: spec.sweep.best])
             trials = tuple(search.told)
     with run.stage("artifacts"):
         _write_artifacts(run, search, returns, statistics, best_runs)
+        if forward is not None:
+            rows = ({"window": window, **trial.to_dict()} for window, trial in forward.trials())
+            write_atomic(run.dir.forward_trials, _json_lines(rows))
     _log_metrics(run, tracking)
     with run.stage("seal"):
         seal_run(run)
@@ -306,7 +318,7 @@ def param_importances(search: Search) -> dict[str, float]:
     with quiet():
         try:
             found = optuna.importance.get_param_importances(
-                search.kept.study,
+                search.proposer.study,
                 evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
                 target=lambda trial: trial.values[0],
             )
@@ -319,8 +331,7 @@ def _write_artifacts(
     run: OpenRun, search: Search, returns: pd.DataFrame, statistics: SweepStatistics, best_runs: Sequence[str]
 ) -> None:
     files = run.dir
-    lines = [json.dumps(trial.to_dict(), sort_keys=True, allow_nan=False) for trial in search.told]
-    write_atomic(files.trials, "".join(f"{line}\n" for line in lines).encode())
+    write_atomic(files.trials, _json_lines(trial.to_dict() for trial in search.told))
     returns.rename(columns=str).to_parquet(files.trial_returns)
     write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
@@ -328,6 +339,10 @@ def _write_artifacts(
         best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)
         write_atomic(files.best_config, best_spec.to_toml())
         write_json(files.stats, summary(statistics, best))
+
+
+def _json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(f"{json.dumps(row, sort_keys=True, allow_nan=False)}\n" for row in rows).encode()
 
 
 def summary(statistics: SweepStatistics, best: Trial) -> dict[str, float | int | None]:

@@ -179,7 +179,7 @@ def _kind(error: str | None) -> str:
 def _failed_table(page: SweepPage) -> str:
     columns = [Column("Trial", numeric=True), Column("Params"), Column("Error"), Column("Run")]
     rows: list[list[Cell]] = [
-        [str(trial.number), params_text(trial), _error(trial.error), code(trial.run_id[:8])]
+        [str(trial.number), params_text(trial.params), _error(trial.error), code(trial.run_id[:8])]
         for trial in page.failed[:LISTED]
     ]
     left = len(page.failed) - len(rows)

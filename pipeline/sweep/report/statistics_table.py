@@ -130,13 +130,14 @@ def _overfitting(found: Overfit) -> Iterator[Row]:
 
 def _forward(found: Forward) -> Iterator[Row]:
     windows = several(len(found.windows), "test window")
+    chosen = f"what a search of {several(found.trials, 'trial')} found" if found.trials else "the trials chosen"
     yield Row(
         "Walk-forward, in sample", ratio(found.in_sample),
-        f"Mean annual ratio of the trials chosen before {windows}, each on all bars before its window (Pardo 2008).",
+        f"Mean annual ratio of {chosen} before {windows}, each on all bars before its window (Pardo 2008).",
     )  # fmt: skip
     yield Row(
         "Walk-forward, out of sample", ratio(found.out_of_sample),
-        "Annual ratio of the joined returns of these trials in their windows; switching trials costs nothing here.",
+        "Annual ratio of their joined returns in these windows; switching costs nothing here.",
     )  # fmt: skip
 
 

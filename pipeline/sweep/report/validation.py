@@ -10,27 +10,28 @@ from pipeline.report.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
 from pipeline.report.tables import Cell, Column, table
-from pipeline.sweep.report.words import params_text, ratio, several
+from pipeline.sweep.report.words import joined, label, params_text, ratio, several
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.statistics import Window
 
 ADAPTIVE = (
-    "The {sampler} sampler learned from earlier trials, and every trial was judged on the whole period. So the trials "
-    "that walk-forward and cross-validation choose among were themselves proposed with knowledge of the periods they "
-    "are tested on, and the results below flatter. The grid, random and qmc samplers do not have this problem."
+    "The {sampler} sampler learned from earlier trials, and every trial was judged on the whole period. So {methods} "
+    "chose among trials that were themselves proposed with knowledge of the periods they are tested on, and the "
+    "results below flatter. The grid, random and qmc samplers do not have this problem{remedy}."
 )
 
 
 def caveat(page: SweepPage) -> str:
     """Return what an adaptive sampler means for everything out of sample; empty for the other samplers."""
-    if (
-        not page.adaptive
-        or not page.chosen
-        or (page.judged.walk_forward is None and page.judged.cross_validation is None)
-    ):
+    forward, crossed = page.judged.walk_forward, page.judged.cross_validation
+    flattered = forward is not None and not forward.trials
+    methods = [*(["walk-forward"] if flattered else []), *(["cross-validation"] if crossed is not None else [])]
+    if not page.adaptive or not page.chosen or not methods:
         return ""
-    text = ADAPTIVE.format(sampler=page.setting("sweep", "sampler"))
+    remedy = ", nor has walk-forward with searches of its own (validation.walk_forward_trials)" if flattered else ""
+    text = ADAPTIVE.format(sampler=page.setting("sweep", "sampler"), methods=joined(methods), remedy=remedy)
     return raw_block(f'<p class="caveat">{html_text(text)}</p>')
 
 
@@ -71,24 +72,30 @@ def overfitting_figures(page: SweepPage) -> str:
 
 
 def forward_table(page: SweepPage) -> str:
-    """Return the windows of the walk-forward, each with the trial chosen before it; empty without one."""
+    """Return the windows of the walk-forward, each with what was chosen before it; empty without one."""
     found = page.judged.walk_forward
     if found is None or not page.chosen:
         return ""
     columns = [
-        Column("Window"), Column("Trial", numeric=True), Column("Params"),
-        Column("In sample", numeric=True, title="Annual Sharpe ratio of the trial on all bars before the window"),
-        Column("Out of sample", numeric=True, title="Annual Sharpe ratio of the trial in the window"),
+        Column("Window"), *([] if found.trials else [Column("Trial", numeric=True)]), Column("Params"),
+        Column("In sample", numeric=True, title="Annual Sharpe ratio with these params on all bars before the window"),
+        Column("Out of sample", numeric=True, title="Annual Sharpe ratio with these params in the window"),
     ]  # fmt: skip
     rows: list[list[Cell]] = []
     for window in found.windows:
-        trial = page.by_number.get(window.trial)
-        params = params_text(trial) if trial else DASH
         days = f"{window.start[:10]} to {window.end[:10]}"
-        rows.append([days, str(window.trial), params, ratio(window.in_sample), ratio(window.out_of_sample)])
-    return table(
-        "Walk-forward: in each window the trial that was best on all bars before it", columns, rows, name="falls"
-    )
+        rows.append([days, *_choice(page, window), ratio(window.in_sample), ratio(window.out_of_sample)])
+    what = "the trial that was best on all bars before it"
+    if found.trials:
+        what = f"what a search of its own found best on all bars before it ({several(found.trials, 'trial')} each)"
+    return table(f"Walk-forward: in each window {what}", columns, rows, name="falls")
+
+
+def _choice(page: SweepPage, window: Window) -> list[str]:
+    if window.trial is None:
+        return [params_text(window.params or {})]
+    trial = page.by_number.get(window.trial)
+    return [str(window.trial), params_text(trial.params) if trial else DASH]
 
 
 def forward_figures(page: SweepPage) -> str:
@@ -141,7 +148,8 @@ def _decays(page: SweepPage) -> Iterator[tuple[str, float, float]]:
         name = f"halves of the period (CSCV), mean of {several(len(overfit.in_sample), 'split')}"
         yield name, fmean(overfit.in_sample) * page.annual, fmean(overfit.out_of_sample) * page.annual
     if forward is not None:
-        yield "all bars before a window (walk-forward)", forward.in_sample, forward.out_of_sample
+        anew = f", searched anew by {label(page.judged.objectives[0])}" if forward.trials else ""
+        yield f"all bars before a window (walk-forward{anew})", forward.in_sample, forward.out_of_sample
     if crossed is not None and crossed.in_sample:
         name = f"all other folds (cross-validation), mean of {several(len(crossed.in_sample), 'split')}"
         yield name, fmean(crossed.in_sample), fmean(crossed.out_of_sample)

@@ -99,12 +99,19 @@ def _outside(found: SweepStatistics, *, adaptive: bool) -> Iterator[str]:
         yield _overfit(found.overfitting, found.overfitting.pbo)
     forward, crossed = found.walk_forward, found.cross_validation
     if forward is not None:
-        yield (
-            f"Chosen anew before each of {several(len(forward.windows), 'window')} by the Sharpe ratio of the past "
-            f"alone, the trials had one of {ratio(forward.out_of_sample)} out of sample, against "
-            f"{ratio(forward.in_sample)} in sample."
-        )
-        if adaptive:
+        windows = several(len(forward.windows), "window")
+        ratios = f"{ratio(forward.out_of_sample)} out of sample, against {ratio(forward.in_sample)} in sample"
+        if forward.trials:
+            yield (
+                f"Searched anew before each of {windows}, with the bars of the past alone in view, the best params had "
+                f"a Sharpe ratio of {ratios}."
+            )
+        else:
+            yield (
+                f"Chosen anew before each of {windows} by the Sharpe ratio of the past alone, the trials had one of "
+                f"{ratios}."
+            )
+        if adaptive and not forward.trials:
             yield "The sampler had seen the whole period when it proposed these trials, so walk-forward flatters."
     if crossed is not None and crossed.paths:
         paths = f"{several(len(crossed.paths), 'path')} of cross-validation"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.report.numbers import DASH, MINUS, NUMBER, PERCENT, RATIO, format_number, metric
 from pipeline.report.tables import Column
 from pipeline.sweep.objectives import DIRECTIONS
-from pipeline.sweep.trial import Trial
 
 
 def param_text(value: object) -> str:
@@ -24,9 +23,9 @@ def param_text(value: object) -> str:
     return str(value)
 
 
-def params_text(trial: Trial) -> str:
-    """Return the params of a trial on one line: `fast = 20, slow = 100`."""
-    return ", ".join(f"{name} = {param_text(value)}" for name, value in trial.params.items())
+def params_text(params: Mapping[str, object]) -> str:
+    """Return params on one line: `fast = 20, slow = 100`."""
+    return ", ".join(f"{name} = {param_text(value)}" for name, value in params.items())
 
 
 def objective_text(name: str, value: float | None) -> str:
