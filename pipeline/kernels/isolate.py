@@ -109,9 +109,9 @@ def _release(shell: Any, **_: Any) -> None:
     """
     shell.displayhook.flush()
     for name in {*shell.user_ns} - {"__builtin__", "__builtins__", "__name__"}:  # what `__del__` methods may need
-        del shell.user_ns[name]
+        shell.user_ns.pop(name, None)
     history = shell.history_manager
-    if history.hist_file == ":memory:":
+    if history is not None and history.hist_file == ":memory:":
         with contextlib.suppress(AttributeError):  # of another IPython
             history._finalizer.detach()
         shell.history_manager = None

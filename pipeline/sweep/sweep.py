@@ -113,7 +113,7 @@ def run_sweep(
             with run.stage("walk_forward"):
                 finished = forward.run()
         if not finished:
-            run.write_state("KILLED", "search")
+            run.write_state("KILLED", next(reversed(run.stages)))
             return _stopped(run, search, resumed=resumed)
         return _conclude(run, tracking, search, forward, resumed=resumed)
     except BaseException:

@@ -96,7 +96,6 @@ def test_its_backtests_are_no_trials_of_the_strategy(project: Settings) -> None:
 @pytest.mark.parametrize("count", [5, 17, 27])
 def test_it_goes_on_where_it_was_stopped(project: Settings, count: int) -> None:
     """Stopped in the search, in a window's search, in the next: resumed, it finds what it would have found."""
-    whole = search(project, spec(**TPE))
     stop, hooks = stop_after(count)
     elsewhere = replace(project, results=project.results.parent / "other")
     wanted = spec(**{**TPE, "sweep": {**TPE["sweep"], "batch": 4}})
