@@ -218,8 +218,7 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="optuna")
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore")  # from Python 3.12 on Optuna's warnings name our module, not its own
             yield
     finally:
         optuna.logging.set_verbosity(before)

@@ -40,7 +40,7 @@ from pipeline.sweep.best import run_best_trials
 from pipeline.sweep.evaluate import Work
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
-from pipeline.sweep.objectives import directions
+from pipeline.sweep.objectives import DIRECTIONS, directions
 from pipeline.sweep.search import OnTrial, Search, Standing
 from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
@@ -52,6 +52,7 @@ from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
+    from optuna import Study
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ORIGIN = "sweep"
@@ -248,7 +249,7 @@ def _conclude(
             returns,
             dimensions=dict(search.proposer.space.dimensions),
             ledger_trials=trial_count(run.dir.ledger, spec.base.strategy.name, search.work.data_sha256),
-            importances=param_importances(search),
+            importances=param_importances(search.proposer.study, search.told, spec.sweep.objectives[0]),
             searched=searched,
             notes=notes,
         )
@@ -308,19 +309,23 @@ def returns_table(search: Search) -> pd.DataFrame:
     return pd.DataFrame(matrix, index=index, columns=columns)
 
 
-def param_importances(search: Search) -> dict[str, float]:
-    """Return how much each param matters for the first objective (PED-ANOVA), shares of 1; empty when unknown."""
+def param_importances(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
+    """Return how much each param decides whether a trial is among the best by the first objective, `metric`.
+
+    PED-ANOVA of the best tenth, in shares of 1; empty when unknown.
+    """
     import optuna
 
-    complete = [trial for trial in search.told if trial.state == "COMPLETE"]
+    lowest_is_best = 1.0 if DIRECTIONS[metric] == "minimize" else -1.0
+    complete = [trial for trial in trials if trial.state == "COMPLETE"]
     if len(complete) < 2 or len({trial.values[0] for trial in complete}) < 2:
         return {}
     with quiet():
         try:
             found = optuna.importance.get_param_importances(
-                search.proposer.study,
+                study,
                 evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-                target=lambda trial: trial.values[0],
+                target=lambda trial: lowest_is_best * trial.values[0],
             )
         except (ValueError, RuntimeError):
             return {}

@@ -11,9 +11,13 @@ import pytest
 
 from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
 from pipeline.backtest.significance import deflated_sharpe_ratio, moments
+from pipeline.backtest.strategies import get_strategy
 from pipeline.rundir import new_run_id
-from pipeline.sweep.spec import Dimension
+from pipeline.sweep.space import SearchSpace
+from pipeline.sweep.spec import Dimension, SweepSection
 from pipeline.sweep.statistics import SweepStatistics, front, rank, sweep_statistics
+from pipeline.sweep.study import Proposer
+from pipeline.sweep.sweep import param_importances
 from pipeline.sweep.trial import Trial
 from tests.sweep.sweeps import spec
 
@@ -29,6 +33,28 @@ def made(numbers: dict[int, tuple[float, ...]], **facts: Any) -> list[Trial]:
 def judged(trials: list[Trial], returns: pd.DataFrame, ledger: int = 0, **validation: int) -> SweepStatistics:
     wanted = spec(validation={"blocks": 8, "walk_forward_windows": 3, "folds": 5, **validation})
     return sweep_statistics(wanted, trials, returns, dimensions=SPACE, ledger_trials=ledger, importances={"n": 1.0})
+
+
+def test_importance_is_that_of_being_among_the_best() -> None:
+    """`up` decides which trials are best, `down` which are worst: by hand, in a space where both are known."""
+    space = SearchSpace(
+        get_strategy("ma_crossover"),
+        {name: Dimension(low=0.0, high=1.0) for name in ("up", "down")},
+        fixed={},
+        rules=(),
+    )
+    for metric, decides in (("sharpe", "up"), ("annual_volatility", "down")):
+        section = SweepSection(sampler="random", objectives=[metric])
+        proposer = Proposer(section, space)
+        generator = np.random.default_rng(0)
+        told = []
+        for number in range(300):
+            params = {name: float(generator.uniform()) for name in ("up", "down")}
+            value = float(params["up"] > 0.9) - float(params["down"] > 0.9) + 0.01 * generator.normal()
+            told.append(Trial(number, new_run_id(), params, "COMPLETE", (value,)))
+            proposer.tell(told[-1])
+        found = param_importances(proposer.study, told, metric)
+        assert found[decides] > 0.8
 
 
 def sample(trials: int = 12, rows: int = 600) -> tuple[list[Trial], pd.DataFrame]:
