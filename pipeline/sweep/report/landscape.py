@@ -80,7 +80,7 @@ def importances(page: SweepPage) -> str:
     source = "(PED-ANOVA, Watanabe, Bansal and Hutter 2023)"
     return figure_block(
         "importances", drawn.importance_figure(found), height=120 + 30 * len(found),
-        caption=f"Importance of each param for the {label(page.objectives[0])} {source}.",
+        caption=f"Importance of each param for being in the best tenth by {label(page.objectives[0])} {source}.",
         label=f"Bar chart of importances: {said}.",
     )  # fmt: skip
 
