@@ -41,7 +41,7 @@ def sweep(
     pruner: Annotated[str | None, typer.Option(help="none, median or hyperband.")] = None,
     mode: Annotated[str | None, typer.Option(help="fast (a trial is a backtest in process) or full (a run).")] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Start no further trial after so long, and conclude.")
+        float | None, typer.Option(metavar="SECONDS", help="Start no further batch of trials after so long.")
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once, here.")] = os.cpu_count() or 1,
     executor: Annotated[str, typer.Option(metavar="WHERE", help="local, inline or dask://HOST:PORT.")] = "local",

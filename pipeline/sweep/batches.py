@@ -61,9 +61,7 @@ class Batch:
         return sorted(self._read(), key=lambda pair: pair[0].number)
 
     def _read(self) -> Iterator[tuple[Trial, np.ndarray | None]]:
-        if not self._ended.is_file():
-            return
-        data = self._ended.read_bytes()
+        data = self._ended.read_bytes() if self._ended.is_file() else b""
         whole = data[: data.rfind(b"\n") + 1]
         rows = np.fromfile(self._rows, dtype="<f8", count=-1) if self._rows.is_file() else np.empty(0)
         at = 0
@@ -73,16 +71,10 @@ class Batch:
             row = None if periods is None else rows[at : at + periods]
             at += periods or 0
             yield Trial.from_dict(values), row
-        if len(whole) != len(data) or at != len(rows):
-            self._cut(len(whole), at * 8)
-
-    def _cut(self, line_bytes: int, row_bytes: int) -> None:
-        """Remove what a killed process left behind the last whole line."""
-        with self._ended.open("r+b") as file:
-            file.truncate(line_bytes)
-        if self._rows.is_file():
-            with self._rows.open("r+b") as file:
-                file.truncate(row_bytes)
+        for path, size in ((self._ended, len(whole)), (self._rows, at * 8)):
+            if path.is_file() and path.stat().st_size != size:  # what a killed process left behind the last whole line
+                with path.open("r+b") as file:
+                    file.truncate(size)
 
 
 def batches(directory: Path) -> Iterator[Batch]:

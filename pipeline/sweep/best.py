@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 import numpy as np
 
 from pipeline.rundir import RunDir, new_run_id, read_json, write_json
 from pipeline.sealing import OpenRun
-from pipeline.sweep.evaluate import run_best
+from pipeline.sweep.dispatch import PATIENCE
+from pipeline.sweep.evaluate import read_trial_run, run_best
 from pipeline.sweep.search import Search
-from pipeline.sweep.trial import Proposal, Trial
+from pipeline.sweep.trial import Answer, Proposal, Trial
 
 TOLERANCE = 1e-9
 
@@ -20,26 +23,41 @@ def run_best_trials(run: OpenRun, search: Search, numbers: Sequence[int]) -> tup
     """Execute the trials of these numbers as whole runs and return the run ids of those that were sealed, in order.
 
     What was sealed before the sweep was interrupted is not executed again. What was only begun stays as KILLED: its
-    trial gets another run_id, in `search.told` too.
+    trial gets another run_id, in `search.told` too. After `search.stop` no further run is started.
     """
     chosen = _with_ids(run, search, numbers)
-    results = run.settings.results
-    waiting = [trial for trial in chosen if not RunDir(results, trial.run_id).manifest.is_file()]
-    futures = {
-        trial.number: search.executor.submit(run_best, search.work, Proposal(trial.number, trial.run_id, trial.params))
-        for trial in waiting
-    }
-    for trial in waiting:
-        try:
-            answer = futures[trial.number].result()
-        except Exception as error:  # noqa: BLE001 - a lost worker leaves the sweep without this run, and it says so
-            run.warnings.append(f"Trial {trial.number} could not be made a whole run: {error}")
-            continue
-        if answer.error is not None:
+    answers = dict(_answers(search, chosen))
+    for trial in chosen:
+        answer = answers.get(trial.number)
+        if isinstance(answer, Exception):
+            run.warnings.append(f"Trial {trial.number} could not be made a whole run: {answer}")
+        elif answer is not None and answer.error is not None:
             run.warnings.append(f"Trial {trial.number} failed as a whole run: {answer.error}")
-        elif text := _disagreement(trial, answer.stats):
+        elif answer is not None and (text := _disagreement(trial, answer.stats)):
             run.warnings.append(text)
-    return tuple(trial.run_id for trial in chosen if RunDir(results, trial.run_id).manifest.is_file())
+    return tuple(trial.run_id for trial in chosen if _sealed(search, trial))
+
+
+def _answers(search: Search, chosen: Sequence[Trial]) -> Iterator[tuple[int, Answer | Exception | None]]:
+    """Yield what became of each trial's run, with its number; runs that are sealed already are read."""
+    proposals = [Proposal(trial.number, trial.run_id, trial.params) for trial in chosen]
+    sealed = {proposal.number: read_trial_run(search.work, proposal) for proposal in proposals}
+    yield from ((number, answer) for number, answer in sealed.items() if answer is not None)
+    waiting = deque(proposal for proposal in proposals if sealed[proposal.number] is None)
+    running: dict[Future[Answer], int] = {}
+    while running or (waiting and not search.stop.is_set()):
+        while waiting and len(running) < search.executor.workers and not search.stop.is_set():
+            proposal = waiting.popleft()
+            running[search.executor.submit(run_best, search.work, proposal)] = proposal.number
+        for future in wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done:
+            number, error = running.pop(future), future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield number, error or future.result()  # a lost worker leaves the sweep without this run, and it says so
+
+
+def _sealed(search: Search, trial: Trial) -> bool:
+    return RunDir(search.work.settings.results, trial.run_id).manifest.is_file()
 
 
 def _with_ids(run: OpenRun, search: Search, numbers: Sequence[int]) -> list[Trial]:

@@ -204,7 +204,7 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
                 fee_bps=spec.backtest.fee_bps,
                 slippage_bps=spec.backtest.slippage_bps,
             )
-    except Exception as error:  # noqa: BLE001 - a strategy of the user's own may raise anything: it fails its trial
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what a strategy of the user's raises fails its trial
         return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
     returns = simple_returns(result.equity_curve, spec.backtest.initial_cash)
     return Answer(finite(result.stats), returns, time.perf_counter() - began)

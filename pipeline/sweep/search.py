@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 DEFAULT_TRIALS = 100
+ENDED = "ended"  # beside the batches
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,22 @@ class Search:
         return min(section.trials or size, size)
 
     def run(self) -> bool:
-        """Execute trials until the budget is used up; return False when it was stopped before."""
+        """Execute trials until the budget is used up; return False when it was stopped before.
+
+        Once used up it stays so, also when the sweep is interrupted later.
+        """
+        finished = self._run()
+        if finished:
+            self.batches.mkdir(parents=True, exist_ok=True)
+            (self.batches / ENDED).touch()
+        return finished
+
+    def _run(self) -> bool:
         self._began = time.monotonic()
         self.tally = Tally(self.work.spec.sweep.objectives[0], self.limit)
         earlier = list(batches(self.batches))
         for batch in earlier:
-            self.proposer.skip_grid(len(batch.proposals()))
+            self.proposer.propose_again(batch.number, batch.proposals())
             if not self._finish(batch):
                 return False
         number = len(earlier)
@@ -141,7 +152,7 @@ class Search:
     def _used_up(self) -> bool:
         limit, timeout = self.limit, self.work.spec.sweep.timeout
         late = timeout is not None and time.monotonic() - self._began >= timeout
-        return self.stop.is_set() or late or len(self.told) >= limit
+        return self.stop.is_set() or late or len(self.told) >= limit or (self.batches / ENDED).exists()
 
     def _propose(self, number: int) -> Batch | None:
         """Propose the next batch and write it down; None when nothing is left to try."""
@@ -156,13 +167,13 @@ class Search:
     def _finish(self, batch: Batch) -> bool:
         """Execute what is not yet done of a batch and learn from all of it; False when stopped in the middle."""
         proposals = batch.proposals()
-        done = {trial.number for trial, _ in batch.ended()}
-        for trial, _ in batch.ended():
+        done = {trial.number: trial for trial, _ in batch.ended()}
+        for trial in done.values():
             self.tally.add(trial, here=False)
         left = [proposal for proposal in proposals if proposal.number not in done]
         if left:
             self._count(batch, len(proposals))
-            self._execute(batch, left)
+        self._execute(batch, left, done)
         ended = batch.ended()
         if len(ended) < len(proposals):
             return False
@@ -183,28 +194,34 @@ class Search:
         )
         append(self.directory.ledger, event, self.signer)
 
-    def _execute(self, batch: Batch, proposals: Sequence[Proposal]) -> None:
+    def _execute(self, batch: Batch, proposals: Sequence[Proposal], done: Mapping[int, Trial]) -> None:
         alive = list(proposals)
         seen: dict[int, list[float | None]] = {proposal.number: [] for proposal in proposals}
         if self.work.spec.sweep.pruner != "none":
-            alive = self._prune(batch, alive, seen)
+            alive = self._prune(batch, alive, seen, done)
         if self.work.spec.sweep.mode == "full":
             alive = [fresh for proposal in alive if (fresh := self._to_run(batch, proposal, seen[proposal.number]))]
         for proposal, answer, attempts in self._dispatch("whole").answers(alive):
             self._record(batch, proposal, answer, attempts, seen[proposal.number])
 
-    def _prune(self, batch: Batch, alive: list[Proposal], seen: dict[int, list[float | None]]) -> list[Proposal]:
+    def _prune(
+        self, batch: Batch, alive: list[Proposal], seen: dict[int, list[float | None]], done: Mapping[int, Trial]
+    ) -> list[Proposal]:
         """Evaluate the windows one after the other, all trials on each, and drop what the pruner gives up.
 
-        The pruner hears of the trials in the order of their numbers, so it does not matter which worker was faster.
+        The pruner hears of the trials in the order of their numbers, so it does not matter which worker was faster,
+        nor which of them were `done` before the sweep was interrupted.
         """
         for step in range(self.work.spec.sweep.windows):
             found = {p.number: (answer, tried) for p, answer, tried in self._dispatch(step).answers(alive)}
+            waiting = {proposal.number: proposal for proposal in alive}
             left = []
-            for proposal in alive:
-                if proposal.number not in found:
+            for number in sorted({*done, *found}):
+                if number in done:
+                    if step < len(done[number].intermediate):
+                        self.proposer.should_prune(number, step, done[number].intermediate[step])
                     continue
-                answer, attempts = found[proposal.number]
+                proposal, (answer, attempts) = waiting[number], found[number]
                 intermediate = seen[proposal.number]
                 intermediate.append(self._objectives(answer)[0])
                 if answer.error is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, resolve_params
 from pipeline.errors import SpecError, StrategyError, nearest
-from pipeline.sweep.spec import Dimension, SweepSpec
+from pipeline.sweep.spec import Dimension, SweepSpec, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,8 @@ COMPARE = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 LARGEST_GRID = 1_000_000
+VARIED_IN_FAST = ("strategy.params.", "backtest.")
+MOST_DRAWS = 10_000
 Params = dict[str, Any]
 
 
@@ -80,6 +84,14 @@ class SearchSpace:
             if self.feasible(params):
                 yield params
 
+    def some(self) -> Iterator[Params]:
+        """Yield feasible combinations at random, always the same; ends when none is found among many."""
+        generator = random.Random(0)  # noqa: S311 - no secret
+        for _ in range(MOST_DRAWS):
+            params = {name: _draw(dimension, generator) for name, dimension in self.dimensions.items()}
+            if self.feasible(params):
+                yield params
+
 
 def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     """Return the space a sweep searches; without a [space] section, that of the strategy's parameter schema.
@@ -93,24 +105,39 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     if not dimensions:
         raise SpecError(f"The strategy {strategy.name} has no parameters to vary: give a [space] section.")
     fixed = {name: value for name, value in fixed.items() if name not in dimensions}
-    _check_names(dimensions, strategy, schema)
+    _check_names(dimensions, strategy, schema, fast=spec.sweep.mode == "fast")
     typed = {name: _typed(name, item, schema.get(name)) for name, item in dimensions.items()}
     defaults = {name: item.default for name, item in schema.items() if name not in typed}
-    rules = tuple(_rule(text, {*typed, *defaults, *fixed}) for text in spec.sweep.constraints)
+    examples = {**defaults, **fixed, **{name: _draw(item, random.Random(0)) for name, item in typed.items()}}  # noqa: S311
+    rules = tuple(_rule(text, examples) for text in spec.sweep.constraints)
     return SearchSpace(strategy, typed, {**defaults, **fixed}, rules)
 
 
-def grid_values(name: str, dimension: Dimension) -> list[Any]:
+def grid_values(name: str, dimension: Dimension) -> Sequence[Any]:
     """Return the values of a dimension in a grid; raises SpecError for a range of floats without a step."""
     if dimension.values is not None:
-        return list(dimension.values)
-    low, high, step = *_ends(dimension), dimension.step
-    whole = isinstance(low, int) and isinstance(high, int)
-    if step is None and not whole:
+        return dimension.values
+    if dimension.step is None and not all(isinstance(end, int) for end in _ends(dimension)):
         raise SpecError(f"space.{name}: a grid over real numbers needs a step, or a list of values.")
-    width = 1 if step is None else step
-    count = math.floor((high - low) / width + 1e-9) + 1
-    return [low + number * width for number in range(count)]
+    return _stepped(dimension)
+
+
+def _stepped(dimension: Dimension) -> Sequence[Any]:
+    """Return the values of a range, `step` (or 1) apart."""
+    low, high, step = *_ends(dimension), dimension.step or 1
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+        return range(low, high + 1, step)
+    first, last, apart = (Decimal(str(value)) for value in (low, high, step))  # 0.1 + 2 * 0.1 is not 0.3 in floats
+    return [float(first + number * apart) for number in range(int((last - first) / apart) + 1)]
+
+
+def _draw(dimension: Dimension, generator: random.Random) -> Any:
+    if dimension.values is not None:
+        return generator.choice(dimension.values)
+    low, high = _ends(dimension)
+    if dimension.step is not None or (isinstance(low, int) and isinstance(high, int)):
+        return generator.choice(_stepped(dimension))
+    return generator.uniform(low, high)
 
 
 def _ends(dimension: Dimension) -> tuple[float, float]:
@@ -120,10 +147,17 @@ def _ends(dimension: Dimension) -> tuple[float, float]:
     return dimension.range
 
 
-def _check_names(dimensions: Mapping[str, Dimension], strategy: Strategy, schema: Mapping[str, Parameter]) -> None:
+def _check_names(
+    dimensions: Mapping[str, Dimension], strategy: Strategy, schema: Mapping[str, Parameter], *, fast: bool
+) -> None:
     for name in dimensions:
         if strategy.has_schema and "." not in name and name not in schema:
             raise SpecError(f"space.{name}: {strategy.name} has no such param. {nearest(name, schema)}")
+        if fast and not path_of(name).startswith(VARIED_IN_FAST):
+            raise SpecError(
+                f"space.{name}: with sweep.mode = 'fast' all trials share everything but the strategy's params and "
+                "[backtest]. Use mode = 'full'."
+            )
 
 
 def _from_schema(parameter: Parameter) -> Dimension:
@@ -147,6 +181,8 @@ def _typed(name: str, dimension: Dimension, parameter: Parameter | None) -> Dime
             _check_bounds(parameter, value)
         except ValueError as error:
             raise SpecError(f"space.{name}: {error}.") from None
+    if parameter.type is int and isinstance(dimension.step, float):
+        raise SpecError(f"space.{name}: step = {dimension.step:g}, but {name} is a whole number.")
     if parameter.type is float and dimension.values is None:
         return dimension.model_copy(update={"low": float(dimension.low or 0), "high": float(dimension.high or 0)})
     return dimension
@@ -164,7 +200,17 @@ def _check_bounds(parameter: Parameter, value: Any) -> None:
         raise ValueError(f"{value!r} is none of {', '.join(parameter.choices)}")
 
 
-def _rule(text: str, names: set[str]) -> Rule:
+def _rule(text: str, examples: Mapping[str, Any]) -> Rule:
+    """Return the rule written as `text`; `examples` has a value of each param that it may name."""
+    rule = _parsed(text, examples)
+    try:
+        rule.holds(examples)
+    except TypeError:
+        raise SpecError(f"sweep.constraints: {text!r} compares what has no order.") from None
+    return rule
+
+
+def _parsed(text: str, names: Collection[str]) -> Rule:
     parts = RULE.fullmatch(text)
     if parts is None:
         raise SpecError(f"sweep.constraints: {text!r} is not of the form 'fast < slow' or 'fast >= 5'.")

@@ -28,11 +28,15 @@ class SweepSection(Section):
     objectives: list[str] = Field(["sharpe"], min_length=1, description="metrics; the first one ranks the trials")
     sampler: Literal["grid", "random", "qmc", "tpe", "nsga2"] = Field("tpe", description="how trials are proposed")
     trials: int | None = Field(None, ge=1, description="most trials; default: the whole grid, else 100")
-    timeout: float | None = Field(None, gt=0, description="seconds after which no further trial is started")
+    timeout: float | None = Field(
+        None, gt=0, description="seconds after which no further batch is started; anew for a search that is resumed"
+    )
     trial_timeout: float | None = Field(None, gt=0, description="seconds one trial may take")
     retries: int = Field(1, ge=0, le=10, description="how often a trial is tried again when its worker died")
     batch: int | None = Field(
-        None, ge=1, description="trials proposed at once; default: 10 for tpe, nsga2 and pruners, else 256 (full: 16)"
+        None,
+        ge=1,
+        description="trials proposed at once; default: 10 for tpe, nsga2 and pruners, else 256 (full or timeout: 16)",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the sampler")
     pruner: Literal["none", "median", "hyperband"] = Field("none", description="what stops a trial early")
@@ -61,7 +65,8 @@ class SweepSection(Section):
     def batch_size(self) -> int:
         """How many trials are proposed at once."""
         learns = self.adaptive or self.pruner != "none"
-        return self.batch or (10 if learns else 16 if self.mode == "full" else 256)
+        short = self.mode == "full" or self.timeout is not None
+        return self.batch or (10 if learns else 16 if short else 256)
 
 
 class Dimension(Section):
@@ -82,6 +87,10 @@ class Dimension(Section):
     def _one_form(self) -> Self:
         if (self.values is None) == (self.low is None or self.high is None):
             raise ValueError("give either a list of values, or `low` and `high`")
+        if self.values is not None and (self.log or {self.low, self.high, self.step} != {None}):
+            raise ValueError("`low`, `high`, `step` and `log` are for ranges, not for a list of values")
+        if self.values is not None and len({(type(value), value) for value in self.values}) < len(self.values):
+            raise ValueError("a value is in the list twice")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low = {self.low} is above high = {self.high}")
         if self.log and (self.step is not None or (self.low is not None and self.low <= 0)):

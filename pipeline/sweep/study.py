@@ -14,11 +14,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EvidenceError, SpecError, masked
+from pipeline.errors import EvidenceError, InputChangedError, SpecError, masked
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.space import Params, SearchSpace
 from pipeline.sweep.spec import SweepSection
-from pipeline.sweep.trial import Trial
+from pipeline.sweep.trial import Proposal, Trial
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -64,10 +64,16 @@ class Proposer:
             self.study.sampler = _sampler(self.section, batch)
             return [self._remember(self._feasible()) for _ in range(count)]
 
-    def skip_grid(self, count: int) -> None:
-        """Leave out the first points of the grid: they were tried before the sweep was interrupted."""
-        for _ in zip(range(count), self._grid or (), strict=False):
-            pass
+    def propose_again(self, batch: int, proposals: Sequence[Proposal]) -> None:
+        """Propose what was proposed before the sweep was interrupted, so that it goes on as it would have.
+
+        Raises InputChangedError when other trials are proposed now.
+        """
+        if self.propose(batch, len(proposals)) != [(proposal.number, proposal.params) for proposal in proposals]:
+            raise InputChangedError(
+                "Other trials are proposed than when the sweep began: Optuna or the strategy's schema has changed. "
+                "Start anew with --new."
+            )
 
     def should_prune(self, number: int, step: int, value: float | None) -> bool:
         """Report the first objective after a window, and say whether the trial is to be stopped."""
@@ -80,12 +86,9 @@ class Proposer:
         """Learn from a trial that has ended."""
         from optuna.trial import TrialState
 
-        asked = self._asked.pop(trial.number, None)
+        asked = self._asked.pop(trial.number)
         with quiet():
-            if asked is None:
-                self.study.add_trial(self.frozen(trial))
-                self._count = max(self._count, trial.number + 1)
-            elif trial.state == "COMPLETE":
+            if trial.state == "COMPLETE":
                 self.study.tell(asked, list(trial.values))
             else:
                 self.study.tell(asked, state=TrialState[trial.state])
@@ -166,6 +169,21 @@ class KeptStudy:
         with quiet():
             self.study.set_metric_names(section.objectives)
         self._known = {trial.user_attrs.get(RUN_ID) for trial in self.study.get_trials(deepcopy=False)}
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise SpecError when the study holds trials of a space that does not go with this one."""
+        from optuna.distributions import check_distribution_compatibility
+
+        wanted = space.distributions()
+        for trial in self.study.get_trials(deepcopy=False):
+            for name in trial.distributions.keys() & wanted.keys():
+                try:
+                    check_distribution_compatibility(trial.distributions[name], wanted[name])
+                except ValueError as error:
+                    raise SpecError(
+                        f"The study {self.study.study_name!r} is there already, with another space ({name}: {error}). "
+                        "Use another sweep.name."
+                    ) from None
 
     def add(self, trials: Sequence[tuple[Trial, FrozenTrial]]) -> None:
         """Add the trials that are not there yet."""

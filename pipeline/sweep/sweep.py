@@ -6,17 +6,20 @@ MLflow run that is the parent of its trials' runs, and a report.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.digest import canonical_json
-from pipeline.errors import EvidenceError, InputChangedError, RenderError, TrackingError, UsageError
+from pipeline.backtest.strategies import get_strategy
+from pipeline.digest import canonical_json, sha256_file
+from pipeline.errors import EvidenceError, InputChangedError, RenderError, SpecError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ORIGIN = "sweep"
+BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,14 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
         raise UsageError(f"A sweep needs {missing[0]}, which is not installed: pip install 'evidence-chain[sweep]'.")
     directions(spec.sweep.objectives)
     space = search_space(spec, search=settings.root)
-    first = next(space.grid(), None) if spec.sweep.sampler == "grid" else None
+    params = next(space.grid() if spec.sweep.sampler == "grid" else space.some(), None)
+    if params is None:
+        raise SpecError("[space] holds no combination that keeps the rules. Make it and sweep.constraints agree.")
+    one = spec.trial_spec(params, tags={}, chosen=False)
     if spec.sweep.mode == "full" or spec.sweep.best:
-        params = first or {name: _any_value(dimension) for name, dimension in space.dimensions.items()}
-        if space.feasible(params):
-            plan_run(spec.trial_spec(params, tags={}, chosen=False), settings)
+        plan_run(one, settings)
+    if spec.sweep.storage is not None:
+        KeptStudy(open_storage(spec.sweep, settings.root), spec.sweep, name=spec.sweep.name).check(space)
     return space
 
 
@@ -143,17 +150,14 @@ def find_interrupted(spec: SweepSpec, settings: Settings) -> RunDir | None:
     found = []
     for run_id in run_ids(settings.results):
         directory = RunDir(settings.results, run_id)
-        if directory.manifest.exists() or not directory.config_json.is_file():
+        begun = directory.config_json.is_file() and (directory.scratch / BEGUN).is_file()
+        if directory.manifest.exists() or not begun:
             continue
         state = read_state(directory) or {}
         running = state.get("status") == "RUNNING" and state.get("alive") is not False
         if state.get("origin") == ORIGIN and not running and directory.config_json.read_bytes() == wanted:
             found.append((state.get("started_at", ""), directory))
     return max(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def _any_value(dimension: Any) -> Any:
-    return dimension.values[0] if dimension.values is not None else dimension.low
 
 
 def _open(
@@ -176,20 +180,29 @@ def _open(
             base, settings, origin=ORIGIN, inputs=inputs, given=given or spec.to_toml(), overrides=overrides,
             progress=hooks.stage, signer=signer, asked=asked, build_type=BUILD_TYPE,
         )  # fmt: skip
-        write_json(run.dir.scratch / "search.json", {"data_sha256": run.digests["data"]})
+        write_json(run.dir.scratch / BEGUN, _what_trials_depend_on(run))
         return run, False
     run = reopen_run(
         interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
         overrides=overrides, progress=hooks.stage, signer=signer,
     )  # fmt: skip
-    begun = read_json(run.dir.scratch / "search.json")
-    if begun["data_sha256"] != run.digests["data"]:
-        raise InputChangedError(
-            f"{base.data.source} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
-        )
+    before = read_json(run.dir.scratch / BEGUN)
+    for name, digest in _what_trials_depend_on(run).items():
+        if before.get(name, digest) != digest:
+            raise InputChangedError(
+                f"{name} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
+            )
     run.warnings.append("The sweep was interrupted and resumed.")
     run.write_state("RUNNING", "open")
     return run, True
+
+
+def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
+    """Return the digests of what must not change between two trials, by a name for the user."""
+    strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
+    source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
+    code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
+    return {run.spec.data.source: run.digests["data"], **code}
 
 
 def _track(run: OpenRun, *, resumed: bool) -> RunTracking:
@@ -257,7 +270,10 @@ def _conclude(
     if spec.sweep.mode == "fast" and spec.sweep.best:
         with run.stage("best"):
             best_runs = run_best_trials(run, search, statistics.ranking[: spec.sweep.best])
-            trials = tuple(search.told)
+        if len(best_runs) < min(spec.sweep.best, len(statistics.ranking)) and search.stop.is_set():
+            run.write_state("KILLED", "best")
+            return _stopped(run, search, resumed=resumed)
+        trials = tuple(search.told)
     with run.stage("artifacts"):
         _write_artifacts(run, search, returns, statistics, best_runs)
         if forward is not None:

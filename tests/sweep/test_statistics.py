@@ -52,7 +52,7 @@ def test_importance_is_that_of_being_among_the_best() -> None:
             params = {name: float(generator.uniform()) for name in ("up", "down")}
             value = float(params["up"] > 0.9) - float(params["down"] > 0.9) + 0.01 * generator.normal()
             told.append(Trial(number, new_run_id(), params, "COMPLETE", (value,)))
-            proposer.tell(told[-1])
+            proposer.study.add_trial(proposer.frozen(told[-1]))
         found = param_importances(proposer.study, told, metric)
         assert found[decides] > 0.8
 

@@ -1,0 +1,146 @@
+"""A sweep that was interrupted anywhere goes on as if it had not been, or says why it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputChangedError, SpecError
+from pipeline.rundir import RunDir, run_ids
+from pipeline.settings import Settings
+from pipeline.sweep.batches import Batch
+from pipeline.sweep.stored import Sweep
+from pipeline.sweep.sweep import BEGUN, Hooks, find_interrupted
+from pipeline.sweep.trial import Proposal, Trial
+from tests.sweep.sweeps import facts, search, spec, stop_after
+
+RANGES = {"fast": {"low": 2, "high": 40}, "slow": {"low": 41, "high": 120}}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"sampler": "random", "pruner": "median"},
+        {"sampler": "tpe", "pruner": "median"},
+        {"sampler": "tpe", "pruner": "hyperband"},
+        {"sampler": "qmc"},
+        {"sampler": "nsga2", "objectives": ["sharpe", "max_drawdown"]},
+    ],
+    ids=lambda section: " ".join(str(value) for value in section.values()),
+)
+@pytest.mark.parametrize("count", [6, 9])
+def test_it_goes_on_as_it_would_have(project: Settings, section: dict[str, Any], count: int) -> None:
+    """Stopped between batches and within one."""
+    wanted = spec(sweep={"trials": 18, "batch": 6, **section}, space=RANGES)
+    whole = search(project, wanted)
+    elsewhere = replace(project, results=project.results.parent / "other")
+    stop, hooks = stop_after(count)
+    stopped = search(elsewhere, wanted, stop=stop, hooks=hooks)
+    assert not stopped.finished
+    resumed = search(elsewhere, wanted)
+    assert resumed.resumed
+    assert facts(resumed.trials) == facts(whole.trials)
+
+
+@pytest.mark.parametrize("left", ["row", "bytes"])
+def test_what_was_left_before_the_first_line_is_cut_off(tmp_path: Path, left: str) -> None:
+    """Killed after the returns of a trial and before its line, or within the returns."""
+    batch = Batch(tmp_path, 0)
+    batch.plan([Proposal(number, f"id{number}", {}) for number in range(2)])
+    rows = tmp_path / "000000.f8"
+    rows.write_bytes(np.full(3, 9.0).tobytes() if left == "row" else b"abc")
+    assert batch.ended() == []
+    for number in range(2):
+        batch.record(Trial(number, f"id{number}", {}, "COMPLETE", (1.0,)), np.full(3, float(number)))
+    with rows.open("ab") as file:
+        file.write(b"tail")
+    ended = batch.ended()
+    assert [(trial.number, list(found)) for trial, found in ended if found is not None] == [
+        (0, [0.0] * 3),
+        (1, [1.0] * 3),
+    ]
+    assert rows.stat().st_size == 48
+
+
+def test_a_search_whose_time_was_up_is_not_taken_up_again(project: Settings) -> None:
+    """Stopped later, in walk-forward, the search itself has ended."""
+    wanted = spec(
+        sweep={"sampler": "random", "trials": 40, "batch": 2, "timeout": 1e-6},
+        space=RANGES,
+        validation={"walk_forward_trials": 4},
+    )
+    stop, hooks = stop_after(1)
+    assert not search(project, wanted, stop=stop, hooks=hooks).finished
+    assert search(project, wanted).trials == ()
+
+
+def test_a_sweep_killed_while_it_was_opened_is_left_alone(project: Settings) -> None:
+    stop, hooks = stop_after(2)
+    wanted = spec(sweep={"batch": 2})
+    stopped = search(project, wanted, stop=stop, hooks=hooks)
+    (stopped.run.dir.scratch / BEGUN).unlink()
+    assert find_interrupted(wanted, project) is None
+    assert search(project, wanted).finished
+
+
+def test_a_strategy_that_changed_is_not_mixed_with_itself(project: Settings) -> None:
+    source = project.root / "mine_changing.py"
+    text = "from pipeline.backtest.strategies import get_strategy\nsignals = get_strategy('ma_crossover').signal_fn\n"
+    text += "def own(df, params):\n    return signals(df, {'average': 'sma', 'allow_short': False, **params})\n"
+    source.write_text(text)
+    wanted = spec(strategy={"name": "mine_changing:own"}, sweep={"batch": 3})
+    stop, hooks = stop_after(3)
+    assert not search(project, wanted, stop=stop, hooks=hooks).finished
+    source.write_text(text.replace("'sma'", "'ema'"))
+    with pytest.raises(InputChangedError, match="source of mine_changing:own changed"):
+        search(project, wanted)
+    source.write_text(text)
+    assert search(project, wanted).finished
+
+
+def test_a_strategy_that_ends_the_process_fails_its_trial(project: Settings) -> None:
+    (project.root / "leaving.py").write_text("import sys\ndef own(df, params):\n    sys.exit(0)\n")
+    outcome = search(project, spec(strategy={"name": "leaving:own"}))
+    assert outcome.finished
+    assert {trial.state for trial in outcome.trials} == {"FAIL"}
+    assert all(str(trial.error).startswith("SystemExit") for trial in outcome.trials)
+
+
+def test_a_study_with_another_space_is_refused_before_anything_starts(project: Settings) -> None:
+    shared = {"storage": f"sqlite:///{project.root / 'shared.db'}", "name": "shared"}
+    assert search(project, spec(sweep=shared)).finished
+    known = set(run_ids(project.results))
+    with pytest.raises(SpecError, match="with another space"):
+        search(project, spec(sweep=shared, space={"fast": [5, 11], "slow": [15, 30]}))
+    assert set(run_ids(project.results)) == known
+
+
+@pytest.mark.slow
+def test_ctrl_c_between_the_best_runs_stops_there(project: Settings) -> None:
+    """The best run that runs is finished; the sweep is not sealed, and goes on with the others."""
+    wanted = spec(sweep={"best": 3}, run={"figures": False, "robustness": False})
+    stop = Event()
+    hooks = Hooks(stage=lambda name: stop.set() if name == "best" else None)
+    stopped = search(project, wanted, stop=stop, hooks=hooks)
+    assert not stopped.finished
+    assert not stopped.run.dir.manifest.is_file()
+    resumed = search(project, wanted)
+    assert resumed.finished
+    assert len(resumed.best_runs) == 3
+    assert all(RunDir(project.results, run_id).manifest.is_file() for run_id in resumed.best_runs)
+
+
+def test_a_grid_of_floats_has_the_values_that_are_written(project: Settings) -> None:
+    wanted = spec(
+        strategy={"params": {"fast": 5, "slow": 30}},
+        space={"backtest.stop_pct": {"low": 0.1, "high": 0.3, "step": 0.1}},
+    )
+    outcome = search(project, wanted)
+    assert [trial.params["backtest.stop_pct"] for trial in outcome.trials] == [0.1, 0.2, 0.3]
+    assert Sweep(outcome.run).statistics is not None
+    assert outcome.run.verify().ok
