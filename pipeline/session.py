@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from pipeline.artifacts import check_artifacts, write_backtest_artifacts
@@ -79,10 +80,21 @@ class NotebookRun:
         return spec_bars(self.spec.data, self.settings.root)
 
     def strategy_fn(self) -> SignalFn:
-        """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`."""
-        from pipeline.backtest.strategies import get_strategy
+        """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`.
 
-        return get_strategy(self.spec.strategy.name, search=self.settings.root).signal_fn
+        It raises StrategyError when what it returns is anything else.
+        """
+        from pipeline.backtest.strategies import check_signals, get_strategy
+
+        strategy = get_strategy(self.spec.strategy.name, search=self.settings.root)
+
+        @functools.wraps(strategy.signal_fn)
+        def checked(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
+            signals = strategy.signal_fn(df, params)
+            check_signals(signals, cast("pd.DatetimeIndex", df.index), strategy=strategy.name)
+            return signals
+
+        return checked
 
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""

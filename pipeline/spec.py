@@ -15,6 +15,9 @@ from pipeline.errors import SpecError, nearest, shown
 Scalar = bool | int | float | str
 
 
+SWEEP_ONLY = ("sweep", "space", "validation")  # the sections that a sweep spec has besides those of a run spec
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys and NaN refused, no silent conversion of types."""
 
@@ -157,7 +160,12 @@ def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, wher
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
         set_dotted(values, key, value)
-    return RunSpec.from_mapping(values, where=where)
+    return RunSpec.from_mapping(values, where=overridden(where, overrides))
+
+
+def overridden(where: str, overrides: Mapping[str, Any] | None) -> str:
+    """Return how a spec is called in messages: with what was laid over it."""
+    return f"{where} with {', '.join(overrides)} as given" if overrides else where
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -205,7 +213,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
         place = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             *parents, name = item["loc"]
-            yield f"{place}: unknown key. {nearest(str(name), _valid_names(parents))}"
+            if place in SWEEP_ONLY:
+                yield f"{place}: a section of sweep specs. `evidence sweep --config` takes those."
+            else:
+                yield f"{place}: unknown key. {nearest(str(name), _valid_names(parents))}"
         else:
             yield f"{place}: {item['msg']} (given: {shown(item['input'])})"
 

@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: list[str]) -> int:
     """Check or clear the notebooks; return 1 when one held outputs and was not cleared."""
+    if any(argument.startswith("-") and argument != "--clear" for argument in arguments):
+        print(__doc__)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
     clear = "--clear" in arguments
     named = [Path(argument) for argument in arguments if argument != "--clear"]
     used = [path for path in named or sorted((ROOT / "notebooks").glob("*.ipynb")) if _clean(path, write=clear)]

@@ -162,6 +162,9 @@ def expect(condition: object, otherwise: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the checks and print a line for each."""
+    if any(argument.startswith("-") for argument in arguments):
+        print(__doc__)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
     failed = 0
     warnings.simplefilter("ignore")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

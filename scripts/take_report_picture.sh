@@ -1,6 +1,7 @@
 #!/bin/sh
 # Take the picture of the README from the last run's report: scripts/take_report_picture.sh [PNG]. Needs Chromium.
 set -eu
+case ${1:-} in -*) sed -n 's/^# //p' "$0"; exit ;; esac
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 target=${1:-$root/docs/images/report.png}
 python=$root/.venv/bin/python

@@ -273,3 +273,14 @@ facts = [random.random(), numpy.random.rand(), hash("x"), time.tzname[0], "leake
         monkeypatch.setenv("PYTHONHASHSEED", "78")
     assert facts[0] == facts[1]
     assert facts[0][3:] == ["UTC", False, "", os.fspath(project.root)]
+
+
+def test_a_strategy_that_returns_something_else_is_told_so(project: Settings) -> None:
+    """The message is about the strategy, not about the figure that could not be drawn of it."""
+    (project.root / "short.py").write_text(
+        "def signals(df, params):\n    return (df['close'] * 0).astype(int).iloc[5:]\n"
+    )
+    spec = RunSpec.from_mapping({"strategy": {"name": "short:signals"}, "tracking": {"mode": "off"}})
+    outcome = run_backtest(spec, settings=project)
+    assert outcome.error is not None
+    assert "The signals of short:signals are not on the index of the data" in str(outcome.error)

@@ -156,9 +156,21 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raw = pd.read_csv(path, skip_blank_lines=False, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
     except (ValueError, OSError, ArithmeticError) as error:  # ValueError: pandas' and pyarrow's parsing errors
         raise DataError(f"The data file {path} cannot be read: {str(error).strip() or type(error).__name__}") from None
+    _check_names_differ(path)
     raw.index = pd.RangeIndex(2, len(raw) + 2)
     raw = raw.dropna(how="all")
     return raw.reset_index(drop=True), [f"line {line}" for line in raw.index]
+
+
+def _check_names_differ(path: Path) -> None:
+    """Raise DataError when two columns of a CSV have one name; pandas would number them."""
+    import pandas as pd
+
+    head = pd.read_csv(path, nrows=1, header=None, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
+    names = [str(name) for name in head.iloc[0].dropna()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"The data file {path} has two columns named {twice[0]!r}. Give each a name of its own.")
 
 
 def _match_columns(found: list[str], mapping: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -233,7 +233,8 @@ def _imported(name: str, search: str | Path | None) -> Strategy:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise StrategyError(
-            f"The module of strategy {name!r} cannot be imported: {error}. Put it on PYTHONPATH."
+            f"The module of strategy {name!r} cannot be imported: {error}. Put the module into the "
+            "project's directory, or on PYTHONPATH."
         ) from error
     finally:
         sys.path[:] = before

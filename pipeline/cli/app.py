@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 INTERRUPTED = 130
+WAS_INTERRUPTED = (
+    "Interrupted. `evidence list` shows what was begun and not sealed as KILLED; a sweep goes on when asked for again."
+)
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 the run (or the command) failed, 2 wrong usage, 3 verification failed, 130 interrupted."
 )
@@ -74,6 +77,8 @@ def run(
     overrides |= {} if report else {"report.enabled": False}
     spec, given = read_spec(config, overrides)
     settings = Settings.load()
+    if explain and not reuse:
+        raise UsageError("--explain says what --reuse considered: give both.")
     if reuse and output.print_reused(spec, settings, every=explain, as_json=as_json):
         return
     with output.stages(quiet=as_json) as progress, kernel_ahead() as kernels:
@@ -224,11 +229,21 @@ def main() -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        print(WAS_INTERRUPTED, file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except SystemExit as ended:  # typer makes one of a KeyboardInterrupt
+        if ended.code == INTERRUPTED and _by_a_key(ended):
+            print(WAS_INTERRUPTED, file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _by_a_key(ended: BaseException | None) -> bool:
+    while ended is not None and not isinstance(ended, KeyboardInterrupt):
+        ended = ended.__cause__ or ended.__context__
+    return ended is not None
 
 
 def _interrupt(*_: Any) -> None:

@@ -267,7 +267,8 @@ def _print_facts(out: Console, run: Run) -> None:
     out.print(Text.assemble("run         ", (run.run_id, "bold"), "  ", _one_line(record.name)))
     out.print(Text.assemble("status      ", (record.status, STYLES.get(record.status, ""))))
     if record.error is not None:
-        out.print(f"error       {_first_line(record.error.get('message', ''))}")
+        for number, line in enumerate(record.error.get("message", "").strip().splitlines()):
+            out.print(f"{'' if number else 'error':<12}{_one_line(line)}")
     headline = [f"{name} {format_stat(run.stats[name])}" for name in HEADLINE if name in run.stats]
     if headline:
         out.print(f"metrics     {', '.join(headline)}")
@@ -281,10 +282,6 @@ def _print_facts(out: Console, run: Run) -> None:
             out.print(f"{label:<11} {(run.tracking or {})[key]}")
 
 
-def _first_line(text: str) -> str:
-    return _one_line(text.strip().splitlines()[0]) if text.strip() else ""
-
-
 def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
     """Print one line a run, and one a problem or note."""
     if as_json:
@@ -294,13 +291,19 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
     for verification in verifications:
         mark = ("ok", "green") if verification.ok else ("NOT OK", "red")
         digest = f"manifest sha256:{verification.manifest_sha256}" if verification.manifest_sha256 else ""
-        out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} files  {digest}"))
+        what = "entries" if verification.run_id.endswith(".jsonl") else "files"
+        out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} {what}  {digest}"))
         for problem in verification.problems:
             out.print(f"  {_one_line(str(problem))}")
         for note in verification.notes:
             out.print(Text(f"  note: {_one_line(note)}", style="dim"))
     if not verifications:
         out.print("There are no runs.")
+    elif len(verifications) > 1:
+        broken = sum(not verification.ok for verification in verifications)
+        out.print(
+            f"{len(verifications)} verified, {broken} NOT OK" if broken else f"{len(verifications)} verified, all ok"
+        )
 
 
 def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:

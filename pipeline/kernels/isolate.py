@@ -83,6 +83,7 @@ def _follow(launch: Launch, descriptors: list[int], preloaded: Preloaded) -> Non
     """Take on the working directory, streams, environment and limits of a request."""
     _own_streams(*descriptors[:2])
     os.chdir(launch.cwd)
+    _own_multiprocessing()
     _own_environment(launch, preloaded.shell_environment)
     _own_memory(launch.memory)
     _own_matplotlib()
@@ -180,6 +181,14 @@ def _own_modules(ours: tuple[str, ...]) -> None:
     """Forget this package's modules: a notebook imports the code of its own project afresh."""
     for name in ours:
         sys.modules.pop(name, None)
+
+
+def _own_multiprocessing() -> None:
+    """Let workers that are spawned look for modules where an ordinary kernel's would."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        process.ORIGINAL_DIR = str(Path.cwd())
+        sys.modules["__mp_main__"] = sys.modules["__main__"]
 
 
 def _own_matplotlib() -> None:

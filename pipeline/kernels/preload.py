@@ -72,7 +72,7 @@ class Preloaded:
 
 def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Preloaded:
     """Build the shell and import the modules; raises RuntimeError when one starts threads that a fork would lose."""
-    _leave_working_directory()
+    _leave_working_directory(directory)
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # a test in which the server was started by chance
     before = dict(os.environ)
     if os.environ.get("IPYTHONDIR") == "":
@@ -131,10 +131,15 @@ def _fixed(read: set[str], environment: Mapping[str, str]) -> dict[str, str | No
     return {name: environment.get(name) for name in sorted(names)}
 
 
-def _leave_working_directory() -> None:
-    """Take the working directory off the import path, where `python -m` has put it."""
+def _leave_working_directory(directory: Path) -> None:
+    """Take the working directory off the import path, where `python -m` has put it, and go where no files are.
+
+    Libraries read settings from the working directory when they are imported: those are each notebook's own.
+    """
     if sys.path and sys.path[0] in {"", str(Path.cwd())}:
         del sys.path[0]
+    sys.path[:] = [str(Path(entry).absolute()) if entry else entry for entry in sys.path]
+    os.chdir(directory)
 
 
 def _import(name: str) -> bool:

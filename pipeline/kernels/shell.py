@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import linecache
 import os
+import select
 import socket
 import sys
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import zmq
-from ipykernel.iostream import IOPubThread, OutStream
+from ipykernel import iostream
+from ipykernel.iostream import PIPE_BUFFER_SIZE, IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from IPython.core.application import BaseIPythonApplication
@@ -114,17 +118,22 @@ class WireIOPubThread(IOPubThread):
 
 
 class WireStream(OutStream):
-    """A stream that publishes in the thread that flushes it.
+    """A stream that publishes in the thread that flushes it, what other programs have printed until then too.
 
     `flushing` keeps the order: text that the publishing thread has taken is sent before anything that follows.
     """
 
     __module__ = OutStream.__module__
-    flushing: threading.RLock
+    _should_watch = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.flushing, self.reading = threading.RLock(), threading.RLock()
+        super().__init__(*arguments, **options)
 
     def flush(self) -> None:
         """Publish what was written."""
         if self._is_master_process():
+            self._read_pipe()
             self._flush()
         else:
             super().flush()
@@ -132,19 +141,46 @@ class WireStream(OutStream):
     def _flush(self) -> None:
         if self._is_master_process():
             with self.flushing:
-                super()._flush()
+                try:
+                    super()._flush()
+                except Exception:  # noqa: BLE001 - text that cannot be sent; the request it belongs to is answered
+                    traceback.print_exc(file=sys.__stderr__)
         else:
             super()._flush()
+
+    def _watch_pipe_fd(self) -> None:
+        """Read what other programs print to the descriptor, until the stream is closed."""
+        while self._should_watch and self._read_pipe(wait=True):
+            continue
+
+    def _read_pipe(self, *, wait: bool = False) -> bool:
+        """Take over what the pipe holds; return False when it has been closed."""
+        if not self._should_watch:
+            return True
+        readable = select.poll()
+        readable.register(self._fid, select.POLLIN)
+        if wait:
+            readable.poll()
+        with self.reading:
+            while self._should_watch and readable.poll(0):
+                text = os.read(self._fid, PIPE_BUFFER_SIZE)
+                if not text:
+                    return False
+                self.write(text.decode(errors="replace"))
+                os.write(self._original_stdstream_copy, text)
+        return True
 
 
 # libraries and people look at the name of the class of `sys.stdout`
 WireStream.__name__ = WireStream.__qualname__ = OutStream.__name__
+vars(iostream)["WireStream"] = WireStream  # ipykernel imports it by name when this module is forgotten already
 
 
 class ForkedKernelApp(IPKernelApp):
     """The kernel application; `prepare` runs in the server, `connect` and `run` in the kernel."""
 
     kernel_class = WireKernel
+    outstream_class = "ipykernel.iostream.WireStream"
 
     def prepare(self) -> None:
         """Build the kernel and its shell, with the user's IPython configuration, without sockets and threads."""
@@ -175,12 +211,22 @@ class ForkedKernelApp(IPKernelApp):
 
     def specialize(self, calls: int) -> None:
         """Answer so many requests before the fork, so that CPython rewrites the bytecode of their path here."""
+        shell = self.kernel.shell
+        names, hidden, hooks = dict(shell.user_ns), dict(shell.user_ns_hidden), shell.events.callbacks
+        shell.events.callbacks = {event: [] for event in hooks}
         self._open_loop()
         for _ in range(calls):
             self._rehearse("0", silent=False)
         self.loop.close()
         asyncio.set_event_loop(None)
-        self.kernel.shell.reset(new_session=False)
+        shell.events.callbacks = hooks
+        shell.displayhook.flush()
+        for known, before in ((shell.user_ns, names), (shell.user_ns_hidden, hidden)):
+            known.clear()
+            known.update(before)
+        shell.user_ns["_oh"].clear()
+        shell.last_execution_result = None
+        shell.compile.reset_compiler_flags()
 
     def begin(self, directory: Path) -> None:
         """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams.
@@ -209,13 +255,17 @@ class ForkedKernelApp(IPKernelApp):
     def _rehearse(self, code: str, *, silent: bool) -> None:
         """Answer a request that nobody sees."""
         content = {"code": code, "silent": silent, "store_history": False, "user_expressions": {}}
+        sources = {*linecache.cache}
         frames = self.session.serialize(self.session.msg("execute_request", content))
         self.loop.run_until_complete(self._answer(self.channels["shell"], frames))
         self.kernel.set_parent(b"", {})
+        for name in linecache.cache.keys() - sources:
+            del linecache.cache[name]
 
     def connect(self, wire: socket.socket) -> None:
         """Begin to talk over the wire, with the streams, environment and directories of the request in place."""
         self.wire = self._outgoing.wire = wire
+        os.register_at_fork(after_in_child=self.wire.close)  # a child lives on when the kernel does not
         self._unpacker = Unpacker()
         self._own_directories()
         if "PYTEST_CURRENT_TEST" in os.environ:  # ipykernel then leaves the descriptors alone
@@ -226,14 +276,6 @@ class ForkedKernelApp(IPKernelApp):
         self.init_code()
         sys.stdout.flush()
         sys.stderr.flush()
-
-    def init_io(self) -> None:
-        """Redirect output, see WireStream."""
-        super().init_io()
-        streams: tuple[Any, ...] = (sys.stdout, sys.stderr)
-        for stream in streams:
-            stream.__class__ = WireStream
-            stream.flushing = threading.RLock()
 
     def _leave_descriptors(self) -> None:
         """Redirect only what is printed by Python."""
@@ -316,6 +358,8 @@ class ForkedKernelApp(IPKernelApp):
         self.loop.stop()
 
     def _read(self) -> None:
+        if os.getpid() != self.session.pid:  # a child that went on with the cell of its parent
+            os._exit(0)
         try:
             data = self.wire.recv(1 << 18, socket.MSG_DONTWAIT)
         except BlockingIOError:

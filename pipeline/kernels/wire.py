@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,9 +22,17 @@ _CHUNK = 1 << 18
 
 def pack(channel: str, frames: Sequence[Any]) -> bytes:
     """Return the bytes of one packet; frames are bytes-like."""
-    parts = [memoryview(frame).cast("B") for frame in frames]
+    parts = [_flat(memoryview(frame)) for frame in frames]
     lengths = struct.pack(f"!{len(parts)}Q", *(len(part) for part in parts))
     return b"".join([_HEAD.pack(CHANNELS.index(channel), len(parts)), lengths, *parts])
+
+
+def _flat(view: memoryview) -> memoryview:
+    """Return the bytes of a buffer, in memory order."""
+    try:
+        return view.cast("B")
+    except TypeError:  # an empty array, or one in Fortran's order
+        return memoryview(view.tobytes("A"))
 
 
 class WireSession(Session):
@@ -90,8 +99,10 @@ class Outgoing:
     wire: socket.socket | None = None
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held: list[bytes] = []
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()  # packets, and how many bytes of each have gone
+        self._sending = False
 
     def send(self, packet: bytes, *, hold: bool = False) -> None:
         """Send a packet after those held back, or hold it back itself; waits while the other side is slow."""
@@ -108,9 +119,24 @@ class Outgoing:
             self._send_held()
 
     def _send_held(self) -> None:
-        held, self._held = self._held, []
-        if held and self.wire is not None:
-            self.wire.sendall(held[0] if len(held) == 1 else b"".join(held))
+        """Send everything; a signal handler may send meanwhile, and may raise: what is left goes with the next call."""
+        if self.wire is None:
+            return
+        if self._held:
+            self._waiting.append((self._held[0] if len(self._held) == 1 else b"".join(self._held), []))
+            self._held.clear()
+        if self._sending:
+            return
+        self._sending = True
+        try:
+            while self._waiting:
+                packet, gone = self._waiting[0]
+                if (start := sum(gone)) == len(packet):
+                    self._waiting.popleft()
+                else:
+                    gone.extend(map(self.wire.send, (memoryview(packet)[start:],)))  # no handler runs within this call
+        finally:
+            self._sending = False
 
 
 class WireSocket:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, RenderError, nearest
+from pipeline.errors import EvidenceError, RenderError, UsageError, nearest
 from pipeline.report.quarto import QuartoRenderer
 from pipeline.report.record import RenderRecord, assets_digest, read_record
 from pipeline.report.render import Resolved, Sources, find_sources, keep_report, render_run, resolve_run, tracked_url
@@ -84,9 +84,9 @@ class Rendered:
 
 
 def known_format(name: str) -> str:
-    """Return the name of a format of reports; raises RenderError naming the nearest for any other."""
+    """Return the name of a format of reports; raises UsageError naming the nearest for any other."""
     if name not in FORMATS:
-        raise RenderError(f"{name!r} is not a format of reports. {nearest(name, FORMATS)}")
+        raise UsageError(f"{name!r} is not a format of reports. {nearest(name, FORMATS)}")
     return name
 
 

@@ -53,7 +53,7 @@ class Intervals:
     @property
     def percent(self) -> str:
         """The confidence for people: `95 %`."""
-        return f"{self.confidence * 100:g}\u00a0%"
+        return f"{self.confidence * 100:g}%"
 
 
 @dataclass(frozen=True)

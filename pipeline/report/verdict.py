@@ -105,7 +105,7 @@ def _deflated(page: Page) -> str:
         return ""
     runs = f"This is one of {page.trials.count:,} trials of this strategy on this data"
     side = "at least" if deflated.dsr >= CONVINCING else "short of"
-    return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95\u00a0%."
+    return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95%."
 
 
 def _share(value: float) -> str:

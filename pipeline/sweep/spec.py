@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest, shown
-from pipeline.spec import RunSpec, Scalar, Section, set_dotted, without_none
+from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
-SECTIONS = ("sweep", "space", "validation")
 ADAPTIVE = ("tpe", "nsga2")
 
 
@@ -136,8 +135,8 @@ class SweepSpec:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the sweep spec") -> SweepSpec:
         """Validate plain values; raises SpecError naming every problem and its place."""
-        own = {name: values.get(name, {}) for name in SECTIONS}
-        base = RunSpec.from_mapping({key: value for key, value in values.items() if key not in SECTIONS}, where=where)
+        own = {name: values.get(name, {}) for name in SWEEP_ONLY}
+        base = RunSpec.from_mapping({key: value for key, value in values.items() if key not in SWEEP_ONLY}, where=where)
         problems: list[str] = []
         sweep = _section(SweepSection, own["sweep"], "sweep", problems)
         validation = _section(ValidationSection, own["validation"], "validation", problems)
@@ -203,7 +202,7 @@ def parse_sweep(
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
         set_dotted(values, key, value)
-    return SweepSpec.from_mapping(values, where=where)
+    return SweepSpec.from_mapping(values, where=overridden(where, overrides))
 
 
 def path_of(key: str) -> str:

@@ -89,6 +89,10 @@ def test_columns_can_be_mapped(tmp_path: Path) -> None:
         load_ohlcv(path, columns={"open": "Opn"})
     with pytest.raises(DataError, match=r"'opn' is not one of our columns\. Did you mean 'open'\?"):
         load_ohlcv(path, columns={"opn": "Open"})
+    twice = tmp_path / "twice.csv"
+    twice.write_text("Date,Open,High,Low,Close,Close\n2020-01-02,1,2,1,1,900\n")
+    with pytest.raises(DataError, match=r"two columns named 'Close'"):
+        load_ohlcv(twice)
     with pytest.raises(DataError, match="no column for high"):
         load_ohlcv(write(tmp_path, replaced("High", "Top")))
 

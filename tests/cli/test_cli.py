@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -41,6 +43,9 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--config", "config/demo.toml", "-p", "fast"], 2, "key=value"),
         (["run", "--config", "config/demo.toml", "--tracking", "loud"], 2, "tracking.mode"),
         (["run", "--config", "config/demo.toml", "--run-id", "x"], 2, "UUID4"),
+        (["run", "--config", "config/sweep.toml"], 2, "sweep: a section of sweep specs. `evidence sweep"),
+        (["run", "--config", "config/demo.toml", "-p", "backtest.fee=2"], 2, "demo.toml with backtest.fee as given is"),
+        (["run", "--config", "config/demo.toml", "--explain"], 2, "--reuse"),
         (["nonsense"], 2, "No such command"),
     ],
 )
@@ -52,6 +57,31 @@ def test_mistakes_are_said_on_stderr_with_their_exit_code(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_interrupted_says_so(project: Settings) -> None:
+    """Ctrl-C in the middle: a sentence on stderr and exit code 130."""
+    command = [*COMMAND, "run", "--config", "config/demo.toml", "--tracking", "off"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not [*project.results.glob(".running/*/state.json")]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1].startswith("Interrupted. `evidence list`")
+
+
+def test_show_says_the_whole_error(project: Settings) -> None:
+    """Not its first line only: what is wrong with the data and where stands below it."""
+    (project.root / "bad.csv").write_text("Date,Open,High,Low,Close\n2020-01-02,1,2,3,1\n2020-01-01,1,2,1,1\n")
+    data = ("data.source=bad.csv", "data.start=2020-01-01", "data.end=2020-12-31")
+    options = ("--tracking", "off", "--no-report", *(word for item in data for word in ("-p", item)))
+    failed = evidence("run", "--config", "config/demo.toml", *options)
+    assert failed.returncode != 0
+    shown = evidence("show", "last").stdout
+    assert "data contract" in shown
+    assert "rule: timestamps increase" in shown
 
 
 def test_doctor_says_what_is_missing_and_how_to_get_it(project: Settings) -> None:

@@ -38,6 +38,36 @@ def test_errors_stop_the_notebook(either: ForkServer | None, tmp_path: Path) -> 
     assert third == []
 
 
+def test_output_of_programs_is_in_the_cell_that_ran_them(kernels: ForkServer, tmp_path: Path) -> None:
+    """Also of one that ends at once: what it printed is read before the cell's end is told."""
+    done = execute(notebook("import os", *(f"_ = os.system('echo {n}')" for n in range(40))), tmp_path, kernels)
+    assert [found[0]["text"] if found else None for found in outputs(done)[1:]] == [f"{n}\n" for n in range(40)]
+
+
+def test_text_that_cannot_be_sent_stops_nothing(kernels: ForkServer, tmp_path: Path) -> None:
+    """A lone surrogate is no text; the error is shown, and the next cells run."""
+    done = execute(notebook("print('\\ud800')", "print('next')"), tmp_path, kernels, execution_timeout=20)
+    assert outputs(done)[1][-1]["text"] == "next\n"
+
+
+def test_a_child_that_goes_on_with_the_cell_ends_there(kernels: ForkServer, tmp_path: Path) -> None:
+    source = notebook(
+        "import os, time\nif os.fork():\n    time.sleep(0.3)\nelse:\n    print('child')", *["print('parent')"] * 5
+    )
+    done = execute(source, tmp_path, kernels, execution_timeout=20)
+    assert [found[-1]["text"] for found in outputs(done)[1:]] == ["parent\n"] * 5
+
+
+def test_workers_find_the_modules_beside_the_notebook(kernels: ForkServer, tmp_path: Path) -> None:
+    """Also when the server was started by a notebook elsewhere: a worker that is spawned looks where its parent is."""
+    (tmp_path / "beside.py").write_text("def double(x):\n    return 2 * x\n")
+    source = notebook(
+        "import beside, multiprocessing as mp\n"
+        "with mp.get_context('spawn').Pool(1) as pool:\n    print(pool.map(beside.double, [1, 2]))"
+    )
+    assert text(execute(source, tmp_path, kernels)) == "[2, 4]\n"
+
+
 def test_allowed_errors(either: ForkServer | None, tmp_path: Path) -> None:
     """After a cell tagged `raises-exception` the next cells run."""
     source = notebook("1 / 0", "open('after', 'w').close()", tags={0: ["raises-exception"]})

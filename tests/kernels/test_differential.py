@@ -24,6 +24,11 @@ CORPUS = {
         "In[1], Out[4], _4, __name__",
         "%history",
     ],
+    "names": [
+        "print(repr(_), repr(__), repr(___), sorted(name for name in dir() if name.startswith('__')))",
+        "import linecache\nget_ipython().execution_count, Out, len([n for n in linecache.cache if 'ipykernel_' in n])",
+        "import multiprocessing as mp\nwith mp.get_context('spawn').Pool(1) as pool:\n    print(pool.map(abs, [-1]))",
+    ],
     "errors": [
         "def outer():\n    return inner()\n\ndef inner():\n    return 1 / 0\n\nouter()",
         "this is not python",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
+import time
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
-from pipeline.kernels.wire import CHANNELS, Outgoing, Unpacker, WireSession, WireSocket
+from pipeline.kernels.wire import CHANNELS, Outgoing, Unpacker, WireSession, WireSocket, pack
 
 
 def arrived(end: socket.socket) -> list[tuple[str, list[bytes]]]:
@@ -56,3 +60,58 @@ def test_a_message_is_read_as_jupyter_client_reads_it() -> None:
     _, frames = session.feed_identities(session.serialize(sent))
     assert session.message([*frames, b"buffer"]) == session.deserialize([*frames, b"buffer"])
     assert frames[0] == b""  # no signature
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_signal_handler_may_send_and_raise_while_something_is_sent(raises: bool) -> None:
+    """No packet is torn, and nobody waits for himself."""
+    ours, theirs = socket.socketpair()
+    outgoing = Outgoing()
+    outgoing.wire = theirs
+    published = WireSocket("iopub", outgoing)
+    handled = []
+
+    def handler(*_: object) -> None:
+        handled.append(len(handled))
+        published.send_multipart([b"handler", str(handled[-1]).encode()])
+        if raises:
+            raise InterruptedError
+
+    received: list[tuple[str, list[bytes]]] = []
+
+    def read() -> None:
+        unpacker = Unpacker()
+        while data := ours.recv(1 << 14):
+            received.extend(unpacker.feed(data))
+            time.sleep(0.0001)  # so slow that handlers find a send in progress
+
+    reader = threading.Thread(target=read)
+    before = signal.signal(signal.SIGALRM, handler)
+    reader.start()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        for number in range(40):
+            try:
+                published.send_multipart([b"main", str(number).encode(), bytes(1 << 18)])
+            except InterruptedError:
+                continue
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    outgoing.flush()
+    theirs.close()
+    reader.join(20)
+    ours.close()
+    assert not reader.is_alive()
+    assert handled
+    assert {frames[0] for _, frames in received} == {b"main", b"handler"}
+    assert all(len(frames[2]) == 1 << 18 for _, frames in received if frames[0] == b"main")
+    assert [frames[1] for _, frames in received if frames[0] == b"handler"] == [str(n).encode() for n in handled]
+    if not raises:
+        assert [frames[1] for _, frames in received if frames[0] == b"main"] == [str(n).encode() for n in range(40)]
+
+
+@pytest.mark.parametrize("array", [np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.empty((0, 3)), np.arange(3)])
+def test_buffers_are_sent_in_memory_order(array: np.ndarray) -> None:
+    ((_, frames),) = Unpacker().feed(pack("iopub", [array.data]))
+    assert frames == [array.tobytes("A")]

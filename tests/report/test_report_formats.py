@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from report_builder import SPEC, TEMPLATE
 
 from pipeline.digest import sha256_file
-from pipeline.errors import RendererNotFoundError, RenderError
+from pipeline.errors import RendererNotFoundError, RenderError, UsageError
 from pipeline.evidence.recording import record_report
 from pipeline.report.bulk import RenderJob, known_format, why_stale
 from pipeline.report.chart import as_image, draw
@@ -190,7 +190,7 @@ def test_side_files_and_the_evidence(copied: Run) -> None:
 
 def test_formats_have_names() -> None:
     """A wrong one is told with the nearest."""
-    with pytest.raises(RenderError, match=r"'pfd' is not a format of reports\. Did you mean 'pdf'"):
+    with pytest.raises(UsageError, match=r"'pfd' is not a format of reports\. Did you mean 'pdf'"):
         known_format("pfd")
 
 

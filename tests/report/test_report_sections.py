@@ -68,7 +68,7 @@ def test_a_section_of_the_project(copied: Run, mine: Settings) -> None:
     text = page.main.get_text(" ")
     assert re.search(rf"Only\s+one\s+number:\s+{len(copied.stats)}\b", text)
     assert "Metrics of the whole period" not in text
-    assert "95 % bootstrap intervals" in text
+    assert "95% bootstrap intervals" in text
 
 
 def test_the_record_knows_them(copied: Run, mine: Settings) -> None:

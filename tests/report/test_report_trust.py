@@ -48,7 +48,7 @@ def test_the_page_says_how_far_to_trust_it(finished: Run) -> None:
     text = text_of(finished)
     for said in (
         "NO LOOK-AHEAD FOUND", "Probabilistic Sharpe ratio", "Minimum track record", "Deflated Sharpe ratio",
-        "Not applicable: only this run is known", "95 % bootstrap intervals", "1,000 resamples", "seed 0",
+        "Not applicable: only this run is known", "95% bootstrap intervals", "1,000 resamples", "seed 0",
         "sealed with the run", "No look-ahead showed in ma_crossover at 24 cuts.", "Costs multiplied", "3 bars",
         "By calendar year", "Volatility: high", "Worst drawdowns", "Global financial crisis", "What costs took",
         f"evidence replay {finished.run_id}" if finished.dir.notebook.is_file() else "evidence verify", "not signed",
@@ -61,7 +61,7 @@ def test_the_page_says_how_far_to_trust_it(finished: Run) -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (intervals(Range(0.5, 0.1, 0.9)), "Sharpe ratio 0.50, 95\u00a0% interval 0.10 to 0.90, above 0."),
+        (intervals(Range(0.5, 0.1, 0.9)), "Sharpe ratio 0.50, 95% interval 0.10 to 0.90, above 0."),
         (intervals(Range(0.5, -0.1, 0.9)), "interval −0.10 to 0.90, which includes 0: not distinguishable from 0."),
         (intervals(Range(-0.5, -0.9, -0.1)), "interval −0.90 to −0.10, below 0."),
         (intervals(Range(0.5, 0.1, 0.9), Range(0.2, -0.1, 0.5)),

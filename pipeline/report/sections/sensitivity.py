@@ -122,7 +122,7 @@ def _panel(rows: Sequence[dict[str, Any]], kind: str, name: str, title: str) -> 
 
 def _label(kind: str, row: dict[str, Any]) -> str:
     if kind == "param":
-        return _tick(row).removesuffix("\u00a0%")
+        return _tick(row).removesuffix("%")
     return f"×{_bare(row)}" if kind == "cost" else _bare(row)
 
 
@@ -154,7 +154,7 @@ def _delay(row: dict[str, Any]) -> Cell:
 
 
 def _change(row: dict[str, Any]) -> Cell:
-    return _marked(_tick(row) if row.get("is_base") is not True else "0\u00a0%", row)
+    return _marked(_tick(row) if row.get("is_base") is not True else "0%", row)
 
 
 def _marked(text: str, row: dict[str, Any]) -> Cell:
@@ -167,7 +167,7 @@ def _bare(row: dict[str, Any]) -> str:
 
 def _tick(row: dict[str, Any]) -> str:
     change = number(row.get("change")) or 0.0
-    return "0" if change == 0.0 else f"{change * 100:+.0f}\u00a0%".replace("-", "\u2212")
+    return "0" if change == 0.0 else f"{change * 100:+.0f}%".replace("-", "\u2212")
 
 
 def _kind(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.report.page import Page
 
 NOT_EXAMINED = (
-    "\nThis run left no `robustness.json`: it was made before runs examined themselves, or asked not to be. "
+    "\nThis run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
     "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
 )
 NO_RETURNS = "\nThis run left no returns to judge.\n"
@@ -29,7 +29,7 @@ def significance(page: Page) -> str:
         return NO_RETURNS
     rows = [
         _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found)),
-        _row("Analytic interval, 95\u00a0%", _analytic(found), "Sharpe ratio ± 1.96 standard errors (Mertens 2002)."),
+        _row("Analytic interval, 95%", _analytic(found), "Sharpe ratio ± 1.96 standard errors (Mertens 2002)."),
         _row("Probabilistic Sharpe ratio", format_number(found.psr, PERCENT), _psr(found)),
         _row("Minimum track record", _years(found.min_track_record_years), _track_record(found)),
         _row("Trials counted", format_number(page.trials.count, COUNT), _trials(page)),
@@ -118,10 +118,10 @@ def _track_record(found: SharpeEvidence) -> str:
     if found.sharpe_annual is None:
         return "Undefined, as the ratio is."
     if needed is None:
-        return "Years of such returns that would show a ratio above 0 with 95\u00a0% confidence: no length is enough."
+        return "Years of such returns that would show a ratio above 0 with 95% confidence: no length is enough."
     enough = "long enough" if have >= needed else "too short"
     return (
-        "Years of such returns needed to show a ratio above 0 with 95\u00a0% confidence; "
+        "Years of such returns needed to show a ratio above 0 with 95% confidence; "
         f"this run has {have:.1f}, which is {enough}."
     )
 
@@ -151,6 +151,8 @@ def _deflated(page: Page) -> str:
         return "Not applicable: only this run is known, so nothing was chosen from."
     found, evidence = page.deflated, page.sharpe_evidence
     if found is None or evidence is None or found.expected_max is None:
+        if page.trials.configurations > 1:
+            return "Not applicable: only one configuration left a Sharpe ratio, so there is no spread to deflate by."
         return "Not applicable: the trials have one configuration between them, so nothing was chosen from."
     best = format_number(found.expected_max * evidence.periods_per_year**0.5, RATIO)
     return (

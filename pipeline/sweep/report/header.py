@@ -99,7 +99,7 @@ def _subject(page: SweepPage) -> list[str]:
     params = page.setting("strategy", "params")
     fixed = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
     strategy = str(page.setting("strategy", "name") or "")
-    period = f"{page.span[0]} {DASH} {page.span[1]} · {page.span[2] + 1:,} bars" if page.span else _asked(page)
+    period = f"{page.span[0]} {DASH} {page.span[1]} · {page.span[2]:,} returns" if page.span else _asked(page)
     return [f"{strategy} ({fixed})" if fixed else strategy, str(page.setting("data", "symbol") or ""), period]
 
 
@@ -171,7 +171,7 @@ def _cards(page: SweepPage) -> Iterator[tuple[str, str, str]]:
                 f"worth {effective_text(deflation.effective)} trials",
             )
     if found.overfitting is not None:
-        yield "Overfitting (PBO)", format_number(found.overfitting.pbo, PERCENT), "a blind choice: 50\u00a0%"
+        yield "Overfitting (PBO)", format_number(found.overfitting.pbo, PERCENT), "a blind choice: 50%"
     if found.walk_forward is not None and found.counts.complete > 1:
         forward = found.walk_forward
         yield (

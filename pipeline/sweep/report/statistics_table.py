@@ -115,7 +115,7 @@ def _overfitting(found: Overfit) -> Iterator[Row]:
     yield Row(
         "Probability of overfitting (PBO)", format_number(found.pbo, PERCENT),
         f"CSCV, {splits}: share in which the best trial of one half ranks at or below the median in the other "
-        "(Bailey, Borwein, López de Prado and Zhu 2017). A blind choice has about 50\u00a0%.",
+        "(Bailey, Borwein, López de Prado and Zhu 2017). A blind choice has about 50%.",
     )  # fmt: skip
     yield Row(
         "Probability of a loss", format_number(found.probability_of_loss, PERCENT),
@@ -159,7 +159,7 @@ def _crossed(found: CrossValidated) -> Iterator[Row]:
 
 
 def _plateau(found: Plateau, metric: str) -> Iterator[Row]:
-    away = f"at most {found.radius * 100:.1f}\u00a0% of a param's range away"
+    away = f"at most {found.radius * 100:.1f}% of a param's range away"
     near = f"The {several(len(found.neighbours), 'trial')} nearest to the best, {away}"
     middle, worst = (objective_text(metric, value) for value in (found.median, found.worst))
     yield Row(

@@ -14,7 +14,7 @@ from pipeline.sweep.report.words import joined, label, params_text, ratio, sever
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage
-    from pipeline.sweep.statistics import Window
+    from pipeline.sweep.statistics import Overfit, Window
 
 ADAPTIVE = (
     "The {sampler} sampler learned from earlier trials, and every trial was judged on the whole period. So {methods} "
@@ -145,7 +145,7 @@ def _decays(page: SweepPage) -> Iterator[tuple[str, float, float]]:
     found = page.judged
     overfit, forward, crossed = found.overfitting, found.walk_forward, found.cross_validation
     if overfit is not None and overfit.in_sample:
-        name = f"halves of the period (CSCV), mean of {several(len(overfit.in_sample), 'split')}"
+        name = f"halves of the period (CSCV), mean of {_of_splits(overfit)}"
         yield name, fmean(overfit.in_sample) * page.annual, fmean(overfit.out_of_sample) * page.annual
     if forward is not None:
         anew = f", searched anew by {label(page.judged.objectives[0])}" if forward.trials else ""
@@ -153,6 +153,11 @@ def _decays(page: SweepPage) -> Iterator[tuple[str, float, float]]:
     if crossed is not None and crossed.in_sample:
         name = f"all other folds (cross-validation), mean of {several(len(crossed.in_sample), 'split')}"
         yield name, fmean(crossed.in_sample), fmean(crossed.out_of_sample)
+
+
+def _of_splits(overfit: Overfit) -> str:
+    kept, made = len(overfit.in_sample), overfit.n_splits
+    return several(made, "split") if kept == made else f"{kept:,} of {several(made, 'split')}, evenly taken"
 
 
 def _decay_row(name: str, inside: float, outside: float) -> list[Cell]:

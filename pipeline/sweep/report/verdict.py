@@ -125,8 +125,8 @@ def _overfit(overfit: Overfit, pbo: float) -> str:
     share = f"In {_percent(pbo)} of {overfit.n_splits:,} splits of the period"
     text = f"{share} the trial with the best Sharpe ratio in one half was no better than the median in the other (PBO)"
     if pbo >= BLIND:
-        return f"{text}: no better than a blind choice, which has about 50\u00a0%."
-    return f"{text}; a blind choice has about 50\u00a0%."
+        return f"{text}: no better than a blind choice, which has about 50%."
+    return f"{text}; a blind choice has about 50%."
 
 
 def _neighbourhood(plateau: Plateau | None, metric: str) -> str:
@@ -139,12 +139,12 @@ def _neighbourhood(plateau: Plateau | None, metric: str) -> str:
     said = "holds" if plateau.share >= HOLDS else "does not hold" if plateau.share <= BARELY else "holds in part"
     return (
         f"The neighbourhood of the best trial {said}: {_percent(plateau.share)} of the "
-        f"{several(len(plateau.neighbours), 'nearest trial')} reach 80\u00a0% of its {label(metric)} ({middle})."
+        f"{several(len(plateau.neighbours), 'nearest trial')} reach 80% of its {label(metric)} ({middle})."
     )
 
 
 def _against(probability: float) -> str:
-    return f"{'at least' if probability >= CONVINCING else 'short of'} 95\u00a0%"
+    return f"{'at least' if probability >= CONVINCING else 'short of'} 95%"
 
 
 def _percent(value: float) -> str:

@@ -50,14 +50,14 @@ def test_the_whole_verdict() -> None:
     """All that is known is said, in this order, in these words."""
     assert said() == (
         "Trial 7 has the best Sharpe ratio of 90 completed trials. " + LUCK + "these data with a probability of 83.8%, "
-        "short of 95 %; correlated as they are, the completed trials are worth about 2.7 independent ones, which gives "
-        "98.7%, at least 95 %. "
+        "short of 95%; correlated as they are, the completed trials are worth about 2.7 independent ones, which gives "
+        "98.7%, at least 95%. "
         "In 43.0% of 12,870 splits of the period the trial with the best Sharpe ratio in one half was no better than "
-        "the median in the other (PBO); a blind choice has about 50 %. "
+        "the median in the other (PBO); a blind choice has about 50%. "
         "Chosen anew before each of 6 windows by the Sharpe ratio of the past alone, the trials had one of 0.59 out of "
         "sample, against 0.50 in sample. "
         "On the 3 paths of cross-validation the ratio lies between 0.30 and 0.52, 0.41 at the median. "
-        "The neighbourhood of the best trial holds in part: 50.0% of the 4 nearest trials reach 80 % of its Sharpe "
+        "The neighbourhood of the best trial holds in part: 50.0% of the 4 nearest trials reach 80% of its Sharpe "
         "ratio (0.47 at the median, 0.39 at worst)."
     )
 
@@ -110,9 +110,9 @@ WORDS = {
     "no deflation": (
         replace(WHOLE, deflation=None), "It has no Sharpe ratio that could be deflated for the number of trials."
     ),
-    "almost certain": (changed("deflation", dsr=0.99999), "with a probability of more than 99.9%, at least 95 %;"),
-    "almost impossible": (changed("deflation", dsr=0.00001), "with a probability of less than 0.1%, short of 95 %;"),
-    "a blind choice": (changed("overfitting", pbo=0.62), "(PBO): no better than a blind choice, which has about 50 %."),
+    "almost certain": (changed("deflation", dsr=0.99999), "with a probability of more than 99.9%, at least 95%;"),
+    "almost impossible": (changed("deflation", dsr=0.00001), "with a probability of less than 0.1%, short of 95%;"),
+    "a blind choice": (changed("overfitting", pbo=0.62), "(PBO): no better than a blind choice, which has about 50%."),
     "never overfitted": (changed("overfitting", pbo=0.0), "In 0% of 12,870 splits"),
     "a plateau": (changed("plateau", share=1.0), "The neighbourhood of the best trial holds: 100% of the 4 nearest"),
     "a peak": (changed("plateau", share=0.0), "The neighbourhood of the best trial does not hold: 0% of the 4 nearest"),
@@ -172,4 +172,4 @@ def test_several_objectives(front: tuple[int, ...], text: str) -> None:
     shown = said(found, (-0.1502, 0.58))
     assert "Trial 7 has the best maximum drawdown of 90 completed trials, −15.02%" in shown
     assert f"{text} the Pareto front of maximum drawdown and Sharpe ratio." in shown
-    assert "reach 80 % of its maximum drawdown (47.00% at the median, 39.00% at worst)" in shown
+    assert "reach 80% of its maximum drawdown (47.00% at the median, 39.00% at worst)" in shown
