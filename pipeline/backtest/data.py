@@ -155,7 +155,9 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
             return raw, [f"row {row}" for row in range(1, len(raw) + 1)]
         raw = pd.read_csv(path, skip_blank_lines=False, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
     except (ValueError, OSError, ArithmeticError) as error:  # ValueError: pandas' and pyarrow's parsing errors
-        raise DataError(f"The data file {path} cannot be read: {str(error).strip() or type(error).__name__}") from None
+        hint = " Save it as UTF-8." if isinstance(error, UnicodeDecodeError) else ""
+        said = str(error).strip() or type(error).__name__
+        raise DataError(f"The data file {path} cannot be read: {said}.{hint}".replace("..", ".")) from None
     _check_names_differ(path)
     raw.index = pd.RangeIndex(2, len(raw) + 2)
     raw = raw.dropna(how="all")
@@ -196,6 +198,8 @@ def _match_columns(found: list[str], mapping: Mapping[str, str], path: Path) -> 
             problems.append(f"no column for {name}; tried {', '.join(aliases)} in any case.")
     if problems:
         listed = "\n".join(f"  - {line}" for line in problems)
+        if len(found) == 1 and (other := next((sign for sign in ";\t|" if sign in found[0]), None)):
+            raise DataError(f"The data file {path} has one column, {found[0]!r}. Separate by commas, not by {other!r}.")
         raise DataError(
             f"The data file {path} has columns {', '.join(found)}:\n{listed}\n"
             "Name them in data.columns, as open = 'Open'."

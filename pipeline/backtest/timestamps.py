@@ -34,7 +34,8 @@ def to_utc(
         parsed = _parse(values, places, date_format, where)
     except (ValueError, OverflowError, pd.errors.OutOfBoundsDatetime) as error:
         hint = f"with date_format {date_format!r}" if date_format else "as ISO-8601"
-        raise DataError(f"{where}: the timestamps cannot be read {hint}: {error}") from None
+        what = str(error).partition(" You might want")[0]  # the rest is pandas' advice on its own arguments
+        raise DataError(f"{where}: the timestamps cannot be read {hint}: {what}") from None
     index = pd.DatetimeIndex(parsed)
     index = index.tz_convert("UTC") if index.tz is not None else _localize(index, timezone, where)
     return index.as_unit("ns").rename("timestamp")

@@ -10,6 +10,7 @@ import gc
 import locale
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ def become_process(preloaded: Preloaded) -> None:
     _die_with(server)
     _own_random_numbers()
     _own_modules(preloaded.ours)
+    atexit.unregister(shutil.rmtree)  # of directories that libraries made for the server and all its kernels
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 

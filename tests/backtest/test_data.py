@@ -93,6 +93,14 @@ def test_columns_can_be_mapped(tmp_path: Path) -> None:
     twice.write_text("Date,Open,High,Low,Close,Close\n2020-01-02,1,2,1,1,900\n")
     with pytest.raises(DataError, match=r"two columns named 'Close'"):
         load_ohlcv(twice)
+    semicolons = tmp_path / "semicolons.csv"
+    semicolons.write_text("Date;Open;High;Low;Close\n2020-01-02;1;2;1;1\n")
+    with pytest.raises(DataError, match=r"Separate by commas, not by ';'"):
+        load_ohlcv(semicolons)
+    utf16 = tmp_path / "utf16.csv"
+    utf16.write_text(GOOD, encoding="utf-16")
+    with pytest.raises(DataError, match=r"Save it as UTF-8\."):
+        load_ohlcv(utf16)
     with pytest.raises(DataError, match="no column for high"):
         load_ohlcv(write(tmp_path, replaced("High", "Top")))
 

@@ -62,7 +62,13 @@ def test_mistakes_are_said_on_stderr_with_their_exit_code(
 def test_a_run_that_is_interrupted_says_so(project: Settings) -> None:
     """Ctrl-C in the middle: a sentence on stderr and exit code 130."""
     command = [*COMMAND, "run", "--config", "config/demo.toml", "--tracking", "off"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell may have it ignored
+    )
     while not [*project.results.glob(".running/*/state.json")]:
         assert process.poll() is None
         time.sleep(0.02)

@@ -175,3 +175,12 @@ def test_the_users_ipython_configuration_counts(tmp_path: Path) -> None:
         launch = Launch(cwd=str(tmp_path), environment={**os.environ, "IPYTHONDIR": str(tmp_path / "other")})
         with pytest.raises(KernelRefusedError, match="configuration"):
             server.start(launch, stdout=1, stderr=2)
+
+
+@pytest.mark.slow
+def test_directories_made_for_the_server_outlive_its_kernels(tmp_path: Path) -> None:
+    """Where no home can be written to, matplotlib makes itself a directory, and removes it at its exit."""
+    look = notebook("import matplotlib, os\nprint(os.path.isdir(matplotlib.get_configdir()))")
+    nowhere = {"HOME": "/proc/none", "XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None, "MPLCONFIGDIR": None}
+    with environment(**nowhere, IPYTHONDIR=str(tmp_path / "ipython")), ForkServer(("matplotlib.pyplot",)) as server:
+        assert [text(execute(look, tmp_path / str(n), server)) for n in range(3)] == ["True\n"] * 3
