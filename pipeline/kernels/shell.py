@@ -40,6 +40,10 @@ IMPORTED_LATER = (
 )  # fmt: skip
 
 
+PATIENCE = 0.1
+PIPE_READS = -(-(1 << 16) // PIPE_BUFFER_SIZE)  # to empty a pipe of Linux's usual capacity
+
+
 class NoShellThread:
     """Stands where ipykernel has a thread for the shell channel, and says that there is none."""
 
@@ -154,20 +158,26 @@ class WireStream(OutStream):
             continue
 
     def _read_pipe(self, *, wait: bool = False) -> bool:
-        """Take over what the pipe holds; return False when it has been closed."""
+        """Take over what the pipe holds, no more than it can hold; return False when it has been closed."""
         if not self._should_watch:
             return True
         readable = select.poll()
         readable.register(self._fid, select.POLLIN)
         if wait:
             readable.poll()
-        with self.reading:
-            while self._should_watch and readable.poll(0):
+        if not self.reading.acquire(timeout=PATIENCE):
+            return True  # the other thread reads what never ends
+        try:
+            for _ in range(PIPE_READS):
+                if not self._should_watch or not readable.poll(0):
+                    break
                 text = os.read(self._fid, PIPE_BUFFER_SIZE)
                 if not text:
                     return False
                 self.write(text.decode(errors="replace"))
                 os.write(self._original_stdstream_copy, text)
+        finally:
+            self.reading.release()
         return True
 
 

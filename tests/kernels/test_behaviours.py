@@ -44,6 +44,18 @@ def test_output_of_programs_is_in_the_cell_that_ran_them(kernels: ForkServer, tm
     assert [found[0]["text"] if found else None for found in outputs(done)[1:]] == [f"{n}\n" for n in range(40)]
 
 
+@pytest.mark.slow
+def test_a_program_that_goes_on_printing_holds_nothing_up(kernels: ForkServer, tmp_path: Path) -> None:
+    script = "import time\nwhile True:\n    print('more', flush=True)\n    time.sleep(1e-5)"
+    source = notebook(
+        f"import subprocess, sys\nprogram = subprocess.Popen([sys.executable, '-c', {script!r}])",
+        *["import time\ntime.sleep(0.1)"] * 3,
+        "program.kill()\nprogram.wait()\nprint('over')",
+    )
+    done = execute(source, tmp_path, kernels, execution_timeout=30)
+    assert "over\n" in outputs(done)[-1][-1]["text"]
+
+
 def test_text_that_cannot_be_sent_stops_nothing(kernels: ForkServer, tmp_path: Path) -> None:
     """A lone surrogate is no text; the error is shown, and the next cells run."""
     done = execute(notebook("print('\\ud800')", "print('next')"), tmp_path, kernels, execution_timeout=20)
