@@ -21,11 +21,12 @@ from pipeline.backtest.strategies import get_strategy
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import EvidenceError, InputChangedError, RenderError, SpecError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
-from pipeline.evidence.ledger_check import trial_count
+from pipeline.evidence.ledger import SEALS
+from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
-from pipeline.evidence.recording import record_report
+from pipeline.evidence.recording import record_report, record_seal
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_atomic, write_json
+from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_atomic, write_json, write_state
 from pipeline.runner import plan_run
 from pipeline.sealing import (
     OpenRun,
@@ -105,6 +106,9 @@ def run_sweep(
     """
     space = plan_sweep(spec, settings)
     hooks = hooks or Hooks()
+    sealed = find_interrupted(spec, settings, sealed=True) if resume else None
+    if sealed is not None:
+        return _finish_sealed(sealed, spec, settings, overrides, hooks=hooks, signer=signing_key())
     run, resumed = _open(spec, settings, given, overrides, resume=resume, hooks=hooks, signer=signing_key())
     stop = stop or Event()
     tracking = _track(run, resumed=resumed)
@@ -122,7 +126,7 @@ def run_sweep(
             return _stopped(run, search, resumed=resumed)
         return _conclude(run, tracking, search, forward, resumed=resumed)
     except BaseException:
-        run.write_state("KILLED", next(reversed(run.stages), "open"))
+        _write_state(run, "KILLED", next(reversed(run.stages), "open"))
         raise
 
 
@@ -144,14 +148,17 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     return space
 
 
-def find_interrupted(spec: SweepSpec, settings: Settings) -> RunDir | None:
-    """Return the sweep of the very same spec that was interrupted before its seal, the one started last."""
+def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = False) -> RunDir | None:
+    """Return the sweep of the very same spec that was interrupted, the one started last.
+
+    Interrupted before its seal; or `sealed` already, and not yet delivered and rendered.
+    """
     wanted = canonical_json(spec.to_dict())
     found = []
     for run_id in run_ids(settings.results):
         directory = RunDir(settings.results, run_id)
-        begun = directory.config_json.is_file() and (directory.scratch / BEGUN).is_file()
-        if directory.manifest.exists() or not begun:
+        begun = directory.config_json.is_file() and (sealed or (directory.scratch / BEGUN).is_file())
+        if directory.manifest.exists() != sealed or not begun:
             continue
         state = read_state(directory) or {}
         running = state.get("status") == "RUNNING" and state.get("alive") is not False
@@ -251,7 +258,6 @@ def _conclude(
 ) -> SweepOutcome:
     """Judge the trials, make the best ones whole runs, seal, deliver, render."""
     spec, trials = search.work.spec, tuple(search.told)
-    error: EvidenceError | None = None
     with run.stage("statistics"):
         returns = returns_table(search)
         notes: list[str] = []
@@ -282,6 +288,15 @@ def _conclude(
     _log_metrics(run, tracking)
     with run.stage("seal"):
         seal_run(run)
+    error = _finish(run, tracking)
+    seconds = sum(run.stages.values())
+    return SweepOutcome(Run(run.dir), True, resumed, statistics, trials, best_runs, error, tuple(run.warnings), seconds)
+
+
+def _finish(run: OpenRun, tracking: RunTracking) -> EvidenceError | None:
+    """Deliver and render a sealed sweep; until that is done, its state stays beside it. Return tracking's error."""
+    error: EvidenceError | None = None
+    _write_state(run, "RUNNING", "tracking_end")
     with run.stage("tracking_end"):
         try:
             finish_tracking(run, tracking, "FINISHED")
@@ -291,8 +306,40 @@ def _conclude(
     if run.spec.report.enabled:
         with run.stage("report"):
             _render(run, tracking)
-    seconds = sum(run.stages.values())
-    return SweepOutcome(Run(run.dir), True, resumed, statistics, trials, best_runs, error, tuple(run.warnings), seconds)
+    run.dir.clear_scratch()
+    return error
+
+
+def _write_state(run: OpenRun, status: str, stage: str) -> None:
+    """Record the state of a sweep, sealed or not: it has not ended before it is delivered and rendered."""
+    write_state(run.dir, status=status, stage=stage, started_at=run.started_at, origin=run.origin)
+
+
+def _finish_sealed(
+    directory: RunDir,
+    spec: SweepSpec,
+    settings: Settings,
+    overrides: Mapping[str, Any] | None,
+    *,
+    hooks: Hooks,
+    signer: Signer | None,
+) -> SweepOutcome:
+    """Do what was left to do when a sweep was interrupted after its manifest was written."""
+    from pipeline.sweep.stored import Sweep
+
+    run = reopen_run(
+        directory, spec.base, settings, origin=ORIGIN, inputs=data_inputs(spec.base, settings), asked=spec.to_dict(),
+        build_type=BUILD_TYPE, overrides=overrides, progress=hooks.stage, signer=signer,
+    )  # fmt: skip
+    run.manifest_sha256 = sha256_file(directory.manifest)
+    entries = check_ledger(directory.ledger).runs.get(directory.run_id, [])
+    if not any(entry.event.kind in SEALS for entry in entries):
+        record_seal(directory, signer)
+    error = _finish(run, _track(run, resumed=True))
+    sweep, seconds = Sweep(Run(directory)), sum(run.stages.values())
+    return SweepOutcome(
+        sweep.run, True, True, sweep.statistics, sweep.trials, sweep.best_runs, error, tuple(run.warnings), seconds
+    )
 
 
 def _render(run: OpenRun, tracking: RunTracking) -> None:

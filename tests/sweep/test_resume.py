@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputChangedError, SpecError
+from pipeline.evidence.ledger import RUN_SEALED
+from pipeline.evidence.ledger_check import check_ledger
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.batches import Batch
@@ -86,6 +88,43 @@ def test_a_sweep_killed_while_it_was_opened_is_left_alone(project: Settings) -> 
     (stopped.run.dir.scratch / BEGUN).unlink()
     assert find_interrupted(wanted, project) is None
     assert search(project, wanted).finished
+
+
+@pytest.mark.parametrize("stage", ["seal", "tracking_end", "report"])
+def test_a_sweep_interrupted_after_its_manifest_is_only_finished(
+    project: Settings, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """No second sweep is made, no trial counted again; what was left is done: seal in the ledger, report."""
+    from pipeline import sealing
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def hook(name: str) -> None:
+        if name == stage:
+            interrupted()
+
+    wanted = spec(report={"enabled": True, "renderer": "embedded"})
+    with monkeypatch.context() as patch:
+        if stage == "seal":  # after the manifest is written, before the ledger knows of it
+            patch.setattr(sealing, "record_seal", interrupted)
+        hooks = Hooks(stage=hook) if stage != "seal" else Hooks()
+        with pytest.raises(KeyboardInterrupt):
+            search(project, wanted, hooks=hooks)
+    (run_id,) = run_ids(project.results)
+    assert RunDir(project.results, run_id).manifest.is_file()
+    finished = search(project, wanted)
+    assert finished.finished
+    assert finished.resumed
+    assert run_ids(project.results) == [run_id]
+    assert finished.run.dir.report.is_file()
+    assert not finished.run.dir.scratch.exists()
+    assert len(finished.trials) == 8
+    assert finished.statistics is not None
+    kinds = [e.event.kind for e in check_ledger(finished.run.dir.ledger).runs[run_id]]
+    assert kinds.count(RUN_SEALED) == 1
+    assert finished.run.verify().ok
+    assert find_interrupted(wanted, project, sealed=True) is None
 
 
 def test_a_strategy_that_changed_is_not_mixed_with_itself(project: Settings) -> None:
