@@ -156,8 +156,8 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raw = pd.read_csv(path, skip_blank_lines=False, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
     except (ValueError, OSError, ArithmeticError) as error:  # ValueError: pandas' and pyarrow's parsing errors
         hint = " Save it as UTF-8." if isinstance(error, UnicodeDecodeError) else ""
-        said = str(error).strip() or type(error).__name__
-        raise DataError(f"The data file {path} cannot be read: {said}.{hint}".replace("..", ".")) from None
+        said = str(error).strip().rstrip(".") or type(error).__name__
+        raise DataError(f"The data file {path} cannot be read: {said}.{hint}") from None
     _check_names_differ(path)
     raw.index = pd.RangeIndex(2, len(raw) + 2)
     raw = raw.dropna(how="all")

@@ -236,7 +236,6 @@ class ForkedKernelApp(IPKernelApp):
             known.update(before)
         shell.user_ns["_oh"].clear()
         shell.last_execution_result = None
-        shell.compile.reset_compiler_flags()
 
     def begin(self, directory: Path) -> None:
         """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams.

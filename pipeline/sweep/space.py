@@ -119,16 +119,25 @@ def grid_values(name: str, dimension: Dimension) -> Sequence[Any]:
         return dimension.values
     if dimension.step is None and not all(isinstance(end, int) for end in _ends(dimension)):
         raise SpecError(f"space.{name}: a grid over real numbers needs a step, or a list of values.")
-    return _stepped(dimension)
+    return [_step(dimension, number) for number in range(_steps(dimension) + 1)]
 
 
-def _stepped(dimension: Dimension) -> Sequence[Any]:
-    """Return the values of a range, `step` (or 1) apart."""
-    low, high, step = *_ends(dimension), dimension.step or 1
-    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
-        return range(low, high + 1, step)
-    first, last, apart = (Decimal(str(value)) for value in (low, high, step))  # 0.1 + 2 * 0.1 is not 0.3 in floats
-    return [float(first + number * apart) for number in range(int((last - first) / apart) + 1)]
+def _steps(dimension: Dimension) -> int:
+    """Return how many steps of `step` (or 1) lie between the ends of a range."""
+    low, high = map(_exact, _ends(dimension))
+    return int((high - low) / _exact(dimension.step or 1))
+
+
+def _step(dimension: Dimension, number: int) -> float:
+    """Return the value so many steps above the low end, a whole number where both are."""
+    low, step = _ends(dimension)[0], dimension.step or 1
+    whole = isinstance(low, int) and isinstance(step, int)
+    return low + number * step if whole else float(_exact(low) + number * _exact(step))
+
+
+def _exact(value: float) -> Decimal:
+    """Return the number that is written: as floats, 0.1 + 2 * 0.1 is not 0.3."""
+    return Decimal(str(value))
 
 
 def _draw(dimension: Dimension, generator: random.Random) -> Any:
@@ -136,7 +145,7 @@ def _draw(dimension: Dimension, generator: random.Random) -> Any:
         return generator.choice(dimension.values)
     low, high = _ends(dimension)
     if dimension.step is not None or (isinstance(low, int) and isinstance(high, int)):
-        return generator.choice(_stepped(dimension))
+        return _step(dimension, generator.randint(0, _steps(dimension)))
     return generator.uniform(low, high)
 
 
