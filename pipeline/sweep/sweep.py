@@ -6,34 +6,30 @@ MLflow run that is the parent of its trials' runs, and a report.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.backtest.strategies import get_strategy
-from pipeline.digest import canonical_json, sha256_file
-from pipeline.errors import EvidenceError, InputChangedError, RenderError, SpecError, TrackingError, UsageError
+from pipeline.digest import sha256_file
+from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger import SEALS
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.recording import record_report, record_seal
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_atomic, write_json, write_state
+from pipeline.rundir import RunDir, read_json, write_atomic, write_json, write_state
 from pipeline.runner import plan_run
 from pipeline.sealing import (
     OpenRun,
     Progress,
     data_inputs,
     finish_tracking,
-    open_run,
     reopen_run,
     run_tags,
     seal_run,
@@ -45,6 +41,7 @@ from pipeline.sweep.evaluate import Work
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.objectives import DIRECTIONS, directions
+from pipeline.sweep.opening import ORIGIN, find_interrupted, open_or_resume
 from pipeline.sweep.search import OnTrial, Search, Standing
 from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
@@ -58,9 +55,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
-ORIGIN = "sweep"
-BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,9 @@ def run_sweep(
     sealed = find_interrupted(spec, settings, sealed=True) if resume else None
     if sealed is not None:
         return _finish_sealed(sealed, spec, settings, overrides, hooks=hooks, signer=signing_key())
-    run, resumed = _open(spec, settings, given, overrides, resume=resume, hooks=hooks, signer=signing_key())
+    run, resumed = open_or_resume(
+        spec, settings, given, overrides, resume=resume, progress=hooks.stage, signer=signing_key()
+    )
     stop = stop or Event()
     tracking = _track(run, resumed=resumed)
     try:
@@ -146,70 +142,6 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if spec.sweep.storage is not None:
         KeptStudy(open_storage(spec.sweep, settings.root), spec.sweep, name=spec.sweep.name).check(space)
     return space
-
-
-def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = False) -> RunDir | None:
-    """Return the sweep of the very same spec that was interrupted, the one started last.
-
-    Interrupted before its seal; or `sealed` already, and not yet delivered and rendered.
-    """
-    wanted = canonical_json(spec.to_dict())
-    found = []
-    for run_id in run_ids(settings.results):
-        directory = RunDir(settings.results, run_id)
-        begun = directory.config_json.is_file() and (sealed or (directory.scratch / BEGUN).is_file())
-        if directory.manifest.exists() != sealed or not begun:
-            continue
-        state = read_state(directory) or {}
-        running = state.get("status") == "RUNNING" and state.get("alive") is not False
-        if state.get("origin") == ORIGIN and not running and directory.config_json.read_bytes() == wanted:
-            found.append((state.get("started_at", ""), directory))
-    return max(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def _open(
-    spec: SweepSpec,
-    settings: Settings,
-    given: bytes | None,
-    overrides: Mapping[str, Any] | None,
-    *,
-    resume: bool,
-    hooks: Hooks,
-    signer: Signer | None,
-) -> tuple[OpenRun, bool]:
-    """Open a new run directory, or the one of the same sweep that was interrupted."""
-    base = spec.base
-    inputs = data_inputs(base, settings)
-    asked = spec.to_dict()
-    interrupted = find_interrupted(spec, settings) if resume else None
-    if interrupted is None:
-        run = open_run(
-            base, settings, origin=ORIGIN, inputs=inputs, given=given or spec.to_toml(), overrides=overrides,
-            progress=hooks.stage, signer=signer, asked=asked, build_type=BUILD_TYPE,
-        )  # fmt: skip
-        write_json(run.dir.scratch / BEGUN, _what_trials_depend_on(run))
-        return run, False
-    run = reopen_run(
-        interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
-        overrides=overrides, progress=hooks.stage, signer=signer,
-    )  # fmt: skip
-    before = read_json(run.dir.scratch / BEGUN)
-    for name, digest in _what_trials_depend_on(run).items():
-        if before.get(name, digest) != digest:
-            raise InputChangedError(
-                f"{name} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
-            )
-    run.warnings.append("The sweep was interrupted and resumed.")
-    run.write_state("RUNNING", "open")
-    return run, True
-
-
-def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
-    """Return the digests of what must not change between two trials, by a name for the user."""
-    strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
-    source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
-    code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
-    return {run.spec.data.source: run.digests["data"], **code}
 
 
 def _track(run: OpenRun, *, resumed: bool) -> RunTracking:
@@ -439,4 +371,4 @@ def _log_metrics(run: OpenRun, tracking: RunTracking) -> None:
     tracker.log_metrics({name: value for name, value in read_json(run.dir.stats).items() if value is not None})
 
 
-__all__ = ["Hooks", "Standing", "SweepOutcome", "find_interrupted", "plan_sweep", "run_sweep"]
+__all__ = ["Hooks", "Standing", "SweepOutcome", "plan_sweep", "run_sweep"]

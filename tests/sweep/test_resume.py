@@ -16,8 +16,9 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.batches import Batch
+from pipeline.sweep.opening import BEGUN, find_interrupted
 from pipeline.sweep.stored import Sweep
-from pipeline.sweep.sweep import BEGUN, Hooks, find_interrupted
+from pipeline.sweep.sweep import Hooks
 from pipeline.sweep.trial import Proposal, Trial
 from tests.sweep.sweeps import facts, search, spec, stop_after
 

@@ -19,8 +19,8 @@ from pipeline.rundir import RunDir, read_state, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.evaluate import BEST_ORIGIN
 from pipeline.sweep.executor import open_executor
+from pipeline.sweep.opening import find_interrupted
 from pipeline.sweep.stored import Sweep, load_sweep
-from pipeline.sweep.sweep import find_interrupted
 from tests.sweep.sweeps import facts, search, spec, stop_after
 
 

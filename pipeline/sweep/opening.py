@@ -1,0 +1,90 @@
+"""The run directory of a sweep: a new one, or that of a sweep of the very same spec that was interrupted."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.backtest.strategies import get_strategy
+from pipeline.digest import canonical_json, sha256_file
+from pipeline.errors import InputChangedError
+from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
+from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_json
+from pipeline.sealing import OpenRun, Progress, data_inputs, open_run, reopen_run
+from pipeline.settings import Settings
+from pipeline.sweep.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+ORIGIN = "sweep"
+BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
+
+
+def open_or_resume(
+    spec: SweepSpec,
+    settings: Settings,
+    given: bytes | None,
+    overrides: Mapping[str, Any] | None,
+    *,
+    resume: bool,
+    progress: Progress,
+    signer: Signer | None,
+) -> tuple[OpenRun, bool]:
+    """Open a new run directory, or the one of the same sweep that was interrupted; True says that it was.
+
+    Raises InputChangedError when what trials depend on changed meanwhile.
+    """
+    base = spec.base
+    inputs = data_inputs(base, settings)
+    asked = spec.to_dict()
+    interrupted = find_interrupted(spec, settings) if resume else None
+    if interrupted is None:
+        run = open_run(
+            base, settings, origin=ORIGIN, inputs=inputs, given=given or spec.to_toml(), overrides=overrides,
+            progress=progress, signer=signer, asked=asked, build_type=BUILD_TYPE,
+        )  # fmt: skip
+        write_json(run.dir.scratch / BEGUN, _what_trials_depend_on(run))
+        return run, False
+    run = reopen_run(
+        interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
+        overrides=overrides, progress=progress, signer=signer,
+    )  # fmt: skip
+    before = read_json(run.dir.scratch / BEGUN)
+    for name, digest in _what_trials_depend_on(run).items():
+        if before.get(name, digest) != digest:
+            raise InputChangedError(
+                f"{name} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
+            )
+    run.warnings.append("The sweep was interrupted and resumed.")
+    run.write_state("RUNNING", "open")
+    return run, True
+
+
+def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
+    """Return the digests of what must not change between two trials, by a name for the user."""
+    strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
+    source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
+    code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
+    return {run.spec.data.source: run.digests["data"], **code}
+
+
+def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = False) -> RunDir | None:
+    """Return the sweep of the very same spec that was interrupted, the one started last.
+
+    Interrupted before its seal; or `sealed` already, and not yet delivered and rendered.
+    """
+    wanted = canonical_json(spec.to_dict())
+    found = []
+    for run_id in run_ids(settings.results):
+        directory = RunDir(settings.results, run_id)
+        begun = directory.config_json.is_file() and (sealed or (directory.scratch / BEGUN).is_file())
+        if directory.manifest.exists() != sealed or not begun:
+            continue
+        state = read_state(directory) or {}
+        running = state.get("status") == "RUNNING" and state.get("alive") is not False
+        if state.get("origin") == ORIGIN and not running and directory.config_json.read_bytes() == wanted:
+            found.append((state.get("started_at", ""), directory))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
