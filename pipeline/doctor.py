@@ -6,19 +6,18 @@ import importlib.metadata
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.settings import Settings
 
-EXTRAS = {
-    "tracking": ("mlflow-skinny", "sqlalchemy", "alembic"),
-    "ui": ("mlflow",),
-    "report": ("plotly", "pypandoc_binary", "pyyaml"),
-    "notebook": ("jupyterlab",),
-    "sweep": ("optuna", "pebble", "numba", "scipy", "arch"),
-    "dask": ("distributed",),
-}
-BASE = ("numpy", "pandas", "pyarrow", "matplotlib", "pandera", "pydantic", "papermill", "nbclient", "ipykernel")
+DISTRIBUTION = "evidence-chain"
+BASE = "base"
+UNLISTED = {
+    "all", "dev",  # made of others
+    "quarto",  # a program: looked for on PATH
+    "lake", "observability", "service",  # nothing uses them yet
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look for the interpreter, the packages of every extra, and the programs."""
     findings = [Finding("python", platform.python_implementation(), platform.python_version())]
-    findings += [_package("base", name, "pip install evidence-chain") for name in BASE]
-    for extra, names in EXTRAS.items():
-        findings += [_package(extra, name, f"pip install 'evidence-chain[{extra}]'") for name in names]
+    findings += [_package(group, name) for group, name in sorted(_packages())]
     findings.append(
         _program("git", "--version", remedy="install git: without it a run does not record the code's version")
     )
@@ -50,7 +47,27 @@ def examine(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _package(group: str, name: str, remedy: str) -> Finding:
+def _packages() -> Iterator[tuple[str, str]]:
+    """Yield the extra (or "base") and the name of every package that this distribution declares; itself when it is not
+    installed.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        about = importlib.metadata.metadata(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        yield BASE, DISTRIBUTION
+        return
+    declared = [Requirement(text) for text in about.get_all("Requires-Dist", [])]
+    yield from ((BASE, needed.name) for needed in declared if needed.marker is None)
+    for extra in {*about.get_all("Provides-Extra", [])} - UNLISTED:
+        for needed in declared:
+            if needed.marker is not None and needed.marker.evaluate({"extra": extra}):
+                yield extra, needed.name
+
+
+def _package(group: str, name: str) -> Finding:
+    remedy = f"pip install {DISTRIBUTION}" if group == BASE else f"pip install '{DISTRIBUTION}[{group}]'"
     try:
         return Finding(group, name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
