@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
-    from pipeline.backtest.strategies import SignalFn
+    from pipeline.backtest.strategies import SignalFn, Strategy
     from pipeline.sealing import OpenRun
     from pipeline.tracking import Tracker
     from pipeline.tracking.session import RunTracking
@@ -82,19 +82,26 @@ class NotebookRun:
     def strategy_fn(self) -> SignalFn:
         """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`.
 
-        It raises StrategyError when what it returns is anything else.
+        It works on a copy of the bars. It raises StrategyError when what it returns is anything else.
         """
-        from pipeline.backtest.strategies import check_signals, get_strategy
+        from pipeline.backtest.strategies import check_signals
 
-        strategy = get_strategy(self.spec.strategy.name, search=self.settings.root)
+        strategy = self._strategy()
 
         @functools.wraps(strategy.signal_fn)
         def checked(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
-            signals = strategy.signal_fn(df, params)
+            signals = strategy.signal_fn(df.copy(), params)
             check_signals(signals, cast("pd.DatetimeIndex", df.index), strategy=strategy.name)
             return signals
 
+        if strategy.has_schema:
+            vars(checked).update(parameters=strategy.parameters, constraints=strategy.constraints)
         return checked
+
+    def _strategy(self) -> Strategy:
+        from pipeline.backtest.strategies import get_strategy
+
+        return get_strategy(self.spec.strategy.name, search=self.settings.root)
 
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""
@@ -103,7 +110,7 @@ class NotebookRun:
 
         rules = self.spec.backtest
         engine = spec_engine(rules)
-        function, params = signal_fn or self.strategy_fn(), dict(self.spec.strategy.params)
+        function, params = signal_fn or self._strategy().signal_fn, dict(self.spec.strategy.params)
         costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
         result = engine.run_realistic(
             df=df, strategy_signal_fn=function, strategy_params=params, symbol=self.spec.data.symbol, **costs
