@@ -10,6 +10,7 @@ import importlib
 import math
 import numbers
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,6 @@ _BUNDLED = (
     ),
 )  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in _BUNDLED}
-_BY_FUNCTION = {strategy.signal_fn: strategy for strategy in _BUNDLED}
 ALIASES = {"breakout": "donchian"}
 
 
@@ -155,9 +155,10 @@ def as_strategy(function: SignalFn, *, name: str | None = None) -> Strategy:
 
     Its attributes `parameters` and `constraints`, when it has them, are the schema.
     """
-    if function in _BY_FUNCTION:
-        return _BY_FUNCTION[function]
-    label = name or f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+    if bundled := next((strategy for strategy in _BUNDLED if strategy.signal_fn is function), None):
+        return bundled
+    named = function if hasattr(function, "__qualname__") else type(function)  # an object's repr holds its address
+    label = name or f"{named.__module__}:{named.__qualname__}"
     schema: Iterable[Parameter] | None = getattr(function, "parameters", None)
     parameters = tuple(schema) if schema is not None else ()
     wrong = [item for item in parameters if not isinstance(item, Parameter)]
@@ -236,6 +237,9 @@ def _imported(name: str, search: str | Path | None) -> Strategy:
             f"The module of strategy {name!r} cannot be imported: {error}. Put the module into the "
             "project's directory, or on PYTHONPATH."
         ) from error
+    except (Exception, SystemExit) as error:  # what the user's module does when it is imported
+        said = "".join(traceback.format_exception_only(error)).strip()
+        raise StrategyError(f"The module of strategy {name!r} cannot be imported: {said}") from error
     finally:
         sys.path[:] = before
     function: Any = getattr(module, attribute, None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.backtest import (
+    BacktestEngine,
     Constraint,
     Parameter,
     as_strategy,
@@ -119,6 +123,36 @@ def test_params_inside_the_bounds_resolve(name: str, data: st.DataObject) -> Non
 
 def resolve_params_unchecked(strategy, drawn):
     return {item.name: drawn.get(item.name, item.default) for item in strategy.parameters}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def signal(:\n", r"line 1\b(.|\n)*SyntaxError"),
+        ("raise ValueError('no licence')\n", "ValueError: no licence"),
+        ("import sys\nsys.exit(4)\n", "SystemExit: 4"),
+    ],
+)
+def test_a_module_that_raises_is_refused(tmp_path: Path, source: str, said: str) -> None:
+    """What a user's module raises while it is imported is told as an error of the strategy, never let through."""
+    (tmp_path / "my_rules_broken.py").write_text(source)
+    with pytest.raises(StrategyError, match=f"'my_rules_broken:signal' cannot be imported: (.|\n)*{said}"):
+        get_strategy("my_rules_broken:signal", search=tmp_path)
+
+
+def test_an_object_that_is_called_is_a_strategy(sp500: pd.DataFrame) -> None:
+    """Any callable will do, also one that cannot be hashed; what it is called is the same in every process."""
+
+    @dataclass(repr=False)
+    class Above:
+        bars: int = 20
+
+        def __call__(self, df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
+            return (df["close"] > df["close"].rolling(self.bars).mean()).astype(int)
+
+    done = BacktestEngine().run_realistic(df=sp500, strategy_signal_fn=Above(), symbol="SPX")
+    assert done.stats["total_trades"] > 0
+    assert done.config["strategy"].endswith(".Above")
 
 
 def test_user_strategy_from_a_module(tmp_path: Path) -> None:
