@@ -261,6 +261,8 @@ def test_numbers_need_an_epoch_unit(tmp_path: Path) -> None:
     [
         ("B", 500, 252.0), ("D", 500, 365.0), ("h", 500, 8760.0), ("min", 20_000, 525_600.0),
         ("W-FRI", 100, 52.0), ("ME", 40, 12.0), ("QE", 12, 4.0), ("YE", 5, 1.0), ("B", 3, 252.0),
+        ("3D", 200, 365.0 / 3.0), ("2B", 200, 126.0), ("36h", 200, 365.0 / 1.5), ("2W", 50, 26.0),
+        ("2MS", 30, 6.0), ("6MS", 12, 2.0), ("10D", 50, 36.525),
     ],
 )  # fmt: skip
 def test_bars_a_year_come_from_the_spacing(freq: str, periods: int, expected: float) -> None:
