@@ -55,8 +55,10 @@ class DataSection(Section):
     @field_validator("start", "end", mode="before")
     @classmethod
     def _date(cls, value: object) -> object:
-        """Accept TOML dates, date-times and ISO text."""
+        """Accept TOML dates, midnight UTC of a day, and ISO text."""
         if isinstance(value, dt.datetime):
+            if value.time() != dt.time() or value.utcoffset():
+                raise ValueError("a whole day is needed, as 2020-01-31: a time of day would be lost")
             return value.date()
         return dt.date.fromisoformat(value) if isinstance(value, str) else value
 

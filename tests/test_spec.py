@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_all_problems_are_named_at_once() -> None:
         parse_spec(b"[run]\nsede = 1\n[backtest]\nfee_bps = -1")
     assert "run.sede" in str(caught.value)
     assert "backtest.fee_bps" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["2020-01-01T12:00:00", "2020-01-01T00:00:00-05:00"])
+def test_a_range_is_of_whole_days(text: str) -> None:
+    """A time of day, or a midnight elsewhere, is refused and not cut off: the run would hold other bars."""
+    assert parse_spec(b"[data]\nstart = 2020-01-01T00:00:00Z").data.start == dt.date(2020, 1, 1)
+    with pytest.raises(SpecError, match=r"data\.start: .*a whole day is needed"):
+        parse_spec(f"[data]\nstart = {text}".encode())
 
 
 def test_a_spec_is_frozen() -> None:
