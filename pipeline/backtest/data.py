@@ -153,9 +153,7 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
     try:
         if path.name.lower().endswith(".parquet"):
-            raw = pd.read_parquet(path)
-            if not isinstance(raw.index, pd.RangeIndex):
-                raw = raw.reset_index(names=raw.index.name or "timestamp")
+            raw = _index_as_columns(pd.read_parquet(path))
             return raw, [f"row {row}" for row in range(1, len(raw) + 1)]
         raw = pd.read_csv(path, skip_blank_lines=False, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
     except (ValueError, OSError, ArithmeticError) as error:  # ValueError: pandas' and pyarrow's parsing errors
@@ -163,9 +161,34 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
         said = str(error).strip().rstrip(".") or type(error).__name__
         raise DataError(f"The data file {path} cannot be read: {said}.{hint}") from None
     _check_names_differ(path)
+    if not isinstance(raw.index, pd.RangeIndex):
+        raise DataError(
+            f"The data file {path} has more values in a row than names in its header. A decimal comma, a comma at the "
+            "end of a line, or a first column without a name does that."
+        )
     raw.index = pd.RangeIndex(2, len(raw) + 2)
     raw = raw.dropna(how="all")
     return raw.reset_index(drop=True), [f"line {line}" for line in raw.index]
+
+
+def _index_as_columns(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a Parquet file with its index as columns; one without a name is taken for timestamps.
+
+    What is a column already counts there, and an index of numbers beside a column of timestamps numbers the rows.
+    """
+    import pandas as pd
+
+    if isinstance(raw.index, pd.RangeIndex):
+        return raw
+    if raw.index.names == [None]:
+        stamped = any(_plain_name(str(name)) in _ALIASES["timestamp"] for name in raw.columns)
+        if stamped and pd.api.types.is_numeric_dtype(raw.index.dtype):
+            return raw.reset_index(drop=True)
+        raw.index.name = "timestamp"
+    known = [place for place, name in enumerate(raw.index.names) if name in raw.columns]
+    if len(known) == raw.index.nlevels:
+        return raw.reset_index(drop=True)
+    return raw.reset_index(level=known, drop=True).reset_index() if known else raw.reset_index()
 
 
 def _check_names_differ(path: Path) -> None:
@@ -184,9 +207,9 @@ def _match_columns(found: list[str], mapping: Mapping[str, str], path: Path) -> 
     problems = [
         f"{name!r} is not one of our columns. {nearest(name, _ALIASES)}" for name in mapping if name not in _ALIASES
     ]
-    plain: dict[str, str] = {}
+    plain: dict[str, list[str]] = {}
     for name in found:
-        plain.setdefault(name.strip().casefold().replace("_", " "), name)
+        plain.setdefault(_plain_name(name), []).append(name)
     chosen: dict[str, str] = {}
     for name, aliases in _ALIASES.items():
         if name in mapping:
@@ -197,7 +220,9 @@ def _match_columns(found: list[str], mapping: Mapping[str, str], path: Path) -> 
                     f"{name} is mapped to {mapping[name]!r}, which is not in the file. {nearest(mapping[name], found)}"
                 )
         elif hit := next((plain[alias] for alias in aliases if alias in plain), None):
-            chosen[name] = hit
+            chosen[name] = hit[0]
+            if len(hit) > 1:
+                problems.append(f"{' and '.join(map(repr, hit))} could both be {name}.")
         elif name != "volume":
             problems.append(f"no column for {name}; tried {', '.join(aliases)} in any case.")
     if problems:
@@ -209,6 +234,11 @@ def _match_columns(found: list[str], mapping: Mapping[str, str], path: Path) -> 
             "Name them in data.columns, as open = 'Open'."
         )
     return chosen
+
+
+def _plain_name(name: str) -> str:
+    """Return a column's name as it is compared: in any case, with blanks for underscores."""
+    return name.strip().casefold().replace("_", " ")
 
 
 def _between(df: pd.DataFrame, start: Any, end: Any, where: str) -> pd.DataFrame:

@@ -31,14 +31,13 @@ def to_utc(
             f"{where}: the timestamp is missing in {_rows(values.isna(), places)}. Fill it or remove the rows."
         )
     try:
-        parsed = _parse(values, places, date_format, where)
+        index = pd.DatetimeIndex(_parse(values, places, date_format, where)).as_unit("ns")
     except (ValueError, OverflowError, pd.errors.OutOfBoundsDatetime) as error:
         hint = f"with date_format {date_format!r}" if date_format else "as ISO-8601"
         what = str(error).partition(" You might want")[0]  # the rest is pandas' advice on its own arguments
         raise DataError(f"{where}: the timestamps cannot be read {hint}: {what}") from None
-    index = pd.DatetimeIndex(parsed)
     index = index.tz_convert("UTC") if index.tz is not None else _localize(index, timezone, where)
-    return index.as_unit("ns").rename("timestamp")
+    return index.rename("timestamp")
 
 
 def _parse(values: pd.Series, places: list[str], date_format: str | None, where: str) -> Any:

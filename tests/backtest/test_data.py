@@ -183,6 +183,36 @@ def test_unreadable_files_are_data_errors(tmp_path: Path) -> None:
         load_ohlcv(tmp_path / "binary.csv")
 
 
+def test_rows_longer_than_the_header_are_refused(tmp_path: Path) -> None:
+    """Decimal commas and commas at the end of lines would move every value into the next column."""
+    for row in ("2020-01-02,1,5,3,0,0,5,2,0", "2020-01-02,1,3,0.5,2,"):
+        with pytest.raises(DataError, match="more values in a row than names"):
+            load_ohlcv(write(tmp_path, f"date,open,high,low,close\n{row}\n"))
+
+
+def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    """Which of Close and close is the close would be a guess; data.columns says it."""
+    path = write(tmp_path, "Date,Open,High,Low,Close,close\n2020-01-02,1,3,0.5,2,1\n")
+    with pytest.raises(DataError, match="'Close' and 'close' could both be close"):
+        load_ohlcv(path)
+    assert load_ohlcv(path, columns={"close": "close"})["close"].iloc[0] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["filtered", "put together", "by symbol", "index and column"])
+def test_parquet_with_any_index(tmp_path: Path, kind: str) -> None:
+    """Row numbers that a filter or a concatenation left are no timestamps; levels of an index are columns."""
+    n, dates = 6, pd.date_range("2020-01-01", periods=6)
+    frame = pd.DataFrame({"timestamp": dates, "open": 1.0, "high": 3.0, "low": 0.5, "close": 2.0, "volume": range(n)})
+    made = {
+        "filtered": frame[frame["volume"].isin([0, 1, 3, 4])],
+        "put together": frame.set_index(pd.Index([0, 1, 2, 0, 1, 2])),
+        "by symbol": frame.assign(symbol="X").set_index(["symbol", "timestamp"]),
+        "index and column": frame.set_index("timestamp", drop=False),
+    }[kind]
+    made.to_parquet(tmp_path / "bars.parquet")
+    assert load_ohlcv(tmp_path / "bars.parquet").index[0] == pd.Timestamp("2020-01-01", tz="UTC")
+
+
 def test_date_range_is_inclusive(tmp_path: Path) -> None:
     """Start and end are inclusive; an end date includes its whole day."""
     df = load_ohlcv("sample:sp500", start=dt.date(2010, 1, 4), end="2010-01-06")
@@ -254,6 +284,13 @@ def test_numbers_need_an_epoch_unit(tmp_path: Path) -> None:
     assert load_ohlcv(path, date_format="ms").index[1] == pd.Timestamp("2020-01-01T01:00Z")
     with pytest.raises(DataError, match="the timestamp is missing in line 3"):
         load_ohlcv(write(tmp_path, "time,o,h,l,c\n2020-01-01,1,1,1,1\n,1,1,1,1\n"))
+
+
+def test_an_epoch_in_another_unit_is_refused(tmp_path: Path) -> None:
+    """Milliseconds read as seconds lie in the year 51972, which is told and does not fall through."""
+    path = write(tmp_path, "time,open,high,low,close\n1577923200000,1,3,0.5,2\n")
+    with pytest.raises(DataError, match="cannot be read with date_format 's'"):
+        load_ohlcv(path, date_format="s")
 
 
 @pytest.mark.parametrize(
