@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.errors import SpecError, nearest, shown
 
@@ -24,6 +25,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _all_finite(value: Any) -> Any:
+    """Return `value`; raise ValueError when it holds NaN or infinity, which JSON cannot say and would make null."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _all_finite(item)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("NaN and infinity cannot be given")
+    return value
+
+
+Table = Annotated[dict[str, Any], AfterValidator(_all_finite)]
+
+
 class RunSection(Section):
     """Who the run is: its names, its notebook, its seed and limits."""
 
@@ -34,7 +47,7 @@ class RunSection(Section):
     tags: dict[str, str] = Field(default_factory=dict, description="labels, also set on the MLflow run")
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
     timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="further parameters of the notebook")
+    parameters: Table = Field(default_factory=dict, description="further parameters of the notebook")
     figures: bool = Field(True, description="draw static figures, in the notebook and in `plots/`")
     robustness: bool = Field(True, description="run the strategy again under other assumptions, for the report")
 
@@ -67,7 +80,7 @@ class StrategySection(Section):
     """Which strategy trades, with which params."""
 
     name: str = Field("ma_crossover", min_length=1, description="a bundled strategy or `module:function`")
-    params: dict[str, Any] = Field(default_factory=dict, description="params of the strategy's own schema")
+    params: Table = Field(default_factory=dict, description="params of the strategy's own schema")
 
 
 class BacktestSection(Section):

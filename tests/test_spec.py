@@ -54,6 +54,14 @@ def test_a_range_is_of_whole_days(text: str) -> None:
         parse_spec(f"[data]\nstart = {text}".encode())
 
 
+@pytest.mark.parametrize("value", ["nan", "-inf", "[1.0, inf]", "{ deep = [nan] }"])
+@pytest.mark.parametrize("table", ["strategy.params", "run.parameters"])
+def test_numbers_that_are_none_are_refused(table: str, value: str) -> None:
+    """NaN and infinity become null in JSON, so the strategy would be run with None instead."""
+    with pytest.raises(SpecError, match=rf"{table}: .*NaN and infinity"):
+        parse_spec(f"[{table}]\nlimit = {value}".encode())
+
+
 def test_a_spec_is_frozen() -> None:
     """A spec cannot change between the stages of a run."""
     with pytest.raises(ValueError, match="frozen"):
