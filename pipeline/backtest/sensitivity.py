@@ -190,7 +190,10 @@ def _fixed(case: Case, signals: pd.Series) -> SignalFn:
 def _outcome(
     case: Case, signal_fn: SignalFn, params: Mapping[str, Any], costs: Mapping[str, float]
 ) -> tuple[str, Mapping[str, Any]]:
-    """Return (status, stats); stats is empty when the engine refuses the params, the costs or the signals."""
+    """Return (status, stats); stats is empty when the engine refuses the params, the costs or the signals.
+
+    What a strategy of the user's raises for params that it was not made for is the status, too.
+    """
     settings = case.engine
     engine = BacktestEngine(
         None,
@@ -207,6 +210,8 @@ def _outcome(
         )
     except (StrategyError, UsageError) as error:
         return str(error).rpartition("  - ")[2].strip(), {}
+    except Exception as error:  # noqa: BLE001 - the user's code
+        return f"{type(error).__name__}: {str(error).strip()[:200]}", {}
     return "ok", result.stats
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,19 @@ def test_functions_without_a_schema(case: Case) -> None:
     hold = Case(case.engine, case.df, get_strategy("buy_and_hold").signal_fn)
     assert parameter_sensitivity(hold).empty
     assert set(sensitivity(hold)["kind"]) == {"cost", "delay"}
+
+
+def test_a_step_that_the_strategy_cannot_take_is_one_row(case: Case) -> None:
+    """What a strategy raises for a moved param is that row's status; costs, delays and other steps are there."""
+
+    def above(df: pd.DataFrame, params: dict) -> pd.Series:
+        return (df["close"] > df["close"].rolling(10).quantile(params["share"])).astype(int)
+
+    table = sensitivity(replace(case, signal_fn=above, params={"share": 0.9}))
+    steps = table[table["kind"] == "param"].set_index("change")["status"]
+    assert steps[0.2].startswith("ValueError: ")
+    assert steps.drop([0.2]).eq("ok").all()
+    assert set(table["kind"]) == {"cost", "delay", "param"}
 
 
 def test_nothing_is_tracked(case: Case) -> None:
