@@ -15,7 +15,8 @@ from pipeline.errors import SpecError, nearest, shown
 
 Scalar = bool | int | float | str
 
-
+# Other names of bundled strategies. A spec holds the own one: trials are counted by it.
+STRATEGY_ALIASES = {"breakout": "donchian"}
 SWEEP_ONLY = ("sweep", "space", "validation")  # the sections that a sweep spec has besides those of a run spec
 
 
@@ -81,6 +82,11 @@ class StrategySection(Section):
 
     name: str = Field("ma_crossover", min_length=1, description="a bundled strategy or `module:function`")
     params: Table = Field(default_factory=dict, description="params of the strategy's own schema")
+
+    @field_validator("name")
+    @classmethod
+    def _own_name(cls, value: str) -> str:
+        return STRATEGY_ALIASES.get(value, value)
 
 
 class BacktestSection(Section):

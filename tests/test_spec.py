@@ -62,6 +62,11 @@ def test_numbers_that_are_none_are_refused(table: str, value: str) -> None:
         parse_spec(f"[{table}]\nlimit = {value}".encode())
 
 
+def test_a_strategy_is_kept_under_its_own_name() -> None:
+    """Trials are counted by the strategy's name; under its other name they would be trials of another strategy."""
+    assert parse_spec(b"[strategy]\nname = 'breakout'") == parse_spec(b"[strategy]\nname = 'donchian'")
+
+
 def test_a_spec_is_frozen() -> None:
     """A spec cannot change between the stages of a run."""
     with pytest.raises(ValueError, match="frozen"):

@@ -125,7 +125,6 @@ _BUNDLED = (
     ),
 )  # fmt: skip
 _BY_NAME = {strategy.name: strategy for strategy in _BUNDLED}
-ALIASES = {"breakout": "donchian"}
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -141,10 +140,12 @@ def get_strategy(name: str, *, search: str | Path | None = None) -> Strategy:
     """
     if ":" in name:
         return _imported(name, search)
-    found = _BY_NAME.get(ALIASES.get(name, name))
+    from pipeline.spec import STRATEGY_ALIASES
+
+    found = _BY_NAME.get(STRATEGY_ALIASES.get(name, name))
     if found is None:
         raise StrategyError(
-            f"There is no strategy {name!r}. {nearest(name, [*_BY_NAME, *ALIASES])} "
+            f"There is no strategy {name!r}. {nearest(name, [*_BY_NAME, *STRATEGY_ALIASES])} "
             "A strategy of your own is written module:function."
         )
     return found
