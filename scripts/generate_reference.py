@@ -20,9 +20,9 @@ import pydantic
 import typer.main
 
 from pipeline.backtest.data import sample_names
-from pipeline.backtest.strategies import ALIASES, Parameter, Strategy, get_strategy, strategy_names
+from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, strategy_names
 from pipeline.cli.app import EXIT_CODES, app
-from pipeline.spec import RunSpec
+from pipeline.spec import STRATEGY_ALIASES, RunSpec
 from pipeline.sweep.spec import SweepSection, ValidationSection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -220,7 +220,7 @@ def _bound_texts(metadata: list[Any]) -> Iterator[str]:
 
 
 def _strategy(strategy: Strategy) -> str:
-    other = ", ".join(f"`{alias}`" for alias, name in ALIASES.items() if name == strategy.name)
+    other = ", ".join(f"`{alias}`" for alias, name in STRATEGY_ALIASES.items() if name == strategy.name)
     parts = [f"### {strategy.name}", strategy.summary + (f" Also called {other}." if other else "")]
     rows = [(p.name, _type(p.type), _value(p.default), _parameter_bounds(p), p.meaning) for p in strategy.parameters]
     parts.append(_table(("param", "type", "default", "bounds", "meaning"), rows) if rows else "It has no params.")
