@@ -188,6 +188,11 @@ class Layout:
         """Digests of the project modules the kernel had imported when the notebook ended."""
         return self.debug / "modules.json"
 
+    @property
+    def other_strategy(self) -> Path:
+        """The strategy that the notebook ran in place of the spec's; absent when it ran the spec's."""
+        return self.debug / "other_strategy.json"
+
 
 class RunDir(Layout):
     """The files of one run below `results/<run_id>/`, and its scratch directory while it runs."""

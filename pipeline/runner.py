@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,18 @@ from pipeline.notebook.execute import execute_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
 from pipeline.run import Run
-from pipeline.rundir import move_into_place, read_json, write_json
-from pipeline.sealing import OpenRun, Progress, data_inputs, finish_tracking, open_run, run_tags, seal_run, silent
+from pipeline.rundir import move_into_place, write_json
+from pipeline.sealing import (
+    OpenRun,
+    Progress,
+    data_inputs,
+    finish_tracking,
+    notebook_warnings,
+    open_run,
+    run_tags,
+    seal_run,
+    silent,
+)
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.template_files import template_path
@@ -169,15 +178,7 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSou
         _keep_notebook(run)
         raise
     _keep_notebook(run)
-    run.warnings += _look_ahead(run)
-
-
-def _look_ahead(run: OpenRun) -> Iterator[str]:
-    """Yield what the run's own examination said when its strategy looks ahead."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = read_json(run.dir.robustness)["leakage"]
-        if found["status"] == "leak":
-            yield f"LOOKS AHEAD: {found['sentence']}"
+    run.warnings += notebook_warnings(run.dir)
 
 
 def _keep_notebook(run: OpenRun) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class OpenRun:
     asked: Mapping[str, Any] = field(default_factory=dict)
     build_type: str = RUN
 
-    @contextmanager
+    @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Say which stage the run is in, and record how many seconds it took."""
         self.progress(name)
@@ -196,6 +196,20 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
     record_seal(run.dir, run.signer)
     run.dir.clear_scratch()
     return run.manifest_sha256
+
+
+def notebook_warnings(run: RunDir) -> Iterator[str]:
+    """Yield what the run's own files say against it: that it ran another strategy, or one that looks ahead."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = read_json(run.other_strategy)
+        yield (
+            f"ANOTHER STRATEGY: the notebook ran {found['ran']}, not {found['asked']}, which the spec names. "
+            "What is said of the spec's strategy and params does not hold for the results."
+        )
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        leakage = read_json(run.robustness)["leakage"]
+        if leakage["status"] == "leak":
+            yield f"LOOKS AHEAD: {leakage['sentence']}"
 
 
 def run_tags(run: OpenRun) -> dict[str, str]:

@@ -154,9 +154,11 @@ class NotebookRun:
         assumptions and tested for look-ahead; what that finds is `robustness.json`. It needs a result of
         `run.backtest`, and never fails the run.
 
-        A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name.
+        A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name;
+        so is a result under another symbol, other costs or other execution. Another strategy is a warning of the run.
         """
         self._check_benchmark(result, benchmark)
+        self._check_account(result)
         label = self.benchmark_label
         write_backtest_artifacts(
             result,
@@ -179,6 +181,24 @@ class NotebookRun:
                 f"The benchmark given to run.save is not {self.benchmark_label}, which the spec names. "
                 "Give run.benchmark(bars); or, for a series computed here, leave benchmark.source out of the spec and "
                 "say with benchmark.label what it is."
+            )
+
+    def _check_account(self, result: BacktestResult) -> None:
+        from pipeline.backtest.strategies import as_strategy
+
+        own = as_strategy(self._strategy().signal_fn).name, as_strategy(self.strategy_fn()).name
+        asked = {"symbol": self.spec.data.symbol, **self.spec.backtest.model_dump()}
+        if (ran := result.config.get("strategy")) in own:
+            asked["params"] = self.spec.strategy.params
+            self.dir.other_strategy.unlink(missing_ok=True)
+        else:
+            write_json(self.dir.other_strategy, {"ran": ran, "asked": self.spec.strategy.name})
+        wrong = [name for name, value in asked.items() if name in result.config and result.config[name] != value]
+        if wrong:
+            said = "; ".join(f"{name} = {result.config[name]!r}, the spec says {asked[name]!r}" for name in wrong)
+            raise ArtifactError(
+                f"The result given to run.save was made with {said}. Give one of run.backtest(bars), and set values in "
+                "the spec, or with -p, so that the evidence shows what was run."
             )
 
     def save_figure(self, figure: Figure, name: str) -> Path:
@@ -241,7 +261,7 @@ class InteractiveRun(NotebookRun):
         What could not be tracked is a TrackingWarning.
         """
         from pipeline.evidence.provenance import modules_of_this_process
-        from pipeline.sealing import finish_tracking, seal_run
+        from pipeline.sealing import finish_tracking, notebook_warnings, seal_run
         from pipeline.tracking.protocol import TrackingWarning
 
         if self._opened.manifest_sha256 is not None:
@@ -249,6 +269,7 @@ class InteractiveRun(NotebookRun):
         check_artifacts(self.dir)
         self._opened.check_inputs()
         write_json(self.dir.modules, modules_of_this_process())
+        self._opened.warnings += notebook_warnings(self.dir)
         self._tracking.deliver()
         seal_run(self._opened)
         self._leave_environment()

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+import pipeline
+from pipeline.backtest import BacktestEngine, get_strategy
+from pipeline.errors import ArtifactError
 from pipeline.robustness import Subject, robustness
+from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
+from pipeline.sealing import notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
@@ -53,3 +61,48 @@ def test_a_strategy_does_not_change_the_notebooks_bars(project: Settings, monkey
     assert bars.equals(untouched)
     first = run.backtest(bars).fills.iloc[0]
     assert first["price"] == pytest.approx(untouched["open"].loc[first["timestamp"]] * 1.0001)
+
+
+def test_a_result_of_another_account_is_refused(project: Settings) -> None:
+    """The report says costs, cash, execution and params as the spec has them, so no other result is saved."""
+    run = opened(project, "ma_crossover", CLOSE_TO_A_RULE)
+    bars, engine = run.load_data(), BacktestEngine(initial_cash=5.0)
+    params = {**CLOSE_TO_A_RULE, "fast": 5}
+    fn = get_strategy("ma_crossover").signal_fn
+    result = engine.run_realistic(df=bars, strategy_signal_fn=fn, strategy_params=params, symbol="OTHER")
+    with pytest.raises(ArtifactError) as refused:
+        run.save(result, robustness=False)
+    for said in ("symbol = 'OTHER'", "initial_cash = 5.0", "fee_bps = 0.0", "slippage_bps = 0.0", "params = "):
+        assert said in str(refused.value)
+    assert not run.dir.stats.exists()
+
+
+def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None:
+    """A function of the notebook's own may be run; the evidence then says that the spec's strategy was not."""
+    run = pipeline.start_run(
+        data={"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"},
+        tracking={"mode": "off"},
+        settings=project,
+    )
+    bars = run.load_data()
+
+    def knows_tomorrow(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
+        return (df["close"].shift(-1) > df["close"]).astype(int)
+
+    run.save(run.backtest(bars, knows_tomorrow))
+    run.finish()
+    other, ahead = (text for text in Run(run.dir).record.warnings if text.split(":")[0].isupper())
+    assert other.startswith("ANOTHER STRATEGY: the notebook ran ")
+    assert "knows_tomorrow, not ma_crossover" in other
+    assert ahead.startswith("LOOKS AHEAD: ")
+
+
+def test_the_specs_strategy_is_no_other(project: Settings) -> None:
+    """The spec's own strategy saved after another one leaves no such warning."""
+    run = opened(project, "ma_crossover", CLOSE_TO_A_RULE)
+    bars = run.load_data()
+    run.save(run.backtest(bars, lambda df, _: (df["close"] > df["open"]).astype(int)), robustness=False)
+    assert len(list(notebook_warnings(run.dir))) == 1
+    for given in (None, run.strategy_fn()):
+        run.save(run.backtest(bars, given), robustness=False)
+        assert list(notebook_warnings(run.dir)) == []
