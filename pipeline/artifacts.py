@@ -64,7 +64,7 @@ def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> 
     columns = {
         "timestamp": iso_timestamps(equity.index),
         "equity": equity.to_numpy(),
-        "drawdown": drawdown(equity).to_numpy(),
+        "drawdown": drawdown(equity, result.config.get("initial_cash")).to_numpy(),
         "benchmark_equity": aligned,
     }
     return pd.DataFrame(columns, columns=list(EQUITY_COLUMNS))
@@ -191,4 +191,5 @@ def _parquet(trades: pd.DataFrame) -> bytes:
 def _equity_png(result: BacktestResult, benchmark: pd.Series | None, label: str) -> bytes:
     from pipeline.plots import equity_png
 
-    return equity_png(result.equity_curve, benchmark, title=str(result.config.get("symbol", "")), label=label)
+    title, initial = str(result.config.get("symbol", "")), result.config.get("initial_cash")
+    return equity_png(result.equity_curve, benchmark, initial=initial, title=title, label=label)

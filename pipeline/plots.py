@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 
 def equity_png(
-    equity: pd.Series, benchmark: pd.Series | None = None, *, title: str = "", label: str = "Buy and hold"
+    equity: pd.Series,
+    benchmark: pd.Series | None = None,
+    *,
+    initial: float | None = None,
+    title: str = "",
+    label: str = "Buy and hold",
 ) -> bytes:
-    """Return a PNG of the equity curve above its drawdown.
+    """Return a PNG of the equity curve above its drawdown; `initial` (default: the first value) is a peak, too.
 
     The font is the one that ships with matplotlib, so that the bytes are the same on every machine.
     `title` and the benchmark's `label` are drawn as they are, never as mathematics.
@@ -33,7 +38,7 @@ def equity_png(
         figure = Figure()
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         _equity_axes(upper, equity, benchmark, " ".join(title.split()), " ".join(label.split()))
-        _drawdown_axes(lower, drawdown(equity))
+        _drawdown_axes(lower, drawdown(equity, initial))
         _set_margins(figure, upper, lower)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import pipeline
-from pipeline.backtest import BacktestEngine, get_strategy
+from pipeline.artifacts import equity_table
+from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
 from pipeline.errors import ArtifactError
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
@@ -106,3 +107,13 @@ def test_the_specs_strategy_is_no_other(project: Settings) -> None:
     for given in (None, run.strategy_fn()):
         run.save(run.backtest(bars, given), robustness=False)
         assert list(notebook_warnings(run.dir)) == []
+
+
+def test_the_curves_drawdown_is_that_of_the_stats() -> None:
+    """The initial cash is a peak in equity.csv as in max_drawdown, also when costs come off before the first close."""
+    bars = load_ohlcv("sample:sp500", start="2008-01-01", end="2009-03-09")
+    hold = get_strategy("buy_and_hold").signal_fn
+    engine = BacktestEngine(use_execution_pipeline=False)
+    result = engine.run_realistic(df=bars, strategy_signal_fn=hold, symbol="SPX", fee_bps=100, slippage_bps=50)
+    assert result.equity_curve.iloc[0] < engine.initial_cash
+    assert equity_table(result)["drawdown"].min() == result.stats["max_drawdown"]
