@@ -127,7 +127,7 @@ class BacktestEngine:
         bars = tuple(np.array(df[name], dtype=np.float64) for name in PRICES)
         strategy = as_strategy(strategy_signal_fn)
         params = resolve_params(strategy, strategy_params)
-        given = strategy_signal_fn(df.copy(deep=False), dict(params))
+        given = strategy_signal_fn(df.copy(), dict(params))
         signals = check_signals(given, stamps, strategy=strategy.name)
         index = stamps.tz_convert("UTC").as_unit("ns").rename("timestamp")
         config = self._config(index, strategy.name, params, symbol, fee_bps=fee_bps, slippage_bps=slippage_bps)

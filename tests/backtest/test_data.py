@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_csv_gz_and_parquet_give_the_same_bars(tmp_path: Path) -> None:
     df.reset_index().to_parquet(tmp_path / "flat.parquet")
     for name in ("bars.csv.gz", "indexed.parquet", "flat.parquet"):
         pd.testing.assert_frame_equal(load_ohlcv(tmp_path / name), df, check_freq=False)
+
+
+def test_numbers_are_read_as_they_are_written(tmp_path: Path, random_market: Callable[..., pd.DataFrame]) -> None:
+    """Bars written to CSV with all their digits have the digest of the same bars in Parquet, with any pandas."""
+    bars = random_market(2_000)
+    bars.to_csv(tmp_path / "bars.csv")
+    bars.to_parquet(tmp_path / "bars.parquet")
+    assert data_digest(load_ohlcv(tmp_path / "bars.csv")) == data_digest(load_ohlcv(tmp_path / "bars.parquet"))
 
 
 def test_volume_may_be_absent(tmp_path: Path) -> None:

@@ -382,10 +382,11 @@ def test_bad_requests_are_refused(sp500: pd.DataFrame) -> None:
 
 
 def test_the_callers_frame_is_not_changed(sp500: pd.DataFrame) -> None:
-    """A strategy that adds columns to its frame leaves the caller's frame alone."""
+    """A strategy that adds columns to its frame, or writes into it, leaves the caller's frame alone."""
 
     def greedy(df: pd.DataFrame, params: dict) -> pd.Series:
         df["extra"] = 1.0
+        df.loc[df.index[:5], "close"] = 1.0
         params["extra"] = 1
         return pd.Series(1, index=df.index)
 
