@@ -260,7 +260,7 @@ class InteractiveRun(NotebookRun):
 
         What could not be tracked is a TrackingWarning.
         """
-        from pipeline.evidence.provenance import modules_of_this_process
+        from pipeline.evidence.modules import modules_of_this_process
         from pipeline.sealing import finish_tracking, notebook_warnings, seal_run
         from pipeline.tracking.protocol import TrackingWarning
 
@@ -304,9 +304,11 @@ def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> Noteb
 def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
     from pipeline.backtest.strategies import get_strategy, resolve_params
     from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.modules import watch_imports
     from pipeline.sealing import data_inputs, open_run, run_tags
     from pipeline.tracking.session import open_tracking
 
+    watch_imports()
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     inputs = data_inputs(spec, settings)

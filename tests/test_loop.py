@@ -346,6 +346,32 @@ print(run.run_id)
 """
 
 
+AGAIN = """
+import pipeline
+from pathlib import Path
+settings = {"data": {"source": "sample:sp500", "start": "2015-01-01"}, "tracking": {"mode": "off"}}
+for window in (5, 20):
+    Path("mine.py").write_text(f"def signal(df, params): return (df.close > df.close.rolling({window}).mean()) * 1")
+    run = pipeline.start_run(strategy={"name": "mine:signal"}, **settings)
+    run.save(run.backtest(run.load_data()), robustness=False)
+    run.finish()
+    print(run.run_id)
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_by_hand_names_the_source_it_holds(project: Settings) -> None:
+    """A strategy edited after it was imported, without a new kernel, still is the old one: the seal says so."""
+    done = subprocess.run([sys.executable, "-c", AGAIN], cwd=project.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = (pipeline.load_run(run_id, settings=project) for run_id in done.stdout.split())
+    assert first.stats == second.stats
+    assert first.record.modules["mine"] == second.record.modules["mine"] != sha256_file(project.root / "mine.py")
+    (project.root / "mine.py").unlink()
+    shutil.rmtree(first.dir.path)
+    shutil.rmtree(second.dir.path)
+
+
 @pytest.mark.slow
 def test_raw_mlflow_calls_by_hand_land_in_the_run(finished: Run, project: Settings) -> None:
     """By hand too, plain `mlflow.log_metric` lands in this run; afterwards the environment is as it was."""

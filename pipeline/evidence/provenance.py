@@ -1,19 +1,15 @@
-"""What a run was made from: code, packages, platform, as found out on this machine."""
+"""What a run was made from: commit, packages, lock files, platform, as found out on this machine."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
-import sysconfig
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pipeline.digest import sha256_file
@@ -117,50 +113,6 @@ def _changed(directory: str) -> int:
         return Path(directory).stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def modules_of_this_process() -> dict[str, str]:
-    """Return the SHA-256 of the source of each project module imported by this process so far."""
-    return project_modules(sys.modules)
-
-
-def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
-    """Return name and SHA-256 of the source of each module that belongs to the project.
-
-    These are this package's own and everything outside the standard library and site-packages.
-    """
-    foreign = tuple(f"{directory}{os.sep}" for directory in _library_directories())
-    digests = {}
-    for name, module in sorted(modules.items()):
-        file = _source_of(module)
-        if file is None:
-            continue
-        ours = name == "pipeline" or name.startswith("pipeline.")
-        if (ours or not file.startswith(foreign)) and Path(file).is_file():
-            digests[name] = sha256_file(Path(file))
-    return digests
-
-
-def _source_of(module: ModuleType) -> str | None:
-    """Return the real path of a module's file; of thousands of modules, each directory is resolved once."""
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str):
-        return None
-    directory, name = os.path.split(file)
-    path = os.path.join(_real_directory(directory or os.curdir), name)  # noqa: PTH118 - a Path costs ten times as much
-    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
-
-
-@lru_cache(maxsize=10_000)
-def _real_directory(directory: str) -> str:
-    return os.path.realpath(directory)
-
-
-def _library_directories() -> list[Path]:
-    keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    found = {Path(sysconfig.get_path(key)).resolve() for key in keys}
-    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))}
-    return sorted(found)
 
 
 def lock_files(root: Path) -> dict[str, str]:

@@ -12,7 +12,10 @@ MODULES_FILE = "EVIDENCE_MODULES_FILE"
 
 
 def prepare() -> None:
-    """Seed the kernel with the run's seed."""
+    """Seed the kernel with the run's seed, and take the digests of the modules it imports from now on."""
+    from pipeline.evidence.modules import watch_imports
+
+    watch_imports()
     seed_everything(int(os.environ[SEED]))
 
 
@@ -26,7 +29,7 @@ def seed_everything(seed: int) -> None:
 
 def record() -> None:
     """Write the digests of all project modules this kernel has imported to the file the parent named."""
-    from pipeline.evidence.provenance import modules_of_this_process
+    from pipeline.evidence.modules import modules_of_this_process
     from pipeline.rundir import write_json
 
     write_json(Path(os.environ[MODULES_FILE]), modules_of_this_process())

@@ -18,6 +18,7 @@ from importlib.machinery import (
 from pathlib import Path
 
 from pipeline.digest import sha256_file
+from pipeline.evidence.modules import ImportWatcher
 
 LOADERS = (
     (ExtensionFileLoader, EXTENSION_SUFFIXES),
@@ -66,7 +67,7 @@ def _on(name: str, path: Sequence[str]) -> tuple[ModuleSpec | None, list[str]]:
 def _from_other_finders(name: str) -> tuple[ModuleSpec | None, list[str]]:
     """Ask the finders that editable installs add for a top-level module."""
     for finder in sys.meta_path:
-        spec = finder.find_spec(name, None, None) if finder is not PathFinder else None
+        spec = None if finder is PathFinder or isinstance(finder, ImportWatcher) else finder.find_spec(name, None, None)
         if spec is not None and spec.origin not in {None, "built-in", "frozen"}:
             return spec, list(spec.submodule_search_locations or [])
     return None, []

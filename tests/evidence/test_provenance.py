@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.digest import sha256_file
-from pipeline.evidence.provenance import git_state, installed_packages, lock_files, project_modules
+from pipeline.evidence.modules import project_modules
+from pipeline.evidence.provenance import git_state, installed_packages, lock_files
 
 
 def git(root: Path, *arguments: str) -> None:

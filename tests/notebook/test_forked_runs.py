@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from pipeline.digest import sha256_bytes
 from pipeline.errors import CellFailedError, CellTimeoutError, KernelDiedError
 from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import execute_notebook
@@ -72,6 +75,34 @@ def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: 
         assert "pipeline.kernels" not in modules
         shown.append((printed(tmp_path), modules))
     assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("forked", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_module_is_recorded_as_it_was_imported(small: ForkServer, tmp_path: Path, forked: bool) -> None:
+    """The record names the source that was executed: not what the file holds later, when it was edited or removed in
+    the meantime, and not what it holds while Python takes an older compilation of it for good.
+    """
+    sources = {name: f"value = 1  # {name}\n" for name in ("edited", "removed", "again", "stale")}
+    for name, text in sources.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    os.utime(tmp_path / "stale.py", (10**9, 10**9))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(tmp_path / "stale.py")], check=True)
+    sources["stale"] = sources["stale"].replace("1", "2")
+    (tmp_path / "stale.py").write_text(sources["stale"])
+    os.utime(tmp_path / "stale.py", (10**9, 10**9))
+    sources["again"] = sources["again"].replace("1", "2")
+    cells = (
+        "import edited, removed, again, stale",
+        "from pathlib import Path\nPath('edited.py').write_text('value = 2')\nPath('removed.py').unlink()",
+        f"import importlib\nPath('again.py').write_text({sources['again']!r})\nimportlib.reload(again)",
+        "print(edited.value, removed.value, again.value, stale.value)",
+    )
+    assert run(tmp_path, small if forked else None, *cells) is None
+    assert printed(tmp_path) == "1 1 2 2\n"
+    recorded = json.loads((tmp_path / "modules.json").read_bytes())
+    assert {name: recorded.get(name) for name in sources} == {
+        name: sha256_bytes(text.encode()) for name, text in sources.items()
+    }
 
 
 @pytest.mark.slow

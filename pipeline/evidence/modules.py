@@ -1,0 +1,126 @@
+"""The modules of the project that a process has imported: the digest of the source that was executed, not of the file
+as it is later, when somebody may have edited it.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.evidence.provenance import LIBRARIES
+
+PACKAGE = "pipeline"
+
+
+def watch_imports() -> None:
+    """Take the digest of each project module when it is imported, from now on; of those that are there, now."""
+    if not any(isinstance(finder, ImportWatcher) for finder in sys.meta_path):
+        sys.meta_path.insert(0, ImportWatcher(_digests(sys.modules, {})))
+
+
+def modules_of_this_process() -> dict[str, str]:
+    """Return the SHA-256 of the source of each project module imported by this process so far.
+
+    It is that of the source as it was imported since `watch_imports`, else as it is now.
+    """
+    return project_modules(sys.modules)
+
+
+def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
+    """Return name and SHA-256 of the source of each module that belongs to the project.
+
+    These are this package's own and everything outside the standard library and site-packages.
+    """
+    watcher = next((finder for finder in sys.meta_path if isinstance(finder, ImportWatcher)), None)
+    found = _digests(modules, watcher.imported if watcher else {})
+    return {name: digest for (name, _), digest in found.items()}
+
+
+class ImportWatcher(importlib.abc.MetaPathFinder):
+    """Finds modules as the finders after it do; `imported` holds digests by a module's name and file."""
+
+    def __init__(self, imported: dict[tuple[str, str], str]) -> None:
+        self.imported = imported
+        self._foreign = _foreign()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what the others find; a module of the project is loaded from source whose digest is kept."""
+        others = (finder for finder in tuple(sys.meta_path) if not isinstance(finder, ImportWatcher))
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            file = spec.loader.path
+            if _of_package(fullname) or not _real(file).startswith(self._foreign):
+                spec.loader = _Loader(fullname, file, self.imported)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    """Keeps the digest of what it loads. The user's modules are compiled from the very bytes that were digested: a
+    cached compilation may be of an earlier source. This package's own take too long for that.
+    """
+
+    def __init__(self, fullname: str, path: str, imported: dict[tuple[str, str], str]) -> None:
+        super().__init__(fullname, path)
+        self._imported = imported
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the module's code."""
+        data = self.get_data(self.path)
+        self._imported[fullname, _real(self.path)] = sha256_bytes(data)
+        if _of_package(fullname):
+            return super().get_code(fullname)
+        code: CodeType = self.source_to_code(data, self.path)
+        return code
+
+
+def _digests(modules: Mapping[str, ModuleType], imported: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    foreign = _foreign()
+    digests = {}
+    for name, module in sorted(modules.items()):
+        given = getattr(module, "__file__", None)
+        file = _real(given) if isinstance(given, str) else None
+        if file is None or (file.startswith(foreign) and not _of_package(name)):
+            continue
+        if (name, file) in imported:
+            digests[name, file] = imported[name, file]
+        elif Path(file).is_file():
+            digests[name, file] = sha256_file(Path(file))
+    return digests
+
+
+def _of_package(name: str) -> bool:
+    return name == PACKAGE or name.startswith(f"{PACKAGE}.")
+
+
+def _real(file: str) -> str:
+    """Return the real path of a module's file; of thousands of modules, each directory is resolved once."""
+    directory, name = os.path.split(file)
+    path = os.path.join(_real_directory(directory or os.curdir), name)  # noqa: PTH118 - a Path costs ten times as much
+    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+
+
+@lru_cache(maxsize=10_000)
+def _real_directory(directory: str) -> str:
+    return os.path.realpath(directory)
+
+
+def _foreign() -> tuple[str, ...]:
+    return tuple(f"{directory}{os.sep}" for directory in _library_directories())
+
+
+def _library_directories() -> list[Path]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = {Path(sysconfig.get_path(key)).resolve() for key in keys}
+    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))}
+    return sorted(found)
