@@ -55,6 +55,10 @@ class LedgerCheck:
         """Return the entry that says a run was sealed, the last if there are several."""
         return self._last(run_id, SEALS)
 
+    def seals_of(self, run_id: str) -> list[Entry]:
+        """Return all entries that say a run was sealed: more than one only when it was done again, or replaced."""
+        return [entry for entry in self.runs.get(run_id, []) if entry.event.kind in SEALS]
+
     def report_of(self, run_id: str) -> Entry | None:
         """Return the entry of the run's last rendered report."""
         return self._last(run_id, {REPORT_RENDERED})

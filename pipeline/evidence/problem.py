@@ -12,9 +12,9 @@ class Problem:
     """One thing that does not match the seal: which file, what kind, said in a sentence.
 
     Kinds. Files: edited, added, missing, unsafe name, twin name. Manifest: unsealed, edited, renamed, unknown
-    schema. Signatures: unsigned (only when the policy asks for one), bad signature, unknown key, expired key, wrong
-    signer. Ledger: missing, edited, added, reordered, torn, rolled back, missing entry, missing run. Bundles:
-    refused, repacked.
+    schema. Signatures: unsigned (when the policy asks for one, or a signed run's report has none), bad signature,
+    unknown key, expired key, wrong signer. Ledger: missing, edited, added, reordered, torn, rolled back, missing entry,
+    missing run. Bundles: refused, repacked.
     """
 
     path: str

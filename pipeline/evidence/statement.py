@@ -81,8 +81,8 @@ def check_report(run: RunDir, manifest_sha256: str, trust: Trust | None, notes: 
         return
     if not path.is_file():
         notes += ["the report has no statement: nothing says who rendered it"] if present else []
-        if present and trust is not None and trust.require_signatures:
-            yield Problem(path.relative_to(run.path).as_posix(), "unsigned", f"{trust.source} asks for a signature")
+        if present:
+            yield from _unsigned(run, path.relative_to(run.path).as_posix(), trust)
         return
     name = path.relative_to(run.path).as_posix()
     try:
@@ -121,14 +121,22 @@ def _read(run: RunDir, name: str, data: bytes) -> dict[str, Any]:
 
 
 def _signature(run: RunDir, name: str, trust: Trust | None, when: str) -> Iterator[Problem]:
-    if trust is None:
-        return
     if not run.report_statement.is_file():
-        if trust.require_signatures:
-            yield Problem(name, "unsigned", f"{trust.source} asks for a signature")
+        yield from _unsigned(run, name, trust)
+        return
+    if trust is None:
         return
     for kind, message in trust.check(read_envelope(run.report_statement.read_bytes()), when):
         yield Problem(name, kind, message)
+
+
+def _unsigned(run: RunDir, name: str, trust: Trust | None) -> Iterator[Problem]:
+    """A signed run vouches for its numbers; without a signature of its own the page that shows them is anybody's."""
+    if trust is not None and trust.require_signatures:
+        yield Problem(name, "unsigned", f"{trust.source} asks for a signature")
+    elif trust is not None and run.signature.is_file():
+        text = "the run is signed, its report is not: anybody can have made it (`evidence render` signs a new one)"
+        yield Problem(name, "unsigned", text)
 
 
 def _contents(run: RunDir, sealed: dict[str, str], present: list[str]) -> Iterator[Problem]:

@@ -180,23 +180,32 @@ def _signature_problems(
 def _ledger_problems(
     run: RunDir, digest: str, signer: str | None, ledger: LedgerCheck, trust: Trust | None
 ) -> Iterator[Problem]:
-    entry, report = ledger.seal_of(run.run_id), ledger.report_of(run.run_id)
-    for told in (told for told in (entry, report) if told and told.signed and trust):
+    seals, report = ledger.seals_of(run.run_id), ledger.report_of(run.run_id)
+    for told in (told for told in (*seals, report) if told and told.signed and trust):
         yield from _entry_problems(told, trust)
-    if entry is None:
+    if not seals:
         text = "no entry says this run was sealed: it was added past the ledger, or its process was killed before"
         yield Problem("ledger.jsonl", "missing entry", f"{text} (then: `evidence ledger adopt {run.run_id}`)")
         return
-    if entry.event.subject_sha256 != digest:
+    others = [entry for entry in seals if entry.event.subject_sha256 != digest]
+    for entry in others:
         text = f"the ledger's entry {entry.seq} recorded the manifest sha256:{entry.event.subject_sha256}"
         yield Problem("manifest.json", "edited", f"{text}, this one is another")
-    elif (sealer := entry.event.details.get(SEALER)) and not signer:
-        yield Problem(run.signature.name, "missing", f"the ledger's entry {entry.seq} says the run is signed")
-    elif sealer and sealer != signer:
-        text = f"signed by the key {str(signer)[:16]}…, the ledger's entry {entry.seq} says {str(sealer)[:16]}…"
-        yield Problem(run.signature.name, "wrong signer", text)
+    if not others:
+        yield from _sealer_problems(run, seals, signer)
     if report is not None and run.report.is_file():
         yield from _report_problems(run, report)
+
+
+def _sealer_problems(run: RunDir, seals: list[Entry], signer: str | None) -> Iterator[Problem]:
+    """Compare who signed with the last seal's entry that names somebody."""
+    said = [(entry.seq, str(keyid)) for entry in seals if (keyid := entry.event.details.get(SEALER))]
+    for seq, sealer in said[-1:]:
+        if not signer:
+            yield Problem(run.signature.name, "missing", f"the ledger's entry {seq} says the run is signed")
+        elif sealer != signer:
+            text = f"signed by the key {signer[:16]}…, the ledger's entry {seq} says {sealer[:16]}…"
+            yield Problem(run.signature.name, "wrong signer", text)
 
 
 def _entry_problems(entry: Entry, trust: Trust | None) -> Iterator[Problem]:

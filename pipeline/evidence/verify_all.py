@@ -29,6 +29,9 @@ def verify_ledger(
     ledger = check_ledger(results / LEDGER, checkpoint=checkpoint, trust=trust, signatures=signatures)
     notes = list(ledger.notes)
     problems = [*ledger.problems, *check_anchors(ledger, anchors or {}, notes)]
+    if not ledger.entries and not ledger.problems and (sealed := _sealed(results)):
+        text = f"it has no entry, although there are {sealed} sealed runs: it was taken away, or they are older than it"
+        problems.append(Problem(LEDGER, "missing", f"{text} (then: `evidence ledger adopt --all`)"))
     return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes))
 
 
@@ -42,6 +45,10 @@ def verify_all(
     yield Verification(LEDGER, (*verification.problems, *gone), verification.files, notes=verification.notes)
     for run_id in sorted(present):
         yield verify_run(RunDir(results, run_id), trust=trust, ledger=ledger)
+
+
+def _sealed(results: Path) -> int:
+    return sum(RunDir(results, run_id).manifest.is_file() for run_id in run_ids(results))
 
 
 def _expected(ledger: LedgerCheck, run_id: str) -> bool:

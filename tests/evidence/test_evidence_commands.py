@@ -116,6 +116,19 @@ def message_of(function: Any) -> str:
     return str(caught.value)
 
 
+def test_a_ledger_that_was_taken_away_is_missed(home: Settings) -> None:
+    """Sealed runs without any entry do not verify, whether the ledger is gone or empty; with no runs none is needed."""
+    assert "there is no ledger" in call("ledger", "check")
+    run = World(home.results, None).run()
+    ledger = home.results / "ledger.jsonl"
+    for remove in (ledger.unlink, ledger.touch):
+        remove()
+        for command in (("verify", run.run_id), ("verify", "--all"), ("ledger", "check")):
+            assert "ledger.jsonl: missing: it has no entry" in call(*command, code=3)
+    call("ledger", "adopt", "--all")
+    assert "ok" in call("verify", run.run_id)
+
+
 def test_runs_from_before_the_ledger_are_adopted(home: Settings) -> None:
     """Once, and only those that verify."""
     run = World(home.results, None).run()

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 
 from pipeline.digest import canonical_json
+from pipeline.evidence import events
 from pipeline.evidence.dsse import make_envelope, read_envelope, sign_manifest
 from pipeline.evidence.events import adopt_run
 from pipeline.evidence.keys import signer_pem
+from pipeline.evidence.ledger import append
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.statement import write_report_statement
+from pipeline.evidence.unbundle import verify_path
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, write_atomic
 from tests.evidence.sealed_runs import World, kinds, new_signer, seal, trust_in
 
 
@@ -206,7 +209,9 @@ def test_the_report_is_bound_to_its_run(world: World, signed: RunDir) -> None:
 
 
 def test_a_report_rendered_again_gets_its_own_statement(world: World, signed: RunDir) -> None:
-    """Signed or not, the newest render counts, and only one statement stays."""
+    """The newest render counts, and only one statement stays. What nobody signed is no report of a signed run: whoever
+    can write there could show other numbers under a seal that is good; the statement may as well be gone.
+    """
     signed.report.write_bytes(b"<html>again")
     write_report_statement(signed, None)
     assert sorted(path.name for path in signed.report.parent.iterdir()) == [
@@ -214,10 +219,30 @@ def test_a_report_rendered_again_gets_its_own_statement(world: World, signed: Ru
         "render.json",
         "statement.json",
     ]
-    assert verify_run(signed, trust=world.trust).ok
+    assert kinds(verify_run(signed, trust=world.trust).problems) == [("report/statement.json", "unsigned")]
+    assert kinds(verify_path(signed.path, trust=world.trust).problems) == [("report/statement.json", "unsigned")]
+    signed.report_statement_unsigned.unlink()
+    assert kinds(verify_run(signed, trust=world.trust).problems) == [("report/statement.json", "unsigned")]
+    assert verify_run(signed).ok, "without a trust file no signature is looked at"
     write_report_statement(signed, world.signer)
     assert verify_run(signed, trust=world.trust).ok
     assert not signed.report_statement_unsigned.exists()
+
+
+def test_a_run_sealed_again_with_other_contents_is_named(world: World, signed: RunDir) -> None:
+    """A later entry does not take back an earlier one: numbers edited and sealed anew, without the key, stand beside
+    an entry that recorded another manifest. The same manifest entered twice is no contradiction.
+    """
+    append(world.ledger, events.sealed(signed))
+    assert verify_run(signed, trust=world.trust, ledger=world.ledger).ok
+    write_atomic(signed.stats, b'{"sharpe": 9.0}\n')
+    seal(signed)
+    signed.signature.unlink()
+    shutil.rmtree(signed.report.parent)
+    append(world.ledger, events.sealed(signed))
+    assert set(kinds(verify_run(signed, trust=world.trust, ledger=world.ledger).problems)) == {
+        ("manifest.json", "edited")
+    }
 
 
 def test_a_run_sealed_past_the_ledger_is_named_until_it_is_adopted(world: World, signed: RunDir) -> None:
