@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import os
 from collections.abc import Mapping
@@ -70,14 +71,24 @@ def replace_trusted_key(path: Path, old_keyid: str, name: str, public_key: str, 
     Raises UsageError when the old entry does not have its `keyid` on a line of its own, where the new line goes.
     """
     known, text = _find(path, old_keyid), _text(path)
-    if known is not None and known.valid_to is None:
+    moment = dt.datetime.fromisoformat(when)
+    if known is not None and (known.valid_to is None or known.valid_to > moment):
         lines = text.splitlines()
         places = [i for i, line in enumerate(lines) if line.replace(" ", "").startswith(f'keyid="{old_keyid}"')]
         if len(places) != 1:
             raise UsageError(f'{path}: write `keyid = "{old_keyid}"` below the name of {known.name}, then try again.')
-        lines.insert(places[0] + 1, f"valid_to = {when}")
-        text = "\n".join(lines) + "\n"
+        text = "\n".join(_ended(lines, places[0], when)) + "\n"
     _write(path, text + _block(name, read_public_key(public_key), when))
+
+
+def _ended(lines: list[str], place: int, when: str) -> list[str]:
+    """Return the lines with `valid_to` below that of the keyid, instead of a later one that its table may have."""
+    tables = [i for i, line in enumerate(lines) if line.startswith("[")]
+    begin = max((i for i in tables if i < place), default=0)
+    end = min((i for i in tables if i > place), default=len(lines))
+    table = [*lines[begin : place + 1], f"valid_to = {when}", *lines[place + 1 : end]]
+    kept = [line for line in table if line == f"valid_to = {when}" or line.partition("=")[0].strip() != "valid_to"]
+    return [*lines[:begin], *kept, *lines[end:]]
 
 
 def _find(path: Path, keyid: str) -> TrustedKey | None:

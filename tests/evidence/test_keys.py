@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import stat
 from pathlib import Path
 
@@ -199,6 +200,25 @@ def test_rotation_keeps_what_was_signed(tmp_path: Path, key: Path) -> None:
     late = World(world.results, world.signer).run()
     assert ("ledger.jsonl", "expired key") in kinds(verify_run(late, trust=trust, ledger=world.ledger).problems)
     assert stat.S_IMODE(done.retired.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("line", ["[[keys]]\n", 'public_key = "'])
+def test_rotation_ends_a_key_that_was_valid_for_longer(tmp_path: Path, key: Path, line: str) -> None:
+    """An end that the trust file sets later is replaced, wherever it stands in the key's table; other keys' stay."""
+    trust_file = tmp_path / "trusted_keys.toml"
+    old = add_trusted_key(trust_file, "alice", create_key(key).public_pem)
+    added = "valid_to  = 2999-01-01 # a long time\n"
+    given = trust_file.read_text()
+    write(trust_file, given.replace(line, line + added if line.endswith("\n") else added + line))
+    bob = add_trusted_key(trust_file, "bob", create_key(tmp_path / "b" / "key.pem").public_pem)
+    write(trust_file, f"{trust_file.read_text()}valid_to = 2998-01-01\n")
+    done = rotated(World(tmp_path / "results", None), key, trust_file)
+    ends = {known.keyid: known.valid_to for known in load_trust(trust_file).keys}
+    assert ends == {
+        old: dt.datetime.fromisoformat(done.entry.time),
+        bob: dt.datetime(2998, 1, 1, tzinfo=dt.UTC),
+        done.new.keyid: None,
+    }
 
 
 @pytest.mark.parametrize("broken", ["append", "replace_trusted_key", "public_path"])
