@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.digest import sha256_bytes
 from pipeline.errors import UsageError
 from pipeline.evidence.ledger import ANCHOR_ADDED, Checkpoint, Entry, Event, append
-from pipeline.evidence.ledger_check import LedgerCheck
+from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.problem import Problem
 from pipeline.rundir import ANCHORS_DIR, write_atomic
 
@@ -62,8 +62,12 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 def attach_anchor(ledger: Path, checkpoint: Checkpoint, token: Path, signer: Signer | None = None) -> Entry:
     """Store a token for a checkpoint beside the ledger, and add an entry with its digest.
 
-    Raises UsageError when the token does not hold the checkpoint's SHA-256: it was made over something else.
+    Raises UsageError when the token does not hold the checkpoint's SHA-256: it was made over something else; and when
+    the checkpoint is not one of this ledger, which would look rolled back from then on.
     """
+    found = check_ledger(ledger, checkpoint=checkpoint, signatures=False).problems
+    if found:
+        raise UsageError(f"The checkpoint is not of this ledger as it is: {found[0]}. Nothing was attached.")
     data = token.read_bytes() if token.stat().st_size <= LARGEST else b""
     wanted = sha256_bytes(checkpoint_bytes(checkpoint))
     if bytes.fromhex(wanted) not in data:

@@ -101,3 +101,14 @@ def test_a_token_about_something_else_is_refused(world: World, checkpoint: Check
     token.write_bytes(b"\0OpenTimestamps\0" + bytes.fromhex(sha256_bytes(checkpoint_bytes(checkpoint))))
     attach_anchor(world.ledger, checkpoint, token)
     assert verify_ledger(world.results)[1].ok
+
+
+def test_a_checkpoint_of_another_ledger_is_not_anchored(world: World, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Entries cannot be taken back: a token for another ledger would make this one look rolled back for ever."""
+    token = tmp_path / "token.ots"
+    for other in (Checkpoint(checkpoint.seq, "ab" * 32), Checkpoint(checkpoint.seq + 1, checkpoint.digest)):
+        token.write_bytes(bytes.fromhex(sha256_bytes(checkpoint_bytes(other))))
+        with pytest.raises(UsageError, match="not of this ledger as it is"):
+            attach_anchor(world.ledger, other, token)
+    assert head(world.ledger) == checkpoint
+    assert not (world.results / "anchors").exists()
