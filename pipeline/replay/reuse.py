@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from pipeline.evidence.compare import (
     reproduction_key,
     reproduction_parts,
 )
+from pipeline.evidence.problem import Problem
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
+from pipeline.evidence.verify_all import verify_ledger
 from pipeline.replay.importable import present_modules
 from pipeline.replay.rerun import is_replay
 from pipeline.run import Run, list_runs
@@ -78,13 +80,19 @@ def find_reusable(spec: RunSpec, settings: Settings, *, trust: Trust | None = No
 
     Compared are the resolved spec without names, tags, tracking and report, the digests of data and notebook, the
     source of every module the run had imported as it is now, package versions, Python and the machine's kind.
-    Replays come after all others; `trust` decides whose signature is accepted. Raises UsageError as `plan_run` does.
+    Replays come after all others; `trust` decides whose signature is accepted, and the ledger must know the run as it
+    is. Raises UsageError as `plan_run` does.
     """
     now = inputs_now(spec, settings)
     sources = _Sources(settings.root, {})
+    ledger, of_ledger = verify_ledger(settings.results, trust=trust, signatures=False)
+
+    def problems(run: Run) -> Sequence[Problem]:
+        return *of_ledger.problems, *verify_run(run.dir, trust=trust, ledger=ledger).problems
+
     considered: list[Considered] = []
     for run in sorted(list_runs(settings=settings), key=lambda run: is_replay(run) is not None):
-        refusal, key = _judged(run, now, sources, trust)
+        refusal, key = _judged(run, now, sources, problems)
         if refusal is None:
             return Reuse(run, key, tuple(considered))
         considered.append(refusal)
@@ -119,7 +127,9 @@ class _Sources:
         return {name: digest for name in names if (digest := self.known[name]) is not None}
 
 
-def _judged(run: Run, now: Inputs, sources: _Sources, trust: Trust | None) -> tuple[Considered | None, str | None]:
+def _judged(
+    run: Run, now: Inputs, sources: _Sources, problems_of: Callable[[Run], Sequence[Problem]]
+) -> tuple[Considered | None, str | None]:
     """Return why a run cannot be used instead, or None and its key. The seal is checked last: it reads every file."""
     if run.status != "FINISHED" or run.manifest is None:
         return Considered(run.run_id, f"it is {run.status}, not FINISHED"), None
@@ -131,7 +141,7 @@ def _judged(run: Run, now: Inputs, sources: _Sources, trust: Trust | None) -> tu
     differing = [*_decisive(then, present)]
     if differing:
         return Considered(run.run_id, str(differing[0]), len(differing)), None
-    problems = verify_run(run.dir, trust=trust).problems
+    problems = problems_of(run)
     if problems:
         return Considered(run.run_id, f"it does not match its seal: {problems[0]}"), None
     if not then.modules or reproduction_parts(then) != reproduction_parts(present):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 from pipeline.digest import sha256_file
 from pipeline.evidence import provenance
+from pipeline.evidence.events import sealed
+from pipeline.evidence.ledger import append
+from pipeline.evidence.manifest import write_manifest
 from pipeline.replay import find_reusable
 from pipeline.replay.importable import present_modules
 from pipeline.run import Run
@@ -134,6 +138,27 @@ def test_a_tampered_run_is_passed_over(small: Settings) -> None:
     reuse = find_reusable(small_spec(), small)
     assert reuse.run is None
     assert "does not match its seal" in reuse.why or "not FINISHED" in reuse.why
+
+
+def test_a_run_the_ledger_knows_otherwise_is_passed_over(small: Settings) -> None:
+    """Edited and sealed again it matches its seal, not the ledger; and without a ledger nothing is taken on trust."""
+    run = finished(small)
+    ledger = run.dir.ledger.read_bytes()
+    manifest = json.loads(run.dir.manifest.read_bytes())
+    run.dir.stats.write_text('{"sharpe": 9.0, "trades": 2, "undefined": null}')
+    for subject in manifest["subject"]:
+        path = run.dir.path / subject["name"]
+        subject.update(digest={"sha256": sha256_file(path)}, annotations={"size": path.stat().st_size})
+    write_manifest(run.dir, manifest)
+    assert run.verify().ok
+    append(run.dir.ledger, sealed(run.dir))
+    assert (
+        "does not match its seal: manifest.json: edited: the ledger's entry 1" in find_reusable(small_spec(), small).why
+    )
+    run.dir.ledger.unlink()
+    assert "does not match its seal: ledger.jsonl: missing" in find_reusable(small_spec(), small).why
+    run.dir.ledger.write_bytes(ledger)
+    assert find_reusable(small_spec(), small).run is None
 
 
 def test_a_failed_run_is_passed_over(small: Settings) -> None:
