@@ -15,6 +15,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import DataError, NotebookError, UsageError
 from pipeline.evidence.compare import Inputs
 from pipeline.evidence.inputs import ending, find_by_digest, find_kept
+from pipeline.evidence.provenance import git_state
 from pipeline.replay.git import file_at, has_commit, worktree
 from pipeline.replay.importable import present_modules
 from pipeline.settings import Settings
@@ -80,6 +81,9 @@ def workspace(
 @contextmanager
 def _code(recorded: Inputs, settings: Settings, temporary: Path) -> Iterator[_Place]:
     """Choose the project as it is, or the recorded commit when more of the recorded modules are the same there."""
+    if not recorded.modules:
+        yield _Place(settings.root, False, _unknown_code(recorded, settings.root))
+        return
     here = _changed(recorded, settings.root)
     if not here:
         yield _Place(settings.root, False, Restored("code", True, "the project's own"))
@@ -100,6 +104,15 @@ def _code(recorded: Inputs, settings: Settings, temporary: Path) -> Iterator[_Pl
             yield _Place(settings.root, False, Restored("code", False, text))
         else:
             yield _Place(tree, True, Restored("code", not there, _from_commit(git, there)))
+
+
+def _unknown_code(recorded: Inputs, root: Path) -> Restored:
+    """Describe the project as code of a run that ended before it recorded what it had imported, as with its kernel."""
+    state = git_state(root)
+    if state is not None and recorded.git == {"commit": state.commit, "dirty_sha256": state.dirty_sha256}:
+        return Restored("code", True, f"the project's own, which is at the commit {state.commit[:12]} as it was")
+    text = "the project's own as it is now: the run ended before it recorded which modules it had imported"
+    return Restored("code", False, text)
 
 
 def _from_commit(git: dict[str, Any], changed: list[str]) -> str:

@@ -163,6 +163,19 @@ def test_what_is_gone_is_replaced_and_said(small: Settings) -> None:
         pass
 
 
+def test_a_run_that_recorded_no_modules(small: Settings) -> None:
+    """Its kernel died: the code is as recorded only where the whole work tree is, and nothing else is claimed."""
+    spec, inputs = recorded(small)
+    inputs = replace(inputs, modules={})
+    with workspace(spec, inputs, small) as space:
+        assert space.restored[0].exact
+    (small.root / "helper.py").write_text(HELPER + "# changed\n")
+    for unknown in (inputs, replace(inputs, git=None)):
+        with workspace(spec, unknown, small) as space:
+            assert "code: NOT as recorded" in str(space.restored[0])
+            assert "before it recorded which modules" in str(space.restored[0])
+
+
 def test_a_commit_that_is_not_there(small: Settings) -> None:
     """A run brought from another clone whose commit was never pushed: said by its name."""
     spec, inputs = recorded(small)
