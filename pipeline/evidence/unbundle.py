@@ -174,6 +174,8 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
     result = verify_run(run, trust=trust)
     problems = [*(found or []), *result.problems]
     problems += [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
+    if signed is None:
+        notes.append("the bundle is unsigned: its README, keys and ledger proof are the word of whoever packed it")
     if signed is None and trust is not None and trust.require_signatures:
         problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
     problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)

@@ -48,6 +48,7 @@ def test_a_bundle_verifies_alone(world: World, bundle: Path) -> None:
     verification = verify_bundle(bundle, trust=world.trust)
     assert verification.problems == ()
     assert verification.signer == "alice"
+    assert not any("unsigned" in note for note in verification.notes)
     stranger = verify_bundle(bundle)
     assert stranger.problems == ()
     assert world.signer.public_key.keyid in " ".join(stranger.notes)
@@ -91,6 +92,7 @@ def test_an_unsigned_run_can_be_bundled(world: World, tmp_path: Path) -> None:
     verification = verify_bundle(tmp_path / "plain.zip")
     assert verification.ok
     assert {"the run is unsigned", "the bundle holds no entry of a ledger"} <= set(verification.notes)
+    assert any("the bundle is unsigned" in note for note in verification.notes)
     strict = dataclasses.replace(world.trust, require_signatures=True)
     assert kinds(verify_bundle(tmp_path / "plain.zip", trust=strict).problems) == [
         ("manifest.dsse.json", "unsigned"),

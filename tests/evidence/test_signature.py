@@ -195,9 +195,11 @@ def test_the_report_is_bound_to_its_run(world: World, signed: RunDir) -> None:
     other = world.run(report=b"<html>other")
     signed.report.write_bytes(b"<html>better numbers")
     (signed.report.parent / "more.html").write_bytes(b"x")
+    (signed.report.parent / "not.partial-.html").write_bytes(b"x")
     assert kinds(verify_run(signed, trust=world.trust).problems) == [
         ("report/index.html", "edited"),
         ("report/more.html", "added"),
+        ("report/not.partial-.html", "added"),
     ]
     shutil.rmtree(signed.report.parent)
     assert verify_run(signed, trust=world.trust, ledger=world.ledger).ok, "a view may be removed"
