@@ -27,7 +27,7 @@ LAST = "last"
 class RunRecord:
     """What is known of one run; times are ISO-8601 UTC text, `stages` are seconds.
 
-    `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed).
+    `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed), or UNREADABLE.
     `error` of a failed run has kind, message, cell, ename, evalue, traceback.
     """
 
@@ -79,16 +79,19 @@ class Run:
 
     @cached_property
     def manifest_digest(self) -> str | None:
-        """SHA-256 of the manifest's bytes; None for a run that was not sealed."""
+        """SHA-256 of the manifest's bytes; None for a run that was not sealed, or whose manifest cannot be read."""
         from pipeline.digest import sha256_file
 
-        return sha256_file(self.dir.manifest) if self.dir.manifest.is_file() else None
+        try:
+            return sha256_file(self.dir.manifest) if self.dir.manifest.is_file() else None
+        except OSError:
+            return None
 
     @cached_property
     def record(self) -> RunRecord:
         """What is known of the run."""
         if self.manifest is None:
-            return _unsealed_record(self)
+            return _unreadable_record(self.run_id) if _is_there(self.dir.manifest) else _unsealed_record(self)
         return _sealed_record(self.run_id, self.manifest, self.config)
 
     @property
@@ -275,7 +278,22 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
             overrides=definition["externalParameters"]["overrides"],
         )
     except (KeyError, TypeError, AttributeError):
-        return RunRecord(run_id, "UNREADABLE", error={"kind": "manifest", "message": "the manifest was damaged"})
+        return _unreadable_record(run_id)
+
+
+def _unreadable_record(run_id: str) -> RunRecord:
+    return RunRecord(run_id, "UNREADABLE", error={"kind": "manifest", "message": "the manifest cannot be read"})
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file of any kind, or a directory that does not let anybody see whether there is."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _git(item: dict[str, Any] | None) -> dict[str, Any] | None:

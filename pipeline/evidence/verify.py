@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -34,13 +35,20 @@ def verify_run(
     `trust` checks signatures, and asks for them when its policy does. `ledger` is a ledger's path, which is checked
     too, or one that was checked before: for many runs check it once. `report=False` leaves the report out.
     """
+    try:
+        return _verified(run, trust, ledger, report=report)
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename or run.path))
+        name = path.relative_to(run.path).as_posix() if path.is_relative_to(run.path) else path.name
+        problem = Problem(name, "edited", f"it cannot be read ({error.strerror})")
+        return Verification(run.run_id, (problem,))
+
+
+def _verified(run: RunDir, trust: Trust | None, ledger: LedgerCheck | Path | None, *, report: bool) -> Verification:
     if run.path.is_symlink() or not run.manifest.is_file() or run.manifest.is_symlink():
         return Verification(run.run_id, (_unsealed(run),))
     notes: list[str] = []
-    try:
-        data = run.manifest.read_bytes()
-    except OSError as error:
-        return Verification(run.run_id, (Problem("manifest.json", "edited", f"it cannot be read ({error.strerror})"),))
+    data = run.manifest.read_bytes()
     digest = sha256_bytes(data)
     try:
         manifest = parse_canonical(data)

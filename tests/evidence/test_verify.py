@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, 
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.verify import verify_run
 from pipeline.rundir import RunDir, new_run_id, write_atomic
+from tests.evidence.sealed_runs import World, new_signer
 
 FILES = {
     "stats.json": b'{"sharpe": 1.0}\n',
@@ -168,6 +171,48 @@ def test_a_run_without_a_manifest_is_unsealed(tmp_path: Path) -> None:
     assert kinds(run) == [("manifest.json", "unsealed")]
     with pytest.raises(VerificationError, match="never sealed"):
         verify_run(run).raise_for_problems()
+
+
+@pytest.mark.parametrize("name", ["", "manifest.json", "manifest.dsse.json", "plots", "report", "report/index.html"])
+def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str) -> None:
+    """A colleague's private file or directory: named, and the other runs are verified and listed all the same."""
+    world = World(tmp_path / "results", new_signer())
+    closed, other = world.run(), world.run()
+    settings = f"Settings(Path({str(tmp_path)!r}), Path({str(world.results)!r}))"
+    code = f"""
+from pathlib import Path
+from pipeline.evidence.verify_all import verify_all
+from pipeline.run import list_runs
+from pipeline.settings import Settings
+for found in verify_all(Path({str(world.results)!r})):
+    print(found.run_id, found.ok, *found.problems)
+for run in list_runs(settings={settings}):
+    print(run.run_id, run.status, run.manifest_digest)
+"""
+    path = closed.path / name
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        printed = without_privileges(code)
+    finally:
+        path.chmod(mode)
+    assert f"{other.run_id} True\n" in printed
+    kind = "bad signature" if name == closed.signature.name else "edited"
+    assert f"{closed.run_id} False {name or 'manifest.json'}: {kind}: it cannot be read" in printed
+    status = "UNREADABLE None" if name in {"", "manifest.json"} else "FINISHED"
+    assert f"{closed.run_id} {status}" in printed
+
+
+def without_privileges(code: str) -> str:
+    """Execute Python without the right of root to read everything; return what it prints."""
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root reads everything, and setpriv, which takes that right away, is not installed")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_times_and_permissions_do_not_matter(sealed: RunDir) -> None:
