@@ -136,14 +136,20 @@ def init(
     add: Annotated[bool, typer.Option(help="Add the public key to config/trusted_keys.toml.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make a signing key, outside of the project; from then on every run is signed."""
-    from pipeline.evidence.keys import create_key, key_path
+    """Make a signing key, outside of the project; from then on every run is signed.
+
+    A key that is there already, from another project, is added to this project's trust file.
+    """
+    from pipeline.evidence.keys import create_key, key_path, show_key
     from pipeline.evidence.rotation import add_trusted_key
-    from pipeline.evidence.trust import TRUST_FILE
+    from pipeline.evidence.trust import TRUST_FILE, project_trust
     from pipeline.settings import Settings
 
-    info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
-    trust_file = Settings.load().root / TRUST_FILE
+    settings = Settings.load()
+    trust_file, trust = settings.root / TRUST_FILE, project_trust(settings)
+    info = show_key(prompt=_ask) if add and key_path().is_file() else None
+    if info is None or passphrase or (trust is not None and trust.find(info.keyid) is not None):
+        info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
     if add:
         add_trusted_key(trust_file, name or _user(), info.public_pem)
     facts = {"keyid": info.keyid, "private_key": str(info.path), "trust_file": str(trust_file) if add else None}

@@ -68,6 +68,19 @@ def test_from_a_key_to_a_verified_bundle(home: Settings, tmp_path: Path) -> None
     assert "BEGIN PUBLIC KEY" in call("keys", "export")
 
 
+def test_one_key_signs_in_several_projects(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`keys init` in a second project trusts the key that is there; asked once more, it says that there is one."""
+    keyid = call_json("keys", "init", "--name", "alice")["keyid"]
+    shutil.copytree(home.root / "notebooks", tmp_path / "second" / "notebooks")
+    monkeypatch.chdir(tmp_path / "second")
+    assert call_json("keys", "show")["trusted_as"] is None
+    assert call_json("keys", "init", "--name", "alice")["keyid"] == keyid
+    assert call_json("keys", "show")["trusted_as"] == "alice"
+    assert "keys rotate" in call("keys", "init", code=2)
+    (tmp_path / "second" / "config" / "trusted_keys.toml").unlink()
+    assert "keys rotate" in call("keys", "init", "--no-add", code=2)
+
+
 def test_what_does_not_verify_exits_with_3_and_is_named(home: Settings, tmp_path: Path) -> None:
     """A wrong file, a run directory that is gone, a ledger rolled back, a bundle damaged: exit 3 and the name."""
     call("keys", "init", "--no-add")
