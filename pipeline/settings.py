@@ -45,6 +45,11 @@ class Settings:
 def find_root(start: Path) -> Path:
     """Return the nearest directory from `start` upwards that holds a project, else `start`."""
     for directory in (start, *start.parents):
-        if (directory / "_quarto.yml").is_file() or (directory / "notebooks" / "backtest.ipynb").is_file():
+        if is_project(directory):
             return directory
     return start
+
+
+def is_project(directory: Path) -> bool:
+    """Say whether a directory looks like the root of a project."""
+    return (directory / "_quarto.yml").is_file() or (directory / "notebooks" / "backtest.ipynb").is_file()

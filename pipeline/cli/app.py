@@ -81,6 +81,7 @@ def run(
         raise UsageError("--explain says what --reuse considered: give both.")
     if reuse and output.print_reused(spec, settings, every=explain, as_json=as_json):
         return
+    output.say_where(settings)
     with output.stages(quiet=as_json) as progress, kernel_ahead() as kernels:
         outcome = run_backtest(
             spec,

@@ -55,6 +55,15 @@ def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     yield show
 
 
+def say_where(settings: Settings) -> None:
+    """Say on stderr where results go when that is a new directory, and none of a project."""
+    from pipeline.settings import is_project
+
+    if not is_project(settings.root) and not settings.results.exists():
+        text = f"{settings.root} is not a project (no _quarto.yml, no notebooks/backtest.ipynb): results go to"
+        console(stderr=True).print(Text(f"Note: {text} {settings.results}, a new directory.", style="yellow"))
+
+
 def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
     """Print how a run ended: status, metrics, paths, links, warnings."""
     run = outcome.run
@@ -131,6 +140,8 @@ def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
         ]
         print_json(facts[0] if len(facts) == 1 else facts)
         return
+    from pipeline.evidence.verify import verify_run
+
     errors = console(stderr=True)
     for item in rendered:
         if item.record is None:
@@ -141,6 +152,9 @@ def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
             print(f"{item.run.dir.report.with_name(name)}\nmade by {file['made_by']}")
         if item.record.note:
             errors.print(Text(f"Warning: {item.record.note}", style="yellow"))
+        if item.run.manifest_digest and (problems := verify_run(item.run.dir, report=False).problems):
+            text = f"{item.run.run_id} does not match its seal, and its report says so: {problems[0]}"
+            errors.print(Text(f"Warning: {_one_line(text)}", style="yellow"))
     if not rendered:
         print("No report is stale.")
 

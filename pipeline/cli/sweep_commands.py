@@ -56,6 +56,7 @@ def sweep(
     A sweep that was interrupted goes on where it stopped when it is asked for again. Ctrl-C finishes the trials that
     run; pressed twice it stops at once. Either way the sweep can be resumed, and the exit code is 130.
     """
+    from pipeline.cli import output
     from pipeline.cli.evidence_commands import signing_key
     from pipeline.settings import Settings
     from pipeline.spec import parse_override
@@ -71,11 +72,13 @@ def sweep(
     overrides = dict(parse_override(text) for text in override or [])
     overrides |= {key: value for key, value in given_keys.items() if value is not None}
     spec, given = read_sweep(config, overrides)
+    settings = Settings.load()
+    output.say_where(settings)
     shown = _progress(quiet=quiet or as_json)
     with _stop_on_interrupt() as stop, open_executor(executor, jobs) as where, shown as show:
         outcome = run_sweep(
             spec,
-            settings=Settings.load(),
+            settings=settings,
             executor=where,
             given=given,
             overrides=overrides,

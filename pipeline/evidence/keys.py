@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StorageError, UsageError
 from pipeline.evidence.trust import keyid_of, pem_of, read_public_key
-from pipeline.settings import find_root
+from pipeline.settings import find_root, is_project
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -133,7 +133,7 @@ def write_private_file(path: Path, data: bytes) -> None:
 def refuse_inside_project(path: Path) -> None:
     """Raise UsageError when `path` is inside a project, where a private key ends up published."""
     root = find_root(path.expanduser().resolve().parent)
-    if (root / "_quarto.yml").is_file() or (root / "notebooks" / "backtest.ipynb").is_file():
+    if is_project(root):
         raise UsageError(f"{path} is inside the project {root}: a private key belongs outside of it.")
 
 

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from pipeline.rundir import write_atomic
 from pipeline.settings import Settings
+from tests.evidence.sealed_runs import World
 
 COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
@@ -104,3 +107,24 @@ def test_an_empty_project_lists_nothing(project: Settings) -> None:
     """No runs: a hint for people, an empty list for programs."""
     assert "evidence run" in evidence("list").stdout
     assert json.loads(evidence("list", "--json").stdout) == []
+
+
+def test_a_broken_seal_is_said_beside_its_report(project: Settings) -> None:
+    """Who renders the report of a run that was edited hears it on the terminal too, not only from the page."""
+    run = World(project.results, None).run(report=None)
+    done = evidence("render", run.run_id, "--renderer", "embedded")
+    assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
+    write_atomic(run.stats, b'{"sharpe": 9.0}\n')
+    done = evidence("render", run.run_id, "--renderer", "embedded")
+    assert done.returncode == 0, done.stderr
+    assert f"Warning: {run.run_id} does not match its seal, and its report says so: stats.json: edited" in done.stderr
+
+
+def test_where_results_go_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that nobody asked for is announced; in a project, and where there are results, nothing is said."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text('data = {source = "none.csv"}\nreport = {enabled = false}\n')
+    told = f"results go to {tmp_path / 'results'}, a new directory"
+    assert told in evidence("run", "--config", "run.toml").stderr
+    (tmp_path / "results").mkdir()
+    assert told not in evidence("run", "--config", "run.toml").stderr
