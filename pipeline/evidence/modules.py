@@ -22,7 +22,7 @@ PACKAGE = "pipeline"
 
 def watch_imports() -> None:
     """Take the digest of each project module when it is imported, from now on; of those that are there, now."""
-    if not any(isinstance(finder, ImportWatcher) for finder in sys.meta_path):
+    if _watcher() is None:
         sys.meta_path.insert(0, ImportWatcher(_digests(sys.modules, {})))
 
 
@@ -39,9 +39,24 @@ def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
 
     These are this package's own and everything outside the standard library and site-packages.
     """
-    watcher = next((finder for finder in sys.meta_path if isinstance(finder, ImportWatcher)), None)
+    watcher = _watcher()
     found = _digests(modules, watcher.imported if watcher else {})
     return {name: digest for (name, _), digest in found.items()}
+
+
+def changed_since_import() -> list[str]:
+    """Return the names of project modules whose file no longer holds the source this process executes."""
+    watcher = _watcher()
+    now = _digests(sys.modules, watcher.imported if watcher else {})
+    return [name for (name, file), digest in now.items() if _digest_of(Path(file)) != digest]
+
+
+def _digest_of(file: Path) -> str | None:
+    return sha256_file(file) if file.is_file() else None
+
+
+def _watcher() -> ImportWatcher | None:
+    return next((finder for finder in sys.meta_path if isinstance(finder, ImportWatcher)), None)
 
 
 class ImportWatcher(importlib.abc.MetaPathFinder):
@@ -60,7 +75,7 @@ class ImportWatcher(importlib.abc.MetaPathFinder):
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             file = spec.loader.path
-            if _of_package(fullname) or not _real(file).startswith(self._foreign):
+            if of_package(fullname) or not _real(file).startswith(self._foreign):
                 spec.loader = _Loader(fullname, file, self.imported)
         return spec
 
@@ -78,7 +93,7 @@ class _Loader(SourceFileLoader):
         """Return the module's code."""
         data = self.get_data(self.path)
         self._imported[fullname, _real(self.path)] = sha256_bytes(data)
-        if _of_package(fullname):
+        if of_package(fullname):
             return super().get_code(fullname)
         code: CodeType = self.source_to_code(data, self.path)
         return code
@@ -90,7 +105,7 @@ def _digests(modules: Mapping[str, ModuleType], imported: Mapping[tuple[str, str
     for name, module in sorted(modules.items()):
         given = getattr(module, "__file__", None)
         file = _real(given) if isinstance(given, str) else None
-        if file is None or (file.startswith(foreign) and not _of_package(name)):
+        if file is None or (file.startswith(foreign) and not of_package(name)):
             continue
         if (name, file) in imported:
             digests[name, file] = imported[name, file]
@@ -99,7 +114,8 @@ def _digests(modules: Mapping[str, ModuleType], imported: Mapping[tuple[str, str
     return digests
 
 
-def _of_package(name: str) -> bool:
+def of_package(name: str) -> bool:
+    """Say whether a module is one of this package."""
     return name == PACKAGE or name.startswith(f"{PACKAGE}.")
 
 

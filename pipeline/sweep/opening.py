@@ -11,6 +11,7 @@ from pipeline.backtest.strategies import get_strategy
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import InputChangedError
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
+from pipeline.evidence.modules import modules_of_this_process, of_package
 from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_json
 from pipeline.sealing import OpenRun, Progress, data_inputs, open_run, reopen_run
 from pipeline.settings import Settings
@@ -68,7 +69,8 @@ def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
     strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
     source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
     code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
-    return {run.spec.data.source: run.digests["data"], **code}
+    used = {f"the module {name}": sha for name, sha in modules_of_this_process().items() if not of_package(name)}
+    return {run.spec.data.source: run.digests["data"], **code, **used}
 
 
 def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = False) -> RunDir | None:

@@ -21,6 +21,7 @@ from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger import SEALS
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
+from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_report, record_seal
 from pipeline.run import Run
 from pipeline.rundir import RunDir, read_json, write_atomic, write_json, write_state
@@ -98,6 +99,7 @@ def run_sweep(
     after the trials that run; the sweep can then be resumed. Raises UsageError before anything is started, and
     what ended the search: a strategy or a worker that fails only fails its trials.
     """
+    watch_imports()
     space = plan_sweep(spec, settings)
     hooks = hooks or Hooks()
     sealed = find_interrupted(spec, settings, sealed=True) if resume else None
@@ -218,6 +220,12 @@ def _conclude(
             rows = ({"window": window, **trial.to_dict()} for window, trial in forward.trials())
             write_atomic(run.dir.forward_trials, _json_lines(rows))
     _log_metrics(run, tracking)
+    write_json(run.dir.modules, modules_of_this_process())
+    if changed := changed_since_import():
+        run.warnings.append(
+            f"Edited while the sweep ran: {', '.join(changed)}. Trials and best runs that began after it may have "
+            "used the new source."
+        )
     with run.stage("seal"):
         seal_run(run)
     error = _finish(run, tracking)

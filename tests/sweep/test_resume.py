@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.digest import sha256_bytes
 from pipeline.errors import InputChangedError, SpecError
 from pipeline.evidence.ledger import RUN_SEALED
 from pipeline.evidence.ledger_check import check_ledger
@@ -141,6 +143,36 @@ def test_a_strategy_that_changed_is_not_mixed_with_itself(project: Settings) -> 
         search(project, wanted)
     source.write_text(text)
     assert search(project, wanted).finished
+
+
+def test_a_module_that_a_strategy_imports_is_not_mixed_with_itself(project: Settings) -> None:
+    """What the strategy's file imports decides trials as well; the seal names it, and an edit on the way is said."""
+    helper = project.root / "sweep_helper.py"
+    helper.write_text("AVERAGE = 'sma'\n")
+    (project.root / "mine_importing.py").write_text(
+        "import sweep_helper\nfrom pipeline.backtest.strategies import get_strategy\n"
+        "def own(df, params):\n    signals = get_strategy('ma_crossover').signal_fn\n"
+        "    return signals(df, {'average': sweep_helper.AVERAGE, 'allow_short': False, **params})\n"
+    )
+    wanted = spec(strategy={"name": "mine_importing:own"}, sweep={"batch": 3})
+    stop, hooks = stop_after(3)
+    assert not search(project, wanted, stop=stop, hooks=hooks).finished
+    helper.write_text("AVERAGE = 'ema'\n")
+    forget_modules()
+    with pytest.raises(InputChangedError, match="the module sweep_helper changed"):
+        search(project, wanted)
+    helper.write_text("AVERAGE = 'sma'\n")
+    forget_modules()
+    finished = search(project, wanted, hooks=Hooks(trial=lambda _: helper.write_text("AVERAGE = 'ema'\n") and None))
+    assert finished.finished
+    assert finished.run.record.modules["sweep_helper"] == sha256_bytes(b"AVERAGE = 'sma'\n")
+    assert any("Edited while the sweep ran: sweep_helper." in text for text in finished.run.record.warnings)
+
+
+def forget_modules() -> None:
+    """Import the user's modules afresh, as the next process would."""
+    for name in ("mine_importing", "sweep_helper"):
+        sys.modules.pop(name, None)
 
 
 def test_a_strategy_that_ends_the_process_fails_its_trial(project: Settings) -> None:
