@@ -260,7 +260,7 @@ class InteractiveRun(NotebookRun):
 
         What could not be tracked is a TrackingWarning.
         """
-        from pipeline.evidence.modules import modules_of_this_process
+        from pipeline.evidence.modules import changed_since_import, modules_of_this_process
         from pipeline.sealing import finish_tracking, notebook_warnings, seal_run
         from pipeline.tracking.protocol import TrackingWarning
 
@@ -270,6 +270,9 @@ class InteractiveRun(NotebookRun):
         self._opened.check_inputs()
         write_json(self.dir.modules, modules_of_this_process())
         self._opened.warnings += notebook_warnings(self.dir)
+        if changed := changed_since_import():
+            text = f"Edited since this kernel imported them: {', '.join(changed)}. The run used the earlier source."
+            self._opened.warnings.append(f"{text} Restart the kernel to use the new one.")
         self._tracking.deliver()
         seal_run(self._opened)
         self._leave_environment()

@@ -367,6 +367,9 @@ def test_a_kernel_by_hand_names_the_source_it_holds(project: Settings) -> None:
     first, second = (pipeline.load_run(run_id, settings=project) for run_id in done.stdout.split())
     assert first.stats == second.stats
     assert first.record.modules["mine"] == second.record.modules["mine"] != sha256_file(project.root / "mine.py")
+    told = [[text for text in run.record.warnings if "Edited since" in text] for run in (first, second)]
+    assert told[0] == []
+    assert "this kernel imported them: mine. The run used the earlier source." in told[1][0]
     (project.root / "mine.py").unlink()
     shutil.rmtree(first.dir.path)
     shutil.rmtree(second.dir.path)
