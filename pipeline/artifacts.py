@@ -54,7 +54,10 @@ def write_backtest_artifacts(
 
 
 def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> pd.DataFrame:
-    """Return the columns of equity.csv: ISO-8601 UTC timestamp, equity, drawdown (≤ 0), benchmark_equity."""
+    """Return the columns of equity.csv: ISO-8601 UTC timestamp, equity, drawdown (≤ 0), benchmark_equity.
+
+    The initial cash counts as a peak.
+    """
     import pandas as pd
 
     from pipeline.backtest.metrics import drawdown

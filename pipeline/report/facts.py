@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,21 @@ class Facts:
         """The metrics; empty when the run left none."""
         values = self.run.stats
         return values if isinstance(values, dict) else {}
+
+    @cached_property
+    def initial_cash(self) -> float | None:
+        """The equity that the run's own total return is measured from, else what the spec says; None without both.
+
+        They differ when the notebook traded another cash than the spec's.
+        """
+        from pipeline.report.robust import number
+
+        given = number(self.setting("backtest", "initial_cash"))
+        final, growth = number(self.stats.get("final_equity")), number(self.stats.get("total_return"))
+        if final is None or growth is None or final == 0.0 or growth == -1.0:
+            return given
+        start = final / (1.0 + growth)
+        return given if given is not None and math.isclose(start, given, rel_tol=1e-9) else start
 
     @property
     def benchmark_name(self) -> str:

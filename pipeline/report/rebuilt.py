@@ -39,8 +39,8 @@ def rebuilt(page: Facts) -> BacktestResult | None:
 
 
 def _config(page: Facts, equity: pd.Series) -> dict[str, Any]:
-    """Return the settings the statistics need; the initial cash is the first equity when the spec has none."""
-    cash = number(page.setting("backtest", "initial_cash"))
+    """Return the settings the statistics need; the initial cash is the first equity when nothing tells it."""
+    cash = page.initial_cash
     return {
         "initial_cash": cash if cash and cash > 0.0 else float(equity.iloc[0]),
         "periods_per_year": number(page.stats.get("periods_per_year")),

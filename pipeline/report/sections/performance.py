@@ -48,11 +48,13 @@ def yearly(page: Page) -> str:
     """Return the interactive figure of returns by calendar year; empty for less than two years."""
     if page.equity.empty:
         return ""
-    own = _years(page.equity["equity"])
+    from pipeline.backtest.analysis import yearly_returns
+
+    own = yearly_returns(page.equity["equity"], page.initial_cash).to_dict()
     if len(own) < 2:
         return ""
     curve = page.equity.get("benchmark_equity")
-    other = _years(curve.dropna()) if curve is not None and not curve.dropna().empty else {}
+    other = yearly_returns(curve.dropna()).to_dict() if curve is not None and not curve.dropna().empty else {}
     beside = [other.get(year, math.nan) for year in own] if other else None
     figure = yearly_figure([str(year) for year in own], list(own.values()), beside, page.benchmark_heading)
     best, worst = max(own, key=lambda y: own[y]), min(own, key=lambda y: own[y])
@@ -70,7 +72,7 @@ def monthly(page: Page) -> str:
         return NO_EQUITY
     from pipeline.backtest.metrics import monthly_returns
 
-    returns = monthly_returns(page.equity["equity"], page.setting("backtest", "initial_cash"))
+    returns = monthly_returns(page.equity["equity"], page.initial_cash)
     heads = "".join(f'<th scope="col" class="num">{name}</th>' for name in (*MONTHS, "Year"))
     rows = "\n".join(_year_row(year, row) for year, row in returns.iterrows())
     inner = f'<thead><tr><th scope="col">Year</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
@@ -112,15 +114,6 @@ def _image(page: Page, number: int, path: Path) -> str:
     shown = "Line chart of equity above its drawdown" if path == page.run.dir.equity_plot else "Figure"
     caption = markdown_text(f"The figure {name}, as the run left it.")
     return f'\n![{caption}]({target}){{#fig-static-{number} .static fig-alt="{shown}, as the run left it"}}\n'
-
-
-def _years(curve: pd.Series) -> dict[int, float]:
-    """Return simple returns by calendar year, the first one from the first value."""
-    import pandas as pd
-
-    last = curve.groupby(pd.DatetimeIndex(curve.index).year).last()
-    before = last.shift(1).fillna(float(curve.iloc[0]))
-    return {int(year): float(last[year] / before[year] - 1.0) for year in last.index if before[year] > 0}
 
 
 def _year_row(year: Any, row: pd.Series) -> str:
