@@ -18,22 +18,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Figure = dict[str, Any]
+# Ticks in d3's notation with as many decimals as tell them apart and no more: amounts, numbers, percentages.
+AMOUNTS, NUMBERS, SHARES = ",.8~f", ".4~f", ".4~%"
 
 
 def equity_figure(equity: pd.DataFrame, name: str = "Benchmark") -> Figure:
     """Return equity, and the benchmark called `name`, above drawdown on one time axis; long curves are thinned out."""
-    traces = [line(equity["equity"], "Strategy", "strategy", money=True)]
+    hover = money_hover(equity["equity"])
+    traces = [line(equity["equity"], "Strategy", "strategy", hover=hover)]
     benchmark = equity.get("benchmark_equity")
     if benchmark is not None and benchmark.notna().any():
-        traces.append(line(benchmark, plot_text(name), "benchmark", money=True, width=1.2))
+        traces.append(line(benchmark, plot_text(name), "benchmark", hover=hover, width=1.2))
     if "drawdown" in equity and equity["drawdown"].notna().any():
-        below = line(equity["drawdown"], "Drawdown", "drawdown", width=1.0)
-        below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False, "hovertemplate": "%{y:.2%}"}
+        below = line(equity["drawdown"], "Drawdown", "drawdown", width=1.0, hover="%{y:.2%}")
+        below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False}
         traces.append(below)
     axes: dict[str, Any] = {
-        "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%d %b %Y"},
-        "yaxis": {"domain": [0.34, 1.0], "tickformat": ",.0f", "title": {"text": "Equity"}},
-        "yaxis2": {"domain": [0.0, 0.26], "tickformat": ".0%", "title": {"text": "Drawdown"}, "nticks": 4},
+        "xaxis": {"type": "date", "anchor": "y2", "hoverformat": date_hover(equity.index)},
+        "yaxis": {"domain": [0.34, 1.0], "tickformat": AMOUNTS, "title": {"text": "Equity"}},
+        "yaxis2": {"domain": [0.0, 0.26], "tickformat": SHARES, "title": {"text": "Drawdown"}, "nticks": 4},
     }
     return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", **axes)}
 
@@ -47,7 +50,7 @@ def yearly_figure(
         traces.append(bars(years, benchmark, plot_text(name), "benchmark"))
     axes: dict[str, Any] = {
         "xaxis": {"type": "category"},
-        "yaxis": {"tickformat": ".0%", "title": {"text": "Return"}},
+        "yaxis": {"tickformat": SHARES, "title": {"text": "Return"}},
     }
     return {"data": traces, "layout": layout(barmode="group", bargap=0.3, hovermode="x unified", **axes)}
 
@@ -97,7 +100,7 @@ def layout(**options: Any) -> Figure:
 
 
 def line(
-    series: pd.Series, name: str, role: str, *, money: bool = False, width: float = 1.6, points: int = POINTS
+    series: pd.Series, name: str, role: str, *, hover: str = "%{y}", width: float = 1.6, points: int = POINTS
 ) -> Figure:
     """Return a curve over time, thinned out to about `points`."""
     chosen = keep(series.to_numpy(dtype=float), points)
@@ -110,8 +113,20 @@ def line(
         "y": [rounded(value) for value in thinned.to_numpy(dtype=float)],
         "line": {"width": width, "simplify": False},
         "meta": {"role": role},
-        "hovertemplate": "%{y:,.0f}" if money else "%{y}",
+        "hovertemplate": hover,
     }
+
+
+def money_hover(values: pd.Series) -> str:
+    """Return how an amount of a curve reads: whole from a thousand on, else with five digits of the largest."""
+    largest = float(values.abs().max())
+    decimals = 0 if not 0.0 < largest < 1_000.0 else min(4 - math.floor(math.log10(largest)), 12)
+    return f"%{{y:,.{decimals}f}}"
+
+
+def date_hover(index: pd.Index) -> str:
+    """Return how a point of time reads: the day, and the time of day (UTC) where bars are shorter than a day."""
+    return "%d %b %Y" if _daily(_utc(index)) else "%d %b %Y %H:%M UTC"
 
 
 def bars(labels: Sequence[Any], values: Sequence[float], name: str, role: str, *, hover: str = "%{y:.2%}") -> Figure:
@@ -127,9 +142,16 @@ def bars(labels: Sequence[Any], values: Sequence[float], name: str, role: str, *
 
 
 def _timestamps(index: Any) -> list[str]:
-    stamps = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
-    daily = bool((stamps == stamps.normalize()).all())
-    return [str(text) for text in stamps.strftime("%Y-%m-%d" if daily else "%Y-%m-%dT%H:%M:%S")]
+    stamps = _utc(index)
+    return [str(text) for text in stamps.strftime("%Y-%m-%d" if _daily(stamps) else "%Y-%m-%dT%H:%M:%S")]
+
+
+def _utc(index: Any) -> Any:
+    return index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
+
+
+def _daily(stamps: Any) -> bool:
+    return bool((stamps == stamps.normalize()).all())
 
 
 def rounded(value: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import plot_text
-from pipeline.report.figures import Figure, bars, layout, line, rounded
+from pipeline.report.figures import NUMBERS, SHARES, Figure, bars, date_hover, layout, line, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +22,9 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str
     """
     names = [name for name in ("sharpe", "volatility", "beta") if name in own and own[name].notna().any()]
     shapes = {
-        "sharpe": ("Sharpe", ".1f", ".2f"),
-        "volatility": ("Volatility", ".0%", ".2%"),
-        "beta": ("Beta", ".1f", ".2f"),
+        "sharpe": ("Sharpe", NUMBERS, ".2f"),
+        "volatility": ("Volatility", SHARES, ".2%"),
+        "beta": ("Beta", NUMBERS, ".2f"),
     }
     traces, axes = [], {}
     height = 1.0 / max(len(names), 1)
@@ -47,11 +47,11 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str
                 "yaxis": f"y{suffix}",
                 "showlegend": i == 0,
                 "legendgroup": role,
-                "hovertemplate": f"%{{y:{hover}}}",
+                "hovertemplate": f"{title} %{{y:{hover}}}",
             }
             traces.append(trace)
     last = str(len(names)) if len(names) > 1 else ""
-    shared = {"type": "date", "anchor": f"y{last}", "hoverformat": "%d %b %Y"}
+    shared = {"type": "date", "anchor": f"y{last}", "hoverformat": date_hover(own.index)}
     return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", xaxis=shared, **axes)}
 
 
@@ -65,7 +65,7 @@ def histogram_figure(table: pd.DataFrame) -> Figure:
         "meta": {"role": "drawdown"}, "hovertemplate": "%{y:,.1f} expected",
     }  # fmt: skip
     axes: dict[str, Any] = {
-        "xaxis": {"tickformat": ".1%", "title": {"text": "Return per bar"}, "hoverformat": ".2%"},
+        "xaxis": {"tickformat": SHARES, "title": {"text": "Return per bar"}, "hoverformat": ".3~%"},
         "yaxis": {"tickformat": ",.0f", "title": {"text": "Bars"}},
     }
     return {"data": [counts, expected], "layout": layout(hovermode="x unified", bargap=0.05, **axes)}
@@ -85,8 +85,8 @@ def qq_figure(points: pd.DataFrame) -> Figure:
         "hovertemplate": "normal %{x:.2f}, returns %{y:.2f}<extra></extra>",
     }  # fmt: skip
     axes: dict[str, Any] = {
-        "xaxis": {"title": {"text": "Normal quantile"}, "tickformat": ".0f", "zeroline": False},
-        "yaxis": {"title": {"text": "Quantile of returns"}, "tickformat": ".0f", "zeroline": False},
+        "xaxis": {"title": {"text": "Normal quantile"}, "tickformat": NUMBERS, "zeroline": False},
+        "yaxis": {"title": {"text": "Quantile of returns"}, "tickformat": NUMBERS, "zeroline": False},
     }
     return {"data": [reference, sample], "layout": layout(hovermode="closest", **axes)}
 
@@ -108,8 +108,8 @@ def activity_figure(table: pd.DataFrame) -> Figure:
     traces.append(turnover | {"yaxis": "y2"})
     axes: dict[str, Any] = {
         "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%b %Y"},
-        "yaxis": {"domain": [0.42, 1.0], "tickformat": ".0%", "title": {"text": "Exposure"}, "nticks": 5},
-        "yaxis2": {"domain": [0.0, 0.3], "tickformat": ".1f", "title": {"text": "Turnover"}, "nticks": 4},
+        "yaxis": {"domain": [0.42, 1.0], "tickformat": SHARES, "title": {"text": "Exposure"}, "nticks": 5},
+        "yaxis2": {"domain": [0.0, 0.3], "tickformat": NUMBERS, "title": {"text": "Turnover"}, "nticks": 4},
     }
     return {
         "data": traces,

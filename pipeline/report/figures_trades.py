@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import Figure, bars, layout, line, rounded
+from pipeline.report.figures import AMOUNTS, SHARES, Figure, bars, date_hover, layout, line, money_hover, rounded
+from pipeline.report.numbers import MINUS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,25 +25,27 @@ def returns_figure(returns: np.ndarray) -> Figure:
     places = np.arange(first, last + 1)
     counts = np.array([(np.floor(returns / width) == place).sum() for place in places])
     middle = (places + 0.5) * width
+    bounds = [f"{_bound(place * width)} to {_bound((place + 1) * width)}" for place in places]
     traces = [
-        bars([rounded(x) for x in middle[side]], list(counts[side].astype(float)), name, role, hover="%{y:,.0f} trades")
+        _counted([rounded(x) for x in middle[side]], counts[side], np.array(bounds)[side], name, role)
         for side, name, role in ((middle < 0, "Losses", "loss"), (middle > 0, "Gains", "gain"))
         if side.any()
     ]
     axes = {
-        "xaxis": {"tickformat": ".1%" if width < 0.01 else ".0%", "title": {"text": "Net return of a trade"}},
+        "xaxis": {"tickformat": SHARES, "title": {"text": "Net return of a trade"}},
         "yaxis": _counts(float(counts.max())),
     }
-    return {"data": traces, "layout": layout(hovermode="x", bargap=0.05, barmode="overlay", **axes)}
+    return {"data": traces, "layout": layout(hovermode="closest", bargap=0.05, barmode="overlay", **axes)}
 
 
 def cumulative_figure(pnl: pd.Series) -> Figure:
     """Return the running sum of net P&L by time of exit."""
-    trace = line(pnl.cumsum(), "Cumulative P&L", "strategy", money=True)
+    summed = pnl.cumsum()
+    trace = line(summed, "Cumulative P&L", "strategy", hover=money_hover(summed))
     trace["line"] |= {"shape": "hv"}
     axes: dict[str, Any] = {
-        "xaxis": {"type": "date", "hoverformat": "%d %b %Y"},
-        "yaxis": {"tickformat": ",.0f", "title": {"text": "Net P&L"}},
+        "xaxis": {"type": "date", "hoverformat": date_hover(pnl.index)},
+        "yaxis": {"tickformat": AMOUNTS, "title": {"text": "Net P&L"}},
     }
     return {"data": [trace], "layout": layout(hovermode="x unified", showlegend=False, **axes)}
 
@@ -63,27 +67,44 @@ def excursion_figure(trades: pd.DataFrame) -> Figure:
         if side.any()
     ]  # fmt: skip
     axes = {
-        "xaxis": {"tickformat": ".0%", "title": {"text": "Worst excursion (MAE)"}, "nticks": 6},
-        "yaxis": {"tickformat": ".0%", "title": {"text": "Best excursion (MFE)"}, "nticks": 6},
+        "xaxis": {"tickformat": SHARES, "title": {"text": "Worst excursion (MAE)"}, "nticks": 6},
+        "yaxis": {"tickformat": SHARES, "title": {"text": "Best excursion (MFE)"}, "nticks": 6},
     }
     return {"data": traces, "layout": layout(hovermode="closest", **axes)}
 
 
 def duration_figure(held: np.ndarray) -> Figure:
-    """Return how many trades were held for how many bars."""
+    """Return how many trades were held for how many bars; each column stands over the whole numbers it counts."""
     import numpy as np
 
-    width = max(1.0, np.ceil(_width(float(held.max() - held.min()))))
+    width = max(1, int(np.ceil(_width(float(held.max() - held.min())))))
     places = np.floor(held / width).astype(int)
-    counts = np.bincount(places)
-    first = int(places.min())
-    middle = [rounded((place + 0.5) * width) for place in range(first, len(counts))]
-    trace = bars(middle, [float(count) for count in counts[first:]], "Trades", "strategy", hover="%{y:,.0f} trades")
+    counts = np.bincount(places)[places.min() :]
+    lowest = [int(place) * width for place in range(places.min(), places.max() + 1)]
+    bounds = [
+        f"{low:,} to {low + width - 1:,} bars" if width > 1 else f"{low:,} bar{'' if low == 1 else 's'}"
+        for low in lowest
+    ]
+    trace = _counted([low + (width - 1) / 2 for low in lowest], counts, bounds, "Trades", "strategy")
     axes: dict[str, Any] = {
-        "xaxis": {"title": {"text": "Bars held"}, "tickformat": ",.0f"},
+        "xaxis": {"title": {"text": "Bars held"}, "tickformat": AMOUNTS},
         "yaxis": _counts(float(counts.max())),
     }
-    return {"data": [trace], "layout": layout(hovermode="x", bargap=0.05, showlegend=False, **axes)}
+    return {"data": [trace], "layout": layout(hovermode="closest", bargap=0.05, showlegend=False, **axes)}
+
+
+def _counted(middle: Sequence[Any], counts: Iterable[float], bounds: Iterable[str], name: str, role: str) -> Figure:
+    """Return columns that say between which bounds they count."""
+    trace = bars(
+        middle, [float(count) for count in counts], name, role, hover="%{hovertext}: %{y:,.0f} trades<extra></extra>"
+    )
+    return trace | {"hovertext": [str(text) for text in bounds]}
+
+
+def _bound(value: float) -> str:
+    """Return a bound of a bin as a percentage with the decimals it has."""
+    text = f"{value * 100:.4f}".rstrip("0").rstrip(".")
+    return ("0" if text == "-0" else text.replace("-", MINUS)) + "%"
 
 
 def _counts(most: float) -> dict[str, Any]:

@@ -10,13 +10,16 @@ DASH = "–"
 MINUS = "\u2212"
 
 PERCENT, RATIO, MONEY, COUNT, FLAG, NUMBER = "percent", "ratio", "money", "count", "flag", "number"
+PRICE = "price"
+# An amount below this is what is left of rounding, a price below it is none.
+NO_AMOUNT, NO_PRICE = 5e-9, 1e-15
 
 
 def format_number(value: object, kind: str = NUMBER) -> str:
     """Return `value` as text; None, NaN, infinities and what is not a number become a dash.
 
-    Kinds: percent (given as a decimal: 0.1234 is `12.34%`), ratio and money (two decimals), count (no decimals),
-    flag (0 is `no`), number (four significant digits).
+    Kinds: percent (given as a decimal: 0.1234 is `12.34%`), ratio (two decimals), money and price (two decimals, more
+    where the value is small), count (no decimals), flag (0 is `no`), number (four significant digits).
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
@@ -43,6 +46,18 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
+def money_decimals(value: float) -> int:
+    """Return the decimals of an amount: two, or as many as two digits of an amount below 0.1 need."""
+    size = abs(value)
+    return 2 if size >= 0.1 or size < NO_AMOUNT else 1 - math.floor(math.log10(size))
+
+
+def price_decimals(value: float) -> int:
+    """Return the decimals of a price: two, or as many as five digits of a price below 100 need."""
+    size = abs(value)
+    return 2 if size >= 100.0 or size < NO_PRICE else 4 - math.floor(math.log10(size))
+
+
 def _significant(value: float) -> str:
     if value == 0 or 1e-4 <= abs(value) < 1e15:
         decimals = 0 if value == 0 or value == int(value) else max(0, 3 - math.floor(math.log10(abs(value))))
@@ -53,7 +68,8 @@ def _significant(value: float) -> str:
 _FORMATS: dict[str, Callable[[float], str]] = {
     PERCENT: lambda value: f"{value * 100:,.2f}%",
     RATIO: lambda value: f"{value:,.2f}",
-    MONEY: lambda value: f"{value:,.2f}",
+    MONEY: lambda value: f"{value:,.{money_decimals(value)}f}",
+    PRICE: lambda value: f"{value:,.{price_decimals(value)}f}",
     COUNT: lambda value: f"{value:,.0f}",
     FLAG: lambda value: "yes" if value else "no",
 }

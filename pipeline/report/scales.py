@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FORMAT = re.compile(r"(?P<comma>,?)\.(?P<decimals>\d+)(?P<kind>[f%])")
+FORMAT = re.compile(r"(?P<comma>,?)\.(?P<decimals>\d+)(?P<trim>~?)(?P<kind>[f%])")
 DAY = 86_400.0
 YEAR = 365.25 * DAY
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -53,13 +53,18 @@ def number_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def number_text(value: float, given: str | None) -> str:
-    """Return a tick's text in d3's notation `,.0f` or `.1%`; without one with up to four significant digits."""
+    """Return a tick's text in d3's notation `,.0f`, `.1%` or `.4~%` (without zeros at the end).
+
+    Without a notation it has up to four significant digits.
+    """
     found = FORMAT.fullmatch(given or "")
     if found is None:
         text = f"{value:,.4g}"
     else:
         shown = value * 100 if found["kind"] == "%" else value
-        text = f"{shown:{found['comma']}.{found['decimals']}f}" + ("%" if found["kind"] == "%" else "")
+        text = f"{shown:{found['comma']}.{found['decimals']}f}"
+        text = text.rstrip("0").rstrip(".") if found["trim"] and "." in text else text
+        text += "%" if found["kind"] == "%" else ""
     if not text.strip("-0.,%"):
         text = text.removeprefix("-")
     return text.replace("-", "\u2212")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import clean, script_json
-from pipeline.report.numbers import COUNT, MONEY, NUMBER, PERCENT
+from pipeline.report.numbers import COUNT, MONEY, NUMBER, PERCENT, PRICE, money_decimals, price_decimals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +19,14 @@ DAY_NS, MINUTE_NS, SECOND_NS = 86_400_000_000_000, 60_000_000_000, 1_000_000_000
 def packed(trades: pd.DataFrame, columns: Sequence[tuple[str, str, str, bool]]) -> str | None:
     """Return the columns (name, heading, kind, signed) of all trades as JSON; None when that is too large for a page.
 
-    Kinds are those of `numbers`, and `time` and `text`. Amounts and percentages are whole hundredths, times are
-    differences in days, minutes or seconds, texts are numbers of a list: a trade takes about 60 bytes.
+    Kinds are those of `numbers`, and `time` and `text`. Amounts and percentages are hundredths, whole but for the
+    smallest amounts; times are differences in days, minutes or seconds, texts are numbers of a list: a trade takes
+    about 60 bytes.
     """
-    packs = {COUNT: _counts, NUMBER: _numbers, MONEY: _hundredths, PERCENT: _hundredths, "time": _times, "text": _texts}
+    packs = {
+        COUNT: _counts, NUMBER: _numbers, MONEY: _amounts, PRICE: _prices, PERCENT: _hundredths, "time": _times,
+        "text": _texts,
+    }  # fmt: skip
     shown = [
         {"heading": heading, "kind": kind, "signed": signed, **packs[kind](trades[name])}
         for name, heading, kind, signed in columns
@@ -38,6 +42,19 @@ def _counts(values: pd.Series) -> dict[str, Any]:
 
 def _hundredths(values: pd.Series) -> dict[str, Any]:
     return {"data": [round(value * 100) if math.isfinite(value) else None for value in _floats(values)]}
+
+
+def _amounts(values: pd.Series) -> dict[str, Any]:
+    def hundredths(value: float) -> float | int:
+        decimals = money_decimals(value) - 2
+        return round(value * 100, decimals) if decimals else round(value * 100)
+
+    return {"data": [hundredths(value) if math.isfinite(value) else None for value in _floats(values)]}
+
+
+def _prices(values: pd.Series) -> dict[str, Any]:
+    found = [round(value, price_decimals(value)) if math.isfinite(value) else None for value in _floats(values)]
+    return {"data": [value if value is None or value != int(value) else int(value) for value in found]}
 
 
 def _numbers(values: pd.Series) -> dict[str, Any]:

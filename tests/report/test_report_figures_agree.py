@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import report_builder as builder
 
 from pipeline.artifacts import equity_table
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.strategies import get_strategy
-from pipeline.report.figures import yearly_figure
+from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
+from pipeline.report.figures_trades import duration_figure, returns_figure
+from pipeline.report.numbers import MONEY, PRICE, format_number
 from pipeline.report.page import Page, build_page
+from pipeline.report.scales import number_text
 from pipeline.report.sections import performance
+from pipeline.report.trade_data import packed
 
 
 def bought_at_the_first_close(*, fee_bps: float = 100.0, initial_cash: float = 100_000.0) -> tuple[BacktestResult, Any]:
@@ -76,3 +83,67 @@ def test_a_notebook_that_traded_another_cash_is_measured_from_it(
     assert page.result is not None
     assert page.result.config["initial_cash"] == pytest.approx(1.0, rel=1e-12)
     assert "\u221299." not in page.monthly_returns()
+
+
+def curve(values: list[float], freq: str = "D") -> pd.DataFrame:
+    index = pd.date_range("2021-01-01", periods=len(values), freq=freq, tz="UTC")
+    return pd.DataFrame({"equity": values}, index=index)
+
+
+def test_a_trade_stands_over_the_bars_it_was_held() -> None:
+    """A trade held one bar is drawn at 1 and told as 1; a wider column tells all the lengths that it counts."""
+    one = duration_figure(np.array([1.0, 1.0, 2.0, 5.0]))["data"][0]
+    assert (one["x"], one["y"]) == ([1, 2, 3, 4, 5], [2, 1, 0, 0, 1])
+    assert one["hovertext"][:2] == ["1 bar", "2 bars"]
+    wide = duration_figure(np.array([1.0, 2.0, 3.0, 60.0]))["data"][0]
+    assert (wide["x"][:2], wide["y"][:2]) == ([0.5, 2.5], [1, 2])
+    assert wide["hovertext"][:2] == ["0 to 1 bars", "2 to 3 bars"]
+
+
+def test_a_column_of_returns_tells_its_bounds() -> None:
+    """What a column counts lies between two bounds; one rounded number would be one of its ends."""
+    losses, gains = returns_figure(np.array([-0.014, 0.004, 0.006, 0.191, 0.052]))["data"]
+    assert losses["hovertext"] == ["−2% to −1%", "−1% to 0%"]
+    assert gains["hovertext"][0] == "0% to 1%"
+
+
+@pytest.mark.parametrize(("values", "read"), [([1.0, 1.02], ",.4f"), ([90.0, 140.0], ",.2f"), ([100_000.0], ",.0f")])
+def test_small_accounts_are_told_with_their_digits(values: list[float], read: str) -> None:
+    """An account that begins with 1 does not read 1 everywhere."""
+    assert equity_figure(curve(values))["data"][0]["hovertemplate"] == f"%{{y:{read}}}"
+
+
+def test_bars_within_a_day_are_told_with_their_time() -> None:
+    """Two hours of one day do not read the same; a day needs no time."""
+    assert equity_figure(curve([1.0, 2.0], "h"))["layout"]["xaxis"]["hoverformat"] == "%d %b %Y %H:%M UTC"
+    assert equity_figure(curve([1.0, 2.0]))["layout"]["xaxis"]["hoverformat"] == "%d %b %Y"
+
+
+@pytest.mark.parametrize(
+    ("value", "given", "text"),
+    [(1.015, AMOUNTS, "1.015"), (50_000.0, AMOUNTS, "50,000"), (0.15, NUMBERS, "0.15"), (0.1, NUMBERS, "0.1"),
+     (0.07, SHARES, "7%"), (-0.005, SHARES, "−0.5%"), (0.0, SHARES, "0%")],
+)  # fmt: skip
+def test_ticks_are_told_apart(value: float, given: str, text: str) -> None:
+    """Ticks have the decimals that tell them apart and no others."""
+    assert number_text(value, given) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [(0.00001234, PRICE, "0.000012340"), (1.0834, PRICE, "1.0834"), (84.537, PRICE, "84.537"),
+     (1254.2554, PRICE, "1,254.26"), (0.0, PRICE, "0.00"), (-0.00229, MONEY, "−0.0023"), (0.37, MONEY, "0.37"),
+     (3.6e-12, MONEY, "0.00")],
+)  # fmt: skip
+def test_small_prices_and_amounts_are_not_nothing(value: float, kind: str, text: str) -> None:
+    """A price of a coin or a rate of exchange keeps the digits that tell entry from exit; rounding is no amount."""
+    assert format_number(value, kind) == text
+
+
+def test_listed_trades_read_the_same_by_script() -> None:
+    """What the script writes comes from data that has the digits the table has."""
+    trades = pd.DataFrame({"entry_price": [0.00001234, 1254.2554], "net_pnl": [-0.00229, 3321.174]})
+    trades["is_open"] = False
+    text = packed(trades, [("entry_price", "Entry price", PRICE, False), ("net_pnl", "Net P&L", MONEY, True)])
+    assert text is not None
+    assert [column["data"] for column in json.loads(text)["columns"]] == [[0.00001234, 1254.26], [-0.23, 332117]]

@@ -110,6 +110,11 @@
     if (Math.abs(number) < 1e-4) return fixed(number, 8);
     return fixed(number, Math.max(0, 3 - Math.floor(Math.log10(Math.abs(number)))));
   }
+  // Two decimals; below `plain` as many as keep `after` digits after the first one, unless there is nothing left.
+  function small(value, plain, after, nothing) {
+    var size = Math.abs(value);
+    return fixed(value, size >= plain || size < nothing ? 2 : after - Math.floor(Math.log10(size)));
+  }
   function when(value, seconds) {
     var text = new Date(value * seconds * 1000).toISOString();
     return value * seconds % 86400 === 0 ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
@@ -117,7 +122,8 @@
   var SHOWN = {
     count: function (value) { return fixed(value, 0); },
     number: four,
-    money: function (value) { return fixed(value / 100, 2); },
+    money: function (value) { return small(value / 100, 0.1, 1, 5e-9); },
+    price: function (value) { return small(value, 100, 4, 1e-15); },
     percent: function (value) { return fixed(value / 100, 2) + "%"; }
   };
   function unpack(column) {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, raw_block, relative_url
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, RATIO, format_bytes, format_number
+from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, PRICE, RATIO, format_bytes, format_number
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.report.trade_data import packed
 
@@ -36,7 +36,7 @@ COLUMNS = (
     ("exit_reason", Column("Exit reason")),
 )
 KINDS = {
-    "trade_id": COUNT, "bars_held": COUNT, "quantity": NUMBER, "entry_price": MONEY, "exit_price": MONEY, "fees": MONEY,
+    "trade_id": COUNT, "bars_held": COUNT, "quantity": NUMBER, "entry_price": PRICE, "exit_price": PRICE, "fees": MONEY,
 }  # fmt: skip
 FEW_TRADES = 5
 FACTS = (
