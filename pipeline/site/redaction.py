@@ -33,6 +33,7 @@ PATH = r"(?<![\w.:/<\\])(?:~|\$HOME)?/(?:[^\s\"'<>:;,()/]+/)+[^\s\"'<>:;,()]*"
 HOME = r"(?<![\w./])(?:~|/home|/Users|/root)(?:/[^\s\"'<>:;,()]*)+"
 WINDOWS = r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)[^\s\"'<>:;,()]+"
 IP = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\w.])"
+STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-Za-z]:[\\/]|\\\\|file:)")
 GENERAL = "|".join((ADDRESS, EMAIL, WINDOWS, HOME, PATH, IP))
 # Names that say nothing about anybody, and occur in plain English.
 NOBODY = frozenset(
@@ -68,14 +69,18 @@ class Redactor:
         """Return `text` with `[left out]` in the place of what must not be shown."""
         return self._all.sub(MARK, str(text))
 
-    def value(self, value: Any) -> Any:
-        """Return JSON values with every text and key redacted."""
+    def setting(self, text: str) -> str:
+        """Return a text that may be nothing but a path: one that begins as a path goes whole, blanks in it or not."""
+        return MARK if STARTS_AS_PATH.match(text) else self.text(text)
+
+    def value(self, value: Any, *, settings: bool = False) -> Any:
+        """Return JSON values with every text and key redacted; with `settings`, texts may be paths as a whole."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.setting(value) if settings else self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(key): self.value(item) for key, item in value.items()}
+            return {self.text(key): self.value(item, settings=settings) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self.value(item, settings=settings) for item in value]
         return value
 
     def check(self, text: str, what: str) -> str:
@@ -134,12 +139,13 @@ class RedactedRun(Run):
             warnings=tuple(text(warning) for warning in record.warnings),
             data=_source(record.data, self._redactor),
             notebook=_source(record.notebook, self._redactor),
+            benchmark=_source(record.benchmark, self._redactor),
             python="",
             platform="",
             packages={},
             modules={},
             locks={},
-            overrides=self._redactor.value(record.overrides),
+            overrides=self._redactor.value(record.overrides, settings=True),
         )
 
     @cached_property
@@ -154,7 +160,7 @@ class RedactedRun(Run):
         if isinstance(run, dict) and isinstance(run.get("tags"), dict):
             tags = {key: value for key, value in run["tags"].items() if key not in self._redactor.hide_tags}
             config["run"] = {**run, "tags": tags}
-        redacted: dict[str, Any] = self._redactor.value(config)
+        redacted: dict[str, Any] = self._redactor.value(config, settings=True)
         return redacted
 
     @cached_property
@@ -187,4 +193,4 @@ class RedactedRun(Run):
 
 
 def _source(source: dict[str, Any] | None, redactor: Redactor) -> dict[str, Any] | None:
-    return source and {**source, "uri": redactor.text(source.get("uri", ""))}
+    return source and {**source, "uri": redactor.setting(str(source.get("uri", "")))}

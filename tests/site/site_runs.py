@@ -40,6 +40,7 @@ class Planned:
     bars: int = 300
     start: str = "2015-01-02"
     data: tuple[str, str] = ("sample:sp500", "ab" * 32)
+    benchmark: tuple[str, str] | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=lambda: {"numpy": "2.0.0"})
     platform: str = "Linux"
@@ -111,6 +112,7 @@ def _spec(planned: Planned) -> dict[str, Any]:
         "run": run,
         "strategy": {"name": planned.strategy, "params": params},
         "data": {"source": planned.data[0], "symbol": planned.symbol},
+        **({"benchmark": {"source": planned.benchmark[0]}} if planned.benchmark else {}),
     }
 
 
@@ -133,7 +135,8 @@ def _write(run: RunDir, name: str, data: bytes) -> None:
 
 def _seal(run: RunDir, planned: Planned, spec: dict[str, Any]) -> None:
     environment = Environment("3.11.0", "CPython", planned.platform, "x86_64", planned.packages)
-    inputs = collect_inputs(files={"data": planned.data}, git=None, environment=environment, modules={}, locks={})
+    files = {"data": planned.data, **({"benchmark": planned.benchmark} if planned.benchmark else {})}
+    inputs = collect_inputs(files=files, git=None, environment=environment, modules={}, locks={})
     outcome = Outcome(
         planned.status, planned.started_at, planned.started_at, error=planned.error, warnings=planned.warnings
     )

@@ -20,7 +20,8 @@ from tests.site.site_runs import make_run, varied
 SECRETS = (
     "/home/jdoe/secret-desk/prices.csv", "jdoe", "secret-desk", "j.doe@fund.example", "fund.example",
     "tracker.internal", "10.1.2.3", "C:\\Users\\jdoe", "ACME Capital", "ACC-12345", "tape-of-client", "secretpkg",
-    "6.1-internal-kernel", "build-host-7", "/opt/private/feed", "hunter2", "client=",
+    "6.1-internal-kernel", "build-host-7", "/opt/private/feed", "hunter2", "client=", "Umbrella",
+    "Hooli",
 )  # fmt: skip
 WARNING = "read /opt/private/feed/a.csv as j.doe@fund.example from http://tracker.internal:5000/x on 10.1.2.3"
 FAILURE = {
@@ -42,7 +43,8 @@ def planted(settings: Settings) -> None:
     everywhere = {
         "name": "For ACME Capital, ACC-12345", "symbol": "ACC-12345", "experiment": "acme capital momentum",
         "tags": {"client": "tape-of-client", "mail": "j.doe@fund.example", "where": "/opt/private/feed"},
-        "data": ("/home/jdoe/secret-desk/prices.csv", "cd" * 32), "warnings": (WARNING,),
+        "data": ("/home/jdoe/secret-desk/prices of Umbrella/bars.csv", "cd" * 32), "warnings": (WARNING,),
+        "benchmark": ("/opt/private/feed/Hooli index.csv", "ef" * 32),
         "packages": {"secretpkg": "1.2"}, "platform": "Linux-6.1-internal-kernel",
         "overrides": {"data.source": "/home/jdoe/secret-desk/prices.csv"},
         "files": {
@@ -146,6 +148,23 @@ def test_prose_with_a_hidden_word_is_refused(tmp_path: Path) -> None:
 def test_redaction(text: str, expected: str) -> None:
     """Absolute paths, addresses, mail and IP addresses go; relative names, dates and numbers stay."""
     assert Redactor().text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/a/My Documents/b.csv", MARK),
+        ("~/My Documents/b.csv", MARK),
+        (r"C:\My Documents\b.csv", MARK),
+        ("file:///srv/My Documents/b.csv", MARK),
+        ("data/my bars.csv", "data/my bars.csv"),
+        ("S&P / 500 / test", "S&P / 500 / test"),
+    ],
+)
+def test_a_setting_that_is_a_path_goes_whole(text: str, expected: str) -> None:
+    """A path with blanks in it leaves nothing of itself where a value of the run spec is a path."""
+    assert Redactor().setting(text) == expected
+    assert Redactor().value({"source": text}, settings=True) == {"source": expected}
 
 
 def test_this_host_and_user_are_hidden(tmp_path: Path) -> None:
