@@ -153,6 +153,18 @@ def test_without_javascript(finished: Run, browser: Any) -> None:
     context.close()
 
 
+def test_a_phone_shows_that_tables_go_on_and_what_figures_are_of(finished: Run, visit: Callable[..., Any]) -> None:
+    """A table wider than its box has a shaded edge, no number leaves its cell, and no buttons lie over a legend."""
+    page = visit(finished, width=PHONE).page
+    page.wait_for_selector("#plot-yearly .main-svg")
+    attached = "getComputedStyle(document.querySelector('.table-box.intervals')).backgroundAttachment"
+    assert page.evaluate(attached) == "local, local, scroll, scroll"
+    assert page.locator(".modebar:visible").count() == 0
+    assert (
+        page.evaluate("[...document.querySelectorAll('.heat td')].filter(td => td.scrollWidth > td.clientWidth)") == []
+    )
+
+
 def test_failed_run(failed: Run, visit: Callable[..., Any]) -> None:
     """A failed run's page opens without errors, too."""
     page = visit(failed).page

@@ -20,6 +20,7 @@ from report_builder import FAILURE, SPEC, TEMPLATE
 from pipeline.digest import sha256_file
 from pipeline.errors import RendererNotFoundError, RenderError
 from pipeline.report import choose_renderer, render_run
+from pipeline.report.page import build_page
 from pipeline.report.render import assets_digest, find_template, read_record
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.run import Run
@@ -192,6 +193,23 @@ def test_unsealed_run(tmp_path: Path, render: Any) -> None:
     text = parsed(run).get_text()
     assert "NOT SEALED" in text
     assert "SEAL MATCHES" not in text
+
+
+def test_no_heading_of_a_failed_run_stands_alone(failed: Run) -> None:
+    """Below each heading of a run without results is what it left, or a sentence that it left nothing."""
+    alone = [
+        heading.get_text()
+        for heading in parsed(failed).find_all(["h2", "h3"])
+        if not "".join(found.get_text() for found in heading.find_next_siblings()).strip()
+    ]
+    assert alone == []
+
+
+def test_the_head_says_whether_somebody_signed(finished: Run, tmp_path: Path) -> None:
+    """A seal without a signature is called that; what was never sealed is not called unsigned besides."""
+    marks = parsed(finished).select_one(".run-head .marks").get_text(" ", strip=True)
+    assert "SEAL MATCHES NOT SIGNED" in marks
+    assert "SIGNED" not in build_page(builder.build_run(tmp_path / "results", spec=SPEC, seal=False)).header()
 
 
 def test_a_failed_render_leaves_the_old_report(tmp_path: Path, render: Any) -> None:

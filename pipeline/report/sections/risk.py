@@ -21,7 +21,9 @@ NO_VOLATILITY = 1e-6
 def rolling(page: Page) -> str:
     """Return rolling Sharpe ratio, volatility and beta over a year of bars, or a quarter of a shorter record."""
     result = page.result
-    if result is None or not result.config["periods_per_year"]:
+    if result is None:
+        return "\nThis run left no equity curve to look at over time.\n"
+    if not result.config["periods_per_year"]:
         return ""
     from pipeline.backtest.analysis import rolling_stats
 

@@ -46,7 +46,7 @@ def tables(page: Page) -> str:
     rows = page.robustness.sensitivity
     if not rows:
         why = page.robustness.notes.get("sensitivity")
-        return f"\nThe backtest was not run again with changes. {markdown_text(why)}\n" if why else ""
+        return f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
     heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
     body = [([_cost(row), format_number(row.get("value"), NUMBER)], row) for row in _kind(rows, "cost")]
     costs = _table("Costs multiplied", heads, body)
@@ -64,7 +64,7 @@ def tables(page: Page) -> str:
 def by_year(page: Page) -> str:
     """Return the years of the run as a table, beside the benchmark."""
     if page.result is None:
-        return ""
+        return "\nThis run left no returns to split.\n"
     from pipeline.backtest.sensitivity import split_by_year
 
     found = split_by_year(page.result, benchmark=page.benchmark_equity)

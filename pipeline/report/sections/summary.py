@@ -20,11 +20,12 @@ SHORT = 10
 def header(page: Page) -> str:
     """Return the page's title block: name, what was traded and when, status, headline numbers."""
     subject = " · ".join(html_text(part) for part in _subject(page) if part)
+    marks = " ".join([status_mark(page.run.status), seal_mark(page), signature_mark(page), leak_mark(page)])
     html = (
         '<header class="run-head">\n<p class="kicker">Backtest report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
         f'<p class="subject">{subject}</p>\n'
-        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {leak_mark(page)}</p>\n'
+        f'<p class="marks">{marks}</p>\n'
         f'<p class="ids">{" ".join(_ids(page))}</p>\n'
         "</header>"
     )
@@ -59,6 +60,14 @@ def seal_mark(page: Page) -> str:
     if page.verification.ok:
         return '<span class="mark mark-finished">SEAL MATCHES</span>'
     return '<span class="mark mark-failed">SEAL BROKEN</span>'
+
+
+def signature_mark(page: Page) -> str:
+    """Say in a word whether somebody signed the seal; empty for a run without one."""
+    if page.run.manifest_digest is None:
+        return ""
+    signed = page.run.dir.signature.is_file()
+    return f'<span class="mark mark-{"finished" if signed else "killed"}">{"SIGNED" if signed else "NOT SIGNED"}</span>'
 
 
 def leak_mark(page: Page) -> str:

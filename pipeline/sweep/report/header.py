@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import masked
 from pipeline.report.escape import html_lines, html_text, raw_block, web_url
 from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric
-from pipeline.report.sections.summary import plain, seal_mark, status_mark
+from pipeline.report.sections.summary import plain, seal_mark, signature_mark, status_mark
 from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
 
@@ -27,7 +27,7 @@ def header(page: SweepPage) -> str:
         '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
         f'<p class="subject">{subject}<br>{search}</p>\n'
-        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {_signature_mark(page)}</p>\n'
+        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {signature_mark(page)}</p>\n'
         f'<p class="ids">{" ".join(_ids(page))}</p>\n'
         "</header>"
     )
@@ -119,14 +119,6 @@ def _search(page: SweepPage) -> list[str]:
         f"objective{'' if len(page.objectives) == 1 else 's'}: {joined([label(name) for name in page.objectives])}",
         *([f"{pruner} pruner"] if pruner and pruner != "none" else []),
     ]
-
-
-def _signature_mark(page: SweepPage) -> str:
-    if page.run.manifest_digest is None:
-        return ""
-    if not page.run.dir.signature.is_file():
-        return '<span class="mark mark-killed">NOT SIGNED</span>'
-    return '<span class="mark mark-finished">SIGNED</span>'
 
 
 def _ids(page: SweepPage) -> Iterator[str]:
