@@ -184,6 +184,15 @@ def test_print(finished: Run, visit: Callable[..., Any], tmp_path: Path) -> None
     assert (tmp_path / "report.pdf").stat().st_size > 10_000
 
 
+def test_printed_headings_of_the_trades_are_text(finished: Run, visit: Callable[..., Any]) -> None:
+    """On paper a heading is no button: Chromium does not paint one where a further page repeats the headings."""
+    page = visit(finished).page
+    page.wait_for_selector(".trades th button.sort")
+    page.emulate_media(media="print")
+    shown = "[...document.querySelectorAll('.trades th button.sort')].map(one => getComputedStyle(one).display)"
+    assert set(page.evaluate(shown)) == {"contents"}
+
+
 def test_figures_of_plotly_s_own_classes_draw(
     copied: Run, tmp_path: Path, visit: Callable[..., Any], render: Any
 ) -> None:
