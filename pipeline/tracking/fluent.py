@@ -17,6 +17,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -39,29 +40,59 @@ ORIGINAL = "_evidence_original"
 
 
 class StickyRunId:
-    """Stands where MLflow keeps its MLFLOW_RUN_ID setting, and answers every time."""
+    """Stands where MLflow keeps its MLFLOW_RUN_ID setting, and answers every time, until the run is sealed.
 
-    name = VARIABLE
+    The variable itself stays, for the processes that the notebook starts.
+    """
 
-    def __init__(self, fluent: Any, run_id: str, used: Callable[[], None]) -> None:
+    def __init__(self, fluent: Any, calls: RawCalls) -> None:
         self._fluent = fluent
-        self._run_id = run_id
-        self._used = used
+        self._calls = calls
+        self._here = threading.local()
+
+    @property
+    def name(self) -> str:
+        """The variable that MLflow deletes after asking: one of each thread, since several may ask at once."""
+        return f"EVIDENCE_RESUMED_BY_{threading.get_ident()}"
 
     def get(self) -> str | None:
-        """Return the run to resume; None inside an active run, where a nested run is being started."""
-        self._used()
-        if self._fluent._active_run_stack.get():
+        """Return the run to resume; None where a nested run is being started."""
+        if self._calls.sealed:
+            return self._asked(os.environ.pop(VARIABLE, None))
+        self._calls.note_use()
+        if self._fluent._active_run_stack.get() or getattr(self._here, "nesting", False):
             return None
         if self._fluent._active_experiment_id is not None:
             message = "mlflow.set_experiment() has no effect here: this notebook's run belongs to its own experiment."
             warnings.warn(message, TrackingWarning, stacklevel=4)
             self._fluent._active_experiment_id = None
-        os.environ[VARIABLE] = self._run_id  # MLflow deletes it right after asking
-        return self._run_id
+        return self._asked(self._calls.run_id)
+
+    def _asked(self, run_id: str | None) -> str | None:
+        os.environ[self.name] = ""
+        return run_id
 
     def unset(self) -> None:
         """Keep answering: MLflow calls this when a run ends."""
+
+    def nest(self, start_run: Callable[..., Any]) -> Callable[..., Any]:
+        """Return MLflow's `start_run` such that a nested run is one in a thread without an active run, too."""
+        signature = inspect.signature(start_run)
+
+        def starting(*given: Any, **named: Any) -> Any:
+            bound = signature.bind(*given, **named)
+            wanted = bound.arguments
+            nested = (wanted.get("nested") or wanted.get("parent_run_id")) and not wanted.get("run_id")
+            if not nested or self._calls.sealed or self._fluent._active_run_stack.get():
+                return start_run(*given, **named)
+            wanted["parent_run_id"] = wanted.get("parent_run_id") or self._calls.run_id
+            self._here.nesting = True
+            try:
+                return start_run(*bound.args, **bound.kwargs)
+            finally:
+                self._here.nesting = False
+
+        return starting
 
 
 def keep_to_run(calls: RawCalls) -> None:
@@ -78,7 +109,10 @@ def keep_to_run(calls: RawCalls) -> None:
 def _patch(fluent: Any, calls: RawCalls) -> None:
     needed = ("MLFLOW_RUN_ID", "_active_run_stack", "_active_experiment_id")
     if all(hasattr(fluent, name) for name in needed):
-        fluent.MLFLOW_RUN_ID = StickyRunId(fluent, calls.run_id, calls.note_use)
+        fluent.MLFLOW_RUN_ID = sticky = StickyRunId(fluent, calls)
+        _replace(fluent, "start_run", sticky.nest)
+        if hasattr(sys.modules["mlflow"], "start_run"):  # else it takes ours when it comes to importing it
+            _replace(sys.modules["mlflow"], "start_run", sticky.nest)
     if hasattr(fluent, "_get_store"):
         _replace(fluent, "_get_store", functools.partial(_resuming, calls=calls))
     _lead(fluent.MlflowClient, HOOKS + EXPERIMENT_HOOKS, calls)

@@ -317,3 +317,32 @@ def test_after_the_seal_the_journal_is_closed(scene: Scene) -> None:
         (home / "manifest.json").unlink()
 
     scene.run(notebook)
+
+
+def test_threads_start_nested_runs_of_their_own(scene: Scene) -> None:
+    """`nested=True` in a thread, where MLflow knows of no active run, is a child of this run; its numbers stay there."""
+
+    def notebook(scene: Scene) -> None:
+        parent = mlflow.start_run().info.run_id
+
+        def train(number: int) -> None:
+            named = {"parent_run_id": parent} if number % 2 else {}
+            with mlflow.start_run(nested=True, run_name=f"trial {number}", **named):
+                mlflow.log_metric("loss", number)
+
+        threads = [threading.Thread(target=train, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        mlflow.log_metric("after", 1.0)
+
+    run = scene.run(notebook)
+    scene.check(run)
+    own = recorded(Store(scene.uri), run.run_id, scene.root / "found")
+    assert "loss" not in {point[0] for point in own.points}
+    assert own.tags["mlflow.runName"] == "backtest"
+    children = nested_in(Store(scene.uri), own.id, scene.root / "children")
+    assert {name: [point[1] for point in child.points] for name, child in children.items()} == {
+        f"trial {number}": [float(number)] for number in range(4)
+    }
