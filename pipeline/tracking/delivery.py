@@ -90,6 +90,8 @@ def send_load(store: Store, run: str, load: Load, base: Path | None = None, *, l
         store.log(run, load.params, points, load.tags)
     except RejectedError:
         rejected += _send_singly(store, run, load)
+    for item in load.datasets.values():
+        rejected += _send_dataset(store, run, item)
     for target, source in load.files.items():
         rejected += send_file(store, run, (base or Path()) / source, target)
     if load.end is not None:
@@ -198,6 +200,14 @@ def _halve(store: Store, run: str, params: dict[str, str], points: list[Point], 
         parts: list[list[object]] = [[item for kind, item in half if kind == wanted] for wanted in range(3)]
         told += _halve(store, run, dict(parts[0]), list(parts[1]), dict(parts[2]))  # type: ignore[arg-type]
     return told
+
+
+def _send_dataset(store: Store, run: str, item: dict[str, Any]) -> list[str]:
+    try:
+        store.log_datasets(run, [item])
+    except RejectedError as error:
+        return [f"The dataset {item['name']!r} was not recorded: {error}"]
+    return []
 
 
 def send_file(store: Store, run: str, source: Path, target: str) -> list[str]:

@@ -106,6 +106,12 @@ def keep_to_run(calls: RawCalls) -> None:
         sys.meta_path.insert(0, _Finder(calls))
 
 
+def is_kept() -> bool:
+    """Return whether MLflow's calls in this process are led to a run already, or will be once it is imported."""
+    setting = getattr(sys.modules.get(FLUENT), VARIABLE, None)
+    return isinstance(setting, StickyRunId) or any(isinstance(item, _Finder) for item in sys.meta_path)
+
+
 def _patch(fluent: Any, calls: RawCalls) -> None:
     needed = ("MLFLOW_RUN_ID", "_active_run_stack", "_active_experiment_id")
     if all(hasattr(fluent, name) for name in needed):

@@ -31,7 +31,7 @@ except ImportError:  # pragma: no cover - Windows has no fcntl; one process a jo
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a journal. `kind`: start, params, metrics, skipped, tags, artifact, child, raw or end."""
+    """One line of a journal. `kind`: start, params, metrics, skipped, tags, inputs, artifact, child, raw or end."""
 
     seq: int
     time: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.tracking.journal import Entry
 from pipeline.tracking.values import MAX_TAG, shorten
@@ -14,11 +15,12 @@ Point = tuple[str, float, int, int]  # name, value, timestamp in ms, step
 
 @dataclass
 class Load:
-    """One value for each param and tag, all points, all files, the end."""
+    """One value for each param and tag, all points, all datasets, all files, the end."""
 
     params: dict[str, str] = field(default_factory=dict)
     points: dict[Point, None] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    datasets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # by name and digest
     files: dict[str, str] = field(default_factory=dict)  # path in the store -> path below the home's base
     end: tuple[str, int] | None = None
 
@@ -35,10 +37,15 @@ class Load:
             self.tags.update(entry.data["items"])
         elif entry.kind == "skipped":
             self._skipped(entry.data["items"])
+        elif entry.kind == "inputs":
+            self._given(entry.data["items"])
         elif entry.kind == "artifact":
             self.files[entry.data["path"]] = entry.data["file"]
         elif entry.kind == "end":
             self.end = (entry.data["status"], entry.data.get("time", entry.time))
+
+    def _given(self, items: list[dict[str, Any]]) -> None:
+        self.datasets = {(item["name"], item["digest"]): item for item in items} | self.datasets
 
     def _skipped(self, items: dict[str, str]) -> None:
         told = ", ".join(f"{name} = {value}" for name, value in items.items())

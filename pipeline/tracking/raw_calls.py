@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import TrackingError
 from pipeline.rundir import MANIFEST
 from pipeline.tracking import limits
-from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry
+from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of
+from pipeline.tracking.datasets import described
 from pipeline.tracking.files import joined
-from pipeline.tracking.journal import now_ms
+from pipeline.tracking.journal import now_ms, read_journal
 from pipeline.tracking.known_run import KnownRun
 from pipeline.tracking.uri import HTTP, scheme
 from pipeline.tracking.values import sort_metrics
@@ -152,13 +153,24 @@ class RawCalls:
         return self._write(call, [])
 
     def log_inputs(self, call: Call) -> Any:
-        """Log datasets, which the journal cannot hold."""
-        answer = self._write(call, [])
-        if self.failed:
-            self.tracker.warn("The store is away: datasets and models of this run are not kept for it.")
+        """Log datasets; which models were used is not kept."""
+        items = described(call.values["datasets"] or [])
+        answer = self._write(call, [("inputs", {"items": items})] if items else [])
+        if call.values.get("models"):
+            self._warn_of_models()
         return answer
 
-    log_outputs = record_logged_model = log_inputs
+    def log_outputs(self, call: Call) -> Any:
+        """Note which models a run made, which the journal cannot hold."""
+        answer = self._write(call, [])
+        self._warn_of_models()
+        return answer
+
+    record_logged_model = log_outputs
+
+    def _warn_of_models(self) -> None:
+        if self.failed:
+            self.tracker.warn("The store is away: models of this run are not kept for it.")
 
     def create_run(self, call: Call) -> Any:
         """Start a nested run. Its key goes along as a tag, so that one made by a lost call is found again."""
@@ -302,7 +314,14 @@ class RawCalls:
 
     def _key(self, run_id: str | None) -> str | None:
         """Return the journal's name of a run: a nested run's key, PARENT_IS_RUN, None for any other."""
-        return PARENT_IS_RUN if run_id == self.run_id else self._keys.get(str(run_id))
+        if run_id is None or run_id == self.run_id:
+            return None if run_id is None else PARENT_IS_RUN
+        return self._keys.get(run_id) or self._key_from_elsewhere(run_id)
+
+    def _key_from_elsewhere(self, run_id: str) -> str | None:
+        """Return the key of a nested run that another process of this notebook made."""
+        children = children_of(read_journal(self.tracker.home.journal).entries)
+        return next((key for key, own in children.items() if start_of(own).get("id", key) == run_id), None)
 
     def _known(self, run_id: str) -> KnownRun:
         return KnownRun(self.tracker.home, run_id, self._keys.get(run_id), self.experiment_id)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of
+from pipeline.tracking.datasets import described
 from pipeline.tracking.journal import RAW, Entry
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of
@@ -38,6 +39,7 @@ class Found:
     points: list[Point]
     undefined: dict[str, str]
     tags: dict[str, str]
+    datasets: list[dict[str, Any]]
     files: list[str]
     left_out: list[str]
 
@@ -119,6 +121,8 @@ def _compare(store: Store, run: Any, known: Load, starts: dict[str, Any], *, tho
     points = [point for name in names for point in store.history(run_id, name) if point not in known.points]
     undefined = {point[0]: str(point[1]) for point in points if not math.isfinite(point[1])}
     undefined = {name: text for name, text in undefined.items() if f"{name} = " not in told.get(SKIPPED_TAG, "")}
+    given = described(run.inputs.dataset_inputs if run.inputs else [])
+    datasets = [item for item in given if (item["name"], item["digest"]) not in known.datasets]
     files: list[str] = []
     left_out: list[str] = []
     size = 0
@@ -126,7 +130,8 @@ def _compare(store: Store, run: Any, known: Load, starts: dict[str, Any], *, tho
         if path not in known.files:
             size += count
             (files if size <= MAX_FILES_BYTES else left_out).append(path)
-    return Found(params, [point for point in points if math.isfinite(point[1])], undefined, tags, files, left_out)
+    finite = [point for point in points if math.isfinite(point[1])]
+    return Found(params, finite, undefined, tags, datasets, files, left_out)
 
 
 def _starts(entries: Iterable[Entry]) -> dict[str, Any]:
@@ -147,6 +152,7 @@ def _add(tracker: JournalTracker, store: Store, run_id: str, found: Found, put: 
         "metrics": [list(point) for point in found.points],
         "skipped": found.undefined,
         "tags": found.tags,
+        "inputs": found.datasets,
     }
     for kind, values in items.items():
         if values:
@@ -176,7 +182,15 @@ class StandIn:
         return cls(store, str(run.info.run_id), experiment_id)
 
     def take(self, home: Home) -> list[str]:
-        """Move everything into the journal and remove the stand-in; returns what could not be kept."""
+        """Move everything into the journal and remove the stand-in; returns what could not be kept.
+
+        Models and traces, which the journal cannot hold, stay where they are: in the stand-in.
+        """
         left_out = read_back(home, self.store, self.mlflow_run_id, stand_in=True)
-        shutil.rmtree(home.outbox / "stand_in", ignore_errors=True)
+        place = home.outbox / "stand_in"
+        for kind in ("models", "traces"):
+            if count := len([path for path in place.glob(f"*/{kind}/*") if path.is_dir()]):
+                left_out.append(f"{count} {kind} (they stay in {place}, a file store)")
+        if not left_out:
+            shutil.rmtree(place, ignore_errors=True)
         return left_out

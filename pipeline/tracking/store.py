@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import TrackingError, masked
 from pipeline.tracking import limits, sqlite
+from pipeline.tracking.datasets import as_inputs
 from pipeline.tracking.load import Point
 from pipeline.tracking.raw_calls import REFUSALS
 from pipeline.tracking.uri import HTTP, require_mlflow, scheme, sqlite_path
@@ -165,6 +166,10 @@ class Store:
             params=[Param(*pair) for pair in params],
             tags=[RunTag(*pair) for pair in tags],
         )
+
+    def log_datasets(self, mlflow_run_id: str, items: Sequence[dict[str, Any]]) -> None:
+        """Send descriptions of datasets; one that the run has already stays as it is."""
+        self._write("log datasets", self._client.log_inputs, mlflow_run_id, as_inputs(items))
 
     def log_file(self, mlflow_run_id: str, path: Path, artifact_path: str | None) -> None:
         """Send one file to the directory `artifact_path` of the run's artifacts."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from test_session import seal
-from tracking_checks import assert_mlflow_equals_journal, recorded
+from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
 from pipeline.rundir import RunDir
 from pipeline.tracking import RunTracking
@@ -79,3 +79,55 @@ def test_raw_calls_land_in_the_one_run(
     store = tracking._store
     experiments = [experiment.experiment_id for experiment in store._client.search_experiments()]
     assert len(store._client.search_runs(experiments)) == 1
+
+
+PARENT = """
+import subprocess, sys
+from pathlib import Path
+from pipeline.rundir import RunDir
+from pipeline.tracking import kernel_tracker
+kernel_tracker(RunDir(Path(sys.argv[1]), sys.argv[2]))
+import mlflow
+mlflow.log_metric("before", 1)
+with mlflow.start_run(nested=True, run_name="study") as study:
+    subprocess.run([sys.executable, "-c", sys.argv[3], study.info.run_id], check=True)
+"""
+CHILD = """
+import sys
+import mlflow
+with mlflow.start_run(nested=True, run_name="trial", parent_run_id=sys.argv[1]):
+    mlflow.log_metric("loss", 1)
+with mlflow.start_run(nested=True, run_name="plain"):
+    mlflow.log_metric("loss", 2)
+mlflow.log_metric("worker", 3, step=4)
+mlflow.log_text("hello", "worker.txt")
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_a_notebook_log_to_its_run(
+    open_run: Callable[..., tuple[RunDir, RunTracking]], sqlite_uri: str, tmp_path: Path
+) -> None:
+    """What a worker logs is the notebook's, nested runs it starts are children; none lands in a run of its own."""
+    run, tracking = open_run(sqlite_uri)
+    command = [sys.executable, "-c", PARENT, str(run.results), run.run_id, CHILD]
+    environment = {**os.environ, **tracking.environment()}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    tracking.deliver()
+    tracking.finish("FINISHED", artifacts=seal(run))
+    found = recorded(Store(sqlite_uri), run.run_id, tmp_path / "found")
+    assert [(point[1], point[3]) for point in found.points if point[0] == "worker"] == [(3.0, 4)]
+    assert "worker.txt" in found.files
+    assert "loss" not in {point[0] for point in found.points}
+    children = nested_in(Store(sqlite_uri), found.id, tmp_path / "children")
+    assert {name: [point[1] for point in child.points] for name, child in children.items()} == {
+        "study": [],
+        "trial": [1.0],
+        "plain": [2.0],
+    }
+    assert set(nested_in(Store(sqlite_uri), children["study"].id, tmp_path / "study")) == {"trial"}
+    assert_mlflow_equals_journal(Home.of_run(run), Store(sqlite_uri), tmp_path / "read")
+    store = tracking._store
+    experiments = [experiment.experiment_id for experiment in store._client.search_experiments()]
+    assert len(store._client.search_runs(experiments)) == 1 + len(children)

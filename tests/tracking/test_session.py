@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
 from pipeline.errors import TrackingError
@@ -257,6 +258,9 @@ def test_raw_calls_without_a_store_go_to_a_stand_in(
         raw.log_text(child, "inner", "inner.txt")
         raw.set_terminated(child, "FAILED")
         raw.create_run(environment["MLFLOW_EXPERIMENT_ID"], run_name="unended", tags=parent)
+        dataset = DatasetInput(Dataset("prices", "d1", "local", "prices.csv"), [InputTag("use", "training")])
+        raw.log_inputs(environment["MLFLOW_RUN_ID"], [dataset])
+        raw.create_logged_model(environment["MLFLOW_EXPERIMENT_ID"], name="classifier")
     notebook(run)
     tracking.deliver()
     tracking.finish("FINISHED", artifacts=seal(run))
@@ -269,6 +273,10 @@ def test_raw_calls_without_a_store_go_to_a_stand_in(
     assert {name: child.status for name, child in children.items()} == {"child": "FAILED", "unended": "KILLED"}
     assert [point[:2] for point in children["child"].points] == [("loss", 0.5)]
     assert children["child"].files == {"inner.txt": b"inner"}
+    assert found.datasets == [("prices", "d1", "local", "prices.csv", None, None, ("use", "training"))]
+    kept = Home.of_run(run).outbox / "stand_in"
+    assert f"1 models (they stay in {kept}, a file store)" in tracking.warnings[-1], "the journal cannot hold models"
+    assert len(list(kept.glob("*/models/m-*"))) == 1
 
 
 def test_a_large_report_is_told(open_run: Opener, sqlite_uri: str) -> None:

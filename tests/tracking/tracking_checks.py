@@ -22,6 +22,7 @@ class Recorded:
     params: dict[str, str]
     points: list[tuple[str, float, int, int]]
     tags: dict[str, str]
+    datasets: list[tuple[str, ...]]
     files: dict[str, bytes]
     status: str
     start: int
@@ -61,7 +62,22 @@ def _all_of(store: Store, run: Any, directory: Path) -> Recorded:
         files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     info = run.info
     return Recorded(
-        info.run_id, run.data.params, points, run.data.tags, files, info.status, info.start_time, info.end_time
+        info.run_id,
+        run.data.params,
+        points,
+        run.data.tags,
+        _datasets(run),
+        files,
+        info.status,
+        info.start_time,
+        info.end_time,
+    )
+
+
+def _datasets(run: Any) -> list[tuple[str, ...]]:
+    described = [(given.dataset, [(tag.key, tag.value) for tag in given.tags]) for given in run.inputs.dataset_inputs]
+    return sorted(
+        (of.name, of.digest, of.source_type, of.source, of.schema, of.profile, *tags) for of, tags in described
     )
 
 
@@ -76,6 +92,7 @@ def assert_mlflow_equals_journal(home: Home, store: Store, directory: Path) -> L
     assert found.params == expected.params
     assert sorted(found.points) == sorted(expected.points)
     assert found.tags == {**own, **start.data["tags"], **expected.tags}
+    assert [item[:2] for item in found.datasets] == sorted(expected.datasets)
     assert found.files == {target: (home.base / source).read_bytes() for target, source in expected.files.items()}
     assert found.start == start.data.get("time", start.time)
     if expected.end is not None:
