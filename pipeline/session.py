@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from weakref import WeakKeyDictionary
 
 from pipeline.artifacts import check_artifacts, write_backtest_artifacts
@@ -52,6 +52,8 @@ def start_run(
     joins it; the sections must then say what the run spec says. Opened by hand (`run_id` None) a new run
     is started from the sections, and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
     """
+    if InteractiveRun.current is not None:
+        InteractiveRun.current.leave_mlflow()
     settings = settings or Settings.load()
     sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest, "benchmark": benchmark}
     given = {key: dict(value) for key, value in sections.items() if value is not None}
@@ -243,7 +245,12 @@ class NotebookRun:
 
 
 class InteractiveRun(NotebookRun):
-    """A run started by hand, without orchestration: `finish()` seals it."""
+    """A run started by hand, without orchestration: `finish()` seals it.
+
+    Raw MLflow calls lead to the run started last, until it is finished.
+    """
+
+    current: ClassVar[InteractiveRun | None] = None
 
     def __init__(self, opened: OpenRun, tracking: RunTracking) -> None:
         from pipeline.tracking.journal_tracker import kernel_tracker
@@ -251,6 +258,7 @@ class InteractiveRun(NotebookRun):
         environment = tracking.environment()
         self._environment_before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)
+        InteractiveRun.current = self
         super().__init__(opened.dir, opened.spec, opened.settings, kernel_tracker(opened.dir))
         self._opened = opened
         self._tracking = tracking
@@ -273,15 +281,21 @@ class InteractiveRun(NotebookRun):
         if changed := changed_since_import():
             text = f"Edited since this kernel imported them: {', '.join(changed)}. The run used the earlier source."
             self._opened.warnings.append(f"{text} Restart the kernel to use the new one.")
+        self.leave_mlflow()
         self._tracking.deliver()
         seal_run(self._opened)
-        self._leave_environment()
         finish_tracking(self._opened, self._tracking, "FINISHED")
         for text in self._tracking.warnings:
             warnings.warn(text, TrackingWarning, stacklevel=2)
 
-    def _leave_environment(self) -> None:
-        """Take back the variables that led raw MLflow calls into this run, which is over."""
+    def leave_mlflow(self) -> None:
+        """Lead no more raw MLflow calls into this run: it is over, or another one begins."""
+        from pipeline.tracking.fluent import VARIABLE, end_active_runs
+
+        if InteractiveRun.current is not self:
+            return
+        InteractiveRun.current = None
+        end_active_runs(os.environ.get(VARIABLE, ""))
         for name, value in self._environment_before.items():
             if value is None:
                 os.environ.pop(name, None)

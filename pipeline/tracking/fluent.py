@@ -106,6 +106,15 @@ def keep_to_run(calls: RawCalls) -> None:
         sys.meta_path.insert(0, _Finder(calls))
 
 
+def end_active_runs(run_id: str) -> None:
+    """End what raw calls in this thread left active of a run: nested runs, and the run itself in MLflow's own books."""
+    fluent = sys.modules.get(FLUENT)
+    stack = fluent._active_run_stack.get() if fluent is not None else []
+    if fluent is not None and stack and stack[0].info.run_id == run_id:
+        while fluent._active_run_stack.get():
+            fluent.end_run()
+
+
 def is_kept() -> bool:
     """Return whether MLflow's calls in this process are led to a run already, or will be once it is imported."""
     setting = getattr(sys.modules.get(FLUENT), VARIABLE, None)
