@@ -38,6 +38,7 @@ class JournalTracker(RecordingTracker):
         self.mlflow_run_id = mlflow_run_id
         self._writer = JournalWriter(home.journal)
         self._raw_used = False
+        self._times: dict[tuple[str, int | None], int] = {}
         self._waiting: list[tuple[str, dict[str, Any], int]] = []
 
     def _begin(self, run_name: str | None) -> str | None:
@@ -52,8 +53,18 @@ class JournalTracker(RecordingTracker):
         self._flush()
 
     def _put(self, kind: str, data: dict[str, Any]) -> None:
-        self._waiting.append((kind, data, now_ms()))
+        self._waiting.append((kind, data, self._moment(data) if kind == "metrics" else now_ms()))
         self._flush()
+
+    def _moment(self, data: dict[str, Any]) -> int:
+        """Return the time of a metrics entry: after that of any earlier point of the same name and step.
+
+        MLflow shows the largest of the values that have one time and step, and keeps only one of equal ones.
+        """
+        points = [(name, data.get("step")) for name in data["items"]] if isinstance(data["items"], dict) else []
+        at = max([now_ms(), *(self._times[point] + 1 for point in points if point in self._times)])
+        self._times.update(dict.fromkeys(points, at))
+        return at
 
     def _flush(self) -> None:
         """Append what waits; what cannot be written now is tried again with the next call."""
