@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -26,17 +29,31 @@ def sync(
     """
     from pipeline import tracking
     from pipeline.cli import output
-    from pipeline.run import load_run
     from pipeline.settings import Settings
 
     if bool(run_id) == every:
         raise UsageError("Give either a RUN_ID (or `last`) or --all.")
     settings = Settings.load()
-    ids = None if every else [load_run(run_id, settings=settings).run_id]
+    ids = None if every else [_tracked_id(run_id, settings)]
     results = (tracking.rebuild if rebuild else tracking.sync_runs)(settings, ids, uri=uri)
     output.print_synced(results, as_json=as_json)
     if any(result.error for result in results):
         raise typer.Exit(1)
+
+
+def _tracked_id(wanted: str, settings: Settings) -> str:
+    """Return the id of a run, or of what a script's tracker left in the outbox; raises RunNotFoundError."""
+    from pipeline import tracking
+    from pipeline.errors import RunNotFoundError
+    from pipeline.run import load_run
+
+    try:
+        return load_run(wanted, settings=settings).run_id
+    except RunNotFoundError:
+        found = [run_id for run_id in tracking.all_tracked(settings.results) if run_id.startswith(wanted.lower())]
+        if len(found) != 1:
+            raise
+        return found[0]
 
 
 def ui(

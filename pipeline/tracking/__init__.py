@@ -10,7 +10,16 @@ from pipeline.tracking.mlflow_tracker import MLflowTracker
 from pipeline.tracking.noop import NoopTracker, NullTracker
 from pipeline.tracking.protocol import Tracker, TrackingWarning
 from pipeline.tracking.session import RunTracking, TrackingInfo, open_tracking
-from pipeline.tracking.sync import SyncResult, current_info, pending, publish_report, rebuild, sync_run, sync_runs
+from pipeline.tracking.sync import (
+    SyncResult,
+    all_tracked,
+    current_info,
+    pending,
+    publish_report,
+    rebuild,
+    sync_run,
+    sync_runs,
+)
 from pipeline.tracking.uri import artifact_url, run_url
 
 __all__ = [
@@ -23,6 +32,7 @@ __all__ = [
     "Tracker",
     "TrackingInfo",
     "TrackingWarning",
+    "all_tracked",
     "artifact_url",
     "build_tracker_from_config",
     "current_info",

@@ -22,10 +22,10 @@ from pipeline.tracking.delivery import deliver, send_load
 from pipeline.tracking.journal import Entry, JournalWriter, now_ms
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.load import Load
-from pipeline.tracking.outbox import Home, State, write_owner
+from pipeline.tracking.outbox import ADOPTED, Home, State, write_owner
 from pipeline.tracking.protocol import Mode, Status
 from pipeline.tracking.recording import RecordingTracker
-from pipeline.tracking.store import RUN_ID_TAG, Store
+from pipeline.tracking.store import RUN_ID_TAG, RejectedError, Store
 from pipeline.tracking.uri import absolute_uri, require_mlflow, run_url
 
 DEFAULT_EXPERIMENT = "evidence-chain"
@@ -43,7 +43,7 @@ class MLflowTracker(RecordingTracker):
     def __init__(
         self,
         tracking_uri: str | None = None,
-        experiment_name: str = DEFAULT_EXPERIMENT,
+        experiment_name: str | None = DEFAULT_EXPERIMENT,
         auto_start_run: bool = False,  # noqa: FBT001, FBT002 - existing code passes it by position
         run_name: str = "run",
         *,
@@ -56,7 +56,7 @@ class MLflowTracker(RecordingTracker):
         super().__init__(mode)
         settings = Settings.load()
         self.tracking_uri = str(tracking_uri) if tracking_uri else settings.default_tracking_uri
-        self.experiment_name = experiment_name
+        self.experiment_name = str(experiment_name or DEFAULT_EXPERIMENT)
         self.run_name = run_name
         self.ui_url = ui_url
         self._uri = absolute_uri(self.tracking_uri, Path.cwd())
@@ -86,24 +86,33 @@ class MLflowTracker(RecordingTracker):
         try:
             self._store.check()
             self._told()
-            if active is not None:
-                return self._adopt(active)
+            if active is not None and self._adopt(active):
+                return active
             self._experiment_id = self._store.experiment(self.experiment_name)
             run = self._store.create_run(self._experiment_id, *self._start, self._start_tags())
             return str(run.info.run_id)
         except TrackingError as error:
-            self._failed(error, active)
-            return active
+            adopted = active if self._adopted else None
+            self._failed(error, adopted)
+            return adopted
 
     def _told(self) -> None:
         while self._store.notes:
             self._warn(self._store.notes.pop(0))
 
-    def _adopt(self, active: str) -> str:
-        found = self._store.get_run(active)
+    def _adopt(self, active: str) -> bool:
+        """Take up the active run; one that is not in this store cannot be, and a warning says so."""
+        try:
+            found = self._store.get_run(active)
+        except RejectedError as error:
+            if self.mode == "strict":
+                raise
+            self._adopted = False
+            self._warn(f"The active run is not adopted: {error} A run of its own is started.")
+            return False
         self._experiment_id = found.info.experiment_id
         self._params.update(found.data.params)
-        return active
+        return True
 
     def _start_tags(self) -> dict[str, str]:
         from mlflow.tracking.context.registry import resolve_tags
@@ -155,7 +164,12 @@ class MLflowTracker(RecordingTracker):
             self._failed(error, self._run_id, *entries)
 
     def _put_file(self, path: Path, target: str) -> None:
-        if self._spill is None and path.name == target.rpartition("/")[2]:
+        name = target.rpartition("/")[2]
+        if self._spill is None and path.name != name:
+            with tempfile.TemporaryDirectory() as directory:
+                self._put_file(Path(shutil.copyfile(path, Path(directory) / name)), target)
+            return
+        if self._spill is None:
             try:
                 self._store.log_file(str(self._run_id), path, target.rpartition("/")[0] or None)
             except TrackingError as error:
@@ -183,9 +197,10 @@ class MLflowTracker(RecordingTracker):
         home = Home.of_script(self._results, str(uuid.uuid4()))
         start = {"name": self._start[0], "experiment": self.experiment_name, "time": self._start[1]}
         tags = {**self._tags, RUN_ID_TAG: home.run_id}
+        others = {ADOPTED: True} if self._adopted else {}
         writer = JournalWriter(home.journal)
         try:
-            writer.append("start", {**start, "uri": masked(self._uri), "tags": tags})
+            writer.append("start", {**start, "uri": masked(self._uri), "tags": tags, **others})
             if mlflow_run_id is not None:
                 home.save(State(masked(self._uri), self._experiment_id, mlflow_run_id))
             for entry in entries:

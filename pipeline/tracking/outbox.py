@@ -23,6 +23,7 @@ from pipeline.tracking.journal import Journal, locked, read_journal
 OUTBOX_DIR = ".outbox"
 JOURNAL = "tracking.jsonl"
 FILES_DIR = "tracking"
+ADOPTED = "adopted"  # in a journal's start: the run is somebody else's, who ends it
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,11 @@ def turn(database: Path, seconds: float) -> Iterator[None]:
     if journal.fcntl is None:
         yield
         return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise TrackingError(f"The tracking store {database} cannot be written: {error.strerror}.") from error
     try:
         _acquire(descriptor, database, time.monotonic() + seconds)
         yield

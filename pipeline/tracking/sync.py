@@ -14,10 +14,10 @@ from pipeline.rundir import MANIFEST, RunDir, read_json, read_state, run_ids
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.journal import JournalWriter
-from pipeline.tracking.outbox import Home, State, is_owned, tracked_runs
+from pipeline.tracking.outbox import ADOPTED, Home, State, is_owned, tracked_runs
 from pipeline.tracking.session import KEPT_FILES, TrackingInfo
 from pipeline.tracking.store import MANIFEST_TAG, REPORT_TAG, Store
-from pipeline.tracking.uri import absolute_uri, run_url
+from pipeline.tracking.uri import absolute_uri, run_url, sqlite_path
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _is_running(home: Home) -> bool:
 def _complete(home: Home) -> None:
     """Add what a run could not log itself: the end of a killed run, or all of it when the outbox was lost."""
     journal, late = home.read()
-    if late.of("end"):
+    if late.of("end") or any(start.data.get(ADOPTED) for start in journal.of("start")):
         return
     writer = JournalWriter(home.late)
     manifest = home.base / MANIFEST
@@ -180,6 +180,11 @@ def store_uri(home: Home, settings: Settings, given: str | None) -> str:
     configured = absolute_uri(settings.default_tracking_uri, settings.root)
     if not meant or masked(configured) == meant:
         return configured
+    database = sqlite_path(str(meant))
+    if database is not None and not database.parent.is_dir():
+        raise TrackingError(
+            f"The run belongs to {meant}, whose directory is not there. If it was moved, name the store with --uri."
+        )
     if ":***@" not in meant:
         return str(meant)
     raise TrackingError(f"The run belongs to {meant}, whose password is not kept. Set MLFLOW_TRACKING_URI, try again.")
