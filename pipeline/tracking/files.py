@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.tracking.values import as_text, plain
+from pipeline.tracking.values import as_text, plain, storable
 
 
 def joined(directory: str | None, name: str) -> str:
     """Return the POSIX path of an artifact inside the run's artifacts, never outside of them."""
-    path = posixpath.normpath(f"/{directory or ''}/{str(name).replace(chr(92), '/')}").lstrip("/")
+    path = posixpath.normpath(storable(f"/{directory or ''}/{str(name).replace(chr(92), '/')}")).lstrip("/")
     return path if path not in ("", ".") else "artifact"
 
 

@@ -26,7 +26,7 @@ from pipeline.tracking.files import joined
 from pipeline.tracking.journal import now_ms, read_journal
 from pipeline.tracking.known_run import KnownRun
 from pipeline.tracking.uri import HTTP, scheme
-from pipeline.tracking.values import sort_metrics
+from pipeline.tracking.values import is_storable, sort_metrics, storable
 
 if TYPE_CHECKING:
     from pipeline.tracking.journal_tracker import JournalTracker
@@ -99,6 +99,7 @@ class RawCalls:
         values["timestamp"] = now_ms() if values["timestamp"] is None else values["timestamp"]
         values["step"] = values["step"] or 0
         rows = [(values["key"], values["value"], values["timestamp"], values["step"])]
+        _refuse_unstorable(rows)
         return self._write(call, self._points(rows))
 
     def log_batch(self, call: Call) -> Any:
@@ -106,18 +107,21 @@ class RawCalls:
         for name in ("metrics", "params", "tags"):
             call.values[name] = list(call.values[name])
         rows = [(item.key, item.value, item.timestamp, item.step) for item in call.values["metrics"]]
-        pairs = {name: {item.key: str(item.value) for item in call.values[name]} for name in ("params", "tags")}
+        _refuse_unstorable(rows)
+        pairs = {
+            name: {item.key: storable(str(item.value)) for item in call.values[name]} for name in ("params", "tags")
+        }
         records = self._points(rows) + [(name, {"items": items}) for name, items in pairs.items() if items]
         return self._write(call, records)
 
     def log_param(self, call: Call) -> Any:
         """Log one param and return its value."""
-        items = {call.values["key"]: str(call.values["value"])}
+        items = {call.values["key"]: storable(str(call.values["value"]))}
         return self._write(call, [("params", {"items": items})], answer=call.values["value"])
 
     def set_tag(self, call: Call) -> Any:
         """Set one tag."""
-        return self._write(call, [("tags", {"items": {call.values["key"]: str(call.values["value"])}})])
+        return self._write(call, [("tags", {"items": {call.values["key"]: storable(str(call.values["value"]))}})])
 
     def log_artifact(self, call: Call) -> Any:
         """Log a file, or a directory under its own name."""
@@ -325,6 +329,16 @@ class RawCalls:
 
     def _known(self, run_id: str) -> KnownRun:
         return KnownRun(self.tracker.home, run_id, self._keys.get(run_id), self.experiment_id)
+
+
+def _refuse_unstorable(rows: Iterable[tuple[str, Any, int, int]]) -> None:
+    """Raise as MLflow does when a time or a step does not fit: a mistake of the caller, not of the store."""
+    from mlflow.exceptions import MlflowException
+
+    for name, _, time, step in rows:
+        if not (is_storable(time) and is_storable(step)):
+            text = f"The metric {name!r} has a timestamp or step beyond 64 bits: {time}, {step}."
+            raise MlflowException.invalid_parameter_value(text)
 
 
 def store_failed(error: Exception) -> bool:

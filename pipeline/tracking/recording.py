@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast, get_args
 
 from pipeline.tracking import files
 from pipeline.tracking.protocol import Mode, PathLike, Status, TrackingWarning
@@ -21,6 +21,7 @@ from pipeline.tracking.values import (
     shorten,
     sort_metrics,
     valid_name,
+    whole,
 )
 
 
@@ -80,11 +81,19 @@ class RecordingTracker(ABC):
             return self._run_id
 
     def end_run(self, status: Status = "FINISHED") -> None:
-        """End the run when one is active. `status`: FINISHED, FAILED or KILLED."""
+        """End the run when one is active. `status`: FINISHED (also None), FAILED or KILLED; any other is a failure."""
         with self._lock:
             if self._run_started:
                 self._run_started = False
-                self._finish(status)
+                self._finish(self._end_status(status))
+
+    def _end_status(self, given: Any) -> Status:
+        valid = get_args(Status)
+        wanted = "FINISHED" if given is None else str(given).upper()
+        if wanted not in valid:
+            self._warn(f"{given!r} is not an end status (valid: {', '.join(valid)}); the run ends as FAILED.")
+            wanted = "FAILED"
+        return cast("Status", wanted)
 
     def __enter__(self) -> Self:
         self.start_run()
@@ -119,6 +128,10 @@ class RecordingTracker(ABC):
         with self._lock:
             if not self._active("log_metrics") or not self._is_mapping(metrics, "log_metrics"):
                 return
+            at = whole(step or 0)
+            if at is None:
+                self._warn(f"Metrics of the step {step!r}, no whole number of 64 bits, are not recorded: {metrics}.")
+                return
             numbers = sort_metrics(dict(flatten(metrics)))
             if numbers.refused:
                 told = ", ".join(f"{name} ({kind})" for name, kind in numbers.refused.items())
@@ -126,10 +139,10 @@ class RecordingTracker(ABC):
             if numbers.undefined:
                 told = ", ".join(f"{name} = {value}" for name, value in numbers.undefined.items())
                 self._warn(f"Undefined metrics are not recorded: {told}.")
-                self._put("skipped", {"items": numbers.undefined, "step": step})
+                self._put("skipped", {"items": numbers.undefined, "step": None if step is None else at})
             if numbers.finite:
                 items = {self._name(name): value for name, value in numbers.finite.items()}
-                self._put("metrics", {"items": items, "step": None if step is None else int(step)})
+                self._put("metrics", {"items": items, "step": None if step is None else at})
 
     def log_param(self, key: str, value: Any) -> None:
         """Record one param."""

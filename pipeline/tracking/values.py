@@ -31,6 +31,29 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def as_text(value: Any) -> str:
     """Return the text of a param or tag: None is `null`, lists and mappings are JSON, dates ISO 8601."""
+    return storable(_text(value))
+
+
+def storable(text: str) -> str:
+    """Return `text` as every store takes it: what UTF-8 cannot hold is `?`, NUL (PostgreSQL) U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def is_storable(number: int) -> bool:
+    """Return whether a step or a time fits into the 64 bits that stores have for it."""
+    return -(2**63) <= number < 2**63
+
+
+def whole(step: Any) -> int | None:
+    """Return a step as a whole number of 64 bits; None when it is none."""
+    try:
+        number = int(step)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if is_storable(number) else None
+
+
+def _text(value: Any) -> str:
     value = plain(value)
     if value is None:
         return "null"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 from tracking_checks import assert_mlflow_equals_journal
+from typer.testing import CliRunner
 
+from pipeline.cli.app import app
 from pipeline.errors import TrackingError, TrackingNotInstalledError
 from pipeline.settings import Settings
 from pipeline.tracking import MLflowTracker, TrackingWarning, mlflow_tracker, sync_runs
@@ -228,6 +232,8 @@ def test_what_an_absent_store_misses_is_delivered_later(
         assert tracker.run_id is None
         (run_id,) = tracked_runs(settings.results)
         assert "executed" in str(sync_runs(settings, [run_id])[0].error)
+    asked = CliRunner().invoke(app, ["sync", run_id])  # as the warning says
+    assert "http://127.0.0.1:9 cannot be reached" in asked.output
     (result,) = sync_runs(settings, uri=sqlite_uri)
     assert (result.pending, result.error) == (0, None)
     assert_mlflow_equals_journal(Home.find(settings.results, run_id), Store(sqlite_uri), tmp_path / "read")
@@ -249,8 +255,6 @@ def test_a_store_that_goes_away_in_between(sqlite_uri: str, client: mlflow.Mlflo
     tracker = MLflowTracker(sqlite_uri, "exp")
     tracker.start_run()
     tracker.log_metrics({"x": 1}, step=1)
-    import sqlite3
-
     with sqlite3.connect(database) as connection:
         connection.execute("ALTER TABLE metrics RENAME TO hidden")
         connection.commit()
@@ -285,3 +289,81 @@ def test_the_link_to_a_run(sqlite_uri: str) -> None:
     assert tracker.run_url is None
     with tracker:
         assert tracker.run_url == f"http://mlflow.example:5000/#/experiments/1/runs/{tracker.run_id}"
+
+
+def test_odd_steps_and_texts_hold_nothing_up(sqlite_uri: str, client: mlflow.MlflowClient, settings: Settings) -> None:
+    """What no store can take is told and left out; the rest arrives, nothing waits for ever."""
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        for step in ("abc", 2**63, math.nan):
+            with pytest.warns(TrackingWarning, match="no whole number of 64 bits, are not recorded.*'x'"):
+                tracker.log_metrics({"x": 1}, step=step)  # type: ignore[arg-type]
+        tracker.log_metrics({"x": 2}, step=-(2**63))
+        tracker.log_params({"half": "a\ud800b", "nul": "a\0b"})
+        tracker.log_text("x", "a\udcff.txt")
+    run = client.get_run(tracker.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"x": 2.0})
+    assert run.data.params == {"half": "a?b", "nul": "a\ufffdb"}
+    assert [file.path for file in client.list_artifacts(tracker.run_id)] == ["a?.txt"]
+    assert tracked_runs(settings.results) == []
+
+
+@pytest.mark.parametrize(("given", "recorded"), [("failed", "FAILED"), (None, "FINISHED"), ("DONE", "FAILED")])
+def test_an_odd_end_status_ends_the_run(
+    sqlite_uri: str, client: mlflow.MlflowClient, given: str | None, recorded: str
+) -> None:
+    """An unknown status is told and counts as a failure; the run does not stay RUNNING."""
+    tracker = MLflowTracker(sqlite_uri, "exp", auto_start_run=True)
+    if given == "DONE":
+        with pytest.warns(TrackingWarning, match="'DONE' is not an end status"):
+            tracker.end_run(given)  # type: ignore[arg-type]
+    else:
+        tracker.end_run(given)  # type: ignore[arg-type]
+    assert client.get_run(tracker.run_id).info.status == recorded
+
+
+def test_a_file_whose_name_changes_is_recorded(sqlite_uri: str, client: mlflow.MlflowClient, tmp_path: Path) -> None:
+    """A backslash separates directories in MLflow; the file is recorded all the same."""
+    (tmp_path / "a\\b.txt").write_text("hello")
+    with MLflowTracker(sqlite_uri, "exp") as tracker:
+        tracker.log_artifact(tmp_path / "a\\b.txt", "texts")
+    assert [file.path for file in client.list_artifacts(tracker.run_id, "texts/a")] == ["texts/a/b.txt"]
+
+
+def test_a_store_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    """A directory that cannot be made does not end the script."""
+    (tmp_path / "file").write_text("")
+    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", "exp")
+    with pytest.warns(TrackingWarning, match=r"mlflow\.db cannot be written.*evidence sync"), tracker:
+        tracker.log_metrics({"x": 1})
+
+
+def test_an_active_run_of_another_store_is_not_adopted(
+    sqlite_uri: str, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be: what is logged goes to a run in the tracker's own store, and a warning says so."""
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    tracker = MLflowTracker(sqlite_uri, "exp")
+    with pytest.warns(TrackingWarning, match="The active run is not adopted.*not found"), tracker:
+        tracker.log_metrics({"x": 1})
+    run = client.get_run(tracker.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"x": 1.0})
+
+
+def test_an_adopted_run_is_not_ended_by_a_late_delivery(
+    sqlite_uri: str, client: mlflow.MlflowClient, settings: Settings
+) -> None:
+    """What the tracker of an adopted run could not deliver arrives later; how the run ended is its owner's."""
+    mlflow.set_tracking_uri(sqlite_uri)
+    database = sqlite3.connect(sqlite_uri.removeprefix("sqlite:///"), isolation_level=None)
+    with closing(database), mlflow.start_run() as active:
+        tracker = MLflowTracker(sqlite_uri, "exp", auto_start_run=True)
+        database.execute("ALTER TABLE metrics RENAME TO hidden")
+        with pytest.warns(TrackingWarning, match="evidence sync"):
+            tracker.log_metrics({"x": 1})
+        tracker.end_run()
+        database.execute("ALTER TABLE hidden RENAME TO metrics")
+    assert client.get_run(active.info.run_id).info.status == "FINISHED"
+    (result,) = sync_runs(settings)
+    assert (result.pending, result.error) == (0, None)
+    run = client.get_run(active.info.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"x": 1.0})

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from test_session import seal
 from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
@@ -346,3 +347,40 @@ def test_threads_start_nested_runs_of_their_own(scene: Scene) -> None:
     assert {name: [point[1] for point in child.points] for name, child in children.items()} == {
         f"trial {number}": [float(number)] for number in range(4)
     }
+
+
+def test_numbers_that_no_store_can_hold_are_the_callers_mistake(scene: Scene) -> None:
+    """A step beyond 64 bits raises as in MLflow; it is not taken for a store that failed, and holds nothing up."""
+
+    def notebook(scene: Scene) -> None:
+        with pytest.raises(MlflowException, match="beyond 64 bits"):
+            mlflow.log_metric("x", 1.0, step=2**63)
+        with pytest.raises(MlflowException, match="beyond 64 bits"):
+            mlflow.MlflowClient().log_batch(mlflow.active_run().info.run_id, [Metric("x", 1.0, 2**63, 0)])
+        mlflow.log_metric("y", 1.0)
+
+    run = scene.run(notebook)
+    assert scene.told == []
+    scene.check(run)
+
+
+def test_the_last_of_many_values_is_the_latest(scene: Scene) -> None:
+    """Values logged within a millisecond keep their order; MLflow would show the largest, and drop equal ones."""
+
+    def notebook(scene: Scene) -> None:
+        tracker = kernel_tracker(RunDir(scene.settings.results, next(scene.settings.results.glob("*-*")).name))
+        for value in (3.0, 2.0, 3.0, 1.0):
+            tracker.log_metrics({"loss": value})
+            tracker.log_metrics({"step": value}, step=7)
+
+    run = scene.run(notebook)
+    scene.check(run)
+    found = recorded(Store(scene.uri), run.run_id, scene.root / "found")
+    client = mlflow.MlflowClient(scene.uri)
+    assert client.get_run(found.id).data.metrics == {"loss": 1.0, "step": 1.0}
+    assert [point[1] for point in sorted(found.points, key=lambda point: point[2]) if point[0] == "loss"] == [
+        3,
+        2,
+        3,
+        1,
+    ]
