@@ -63,3 +63,20 @@ def test_the_import_is_light() -> None:
     """No MLflow, pandas or figures at import (`benchmarks/startup.py` measures how long it takes)."""
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+ELSEWHERE = """
+import sys
+from pipeline.kernels.preload import _reads_of_the_environment
+with _reads_of_the_environment() as read:
+    import mlflow
+assert "pipeline.child_process" in sys.modules
+assert not [name for name in sys.modules if name.startswith("pipeline.tracking")]
+assert "EVIDENCE_TRACKING_JOURNAL" not in read, "a fork server would refuse the kernel of every run"
+"""
+
+
+def test_mlflow_elsewhere_is_left_alone() -> None:
+    """A process that no notebook started imports MLflow as it would without this package, and so does a fork server."""
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
