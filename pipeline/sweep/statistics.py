@@ -241,8 +241,11 @@ def _deflation(returns: pd.DataFrame, best: int, counts: Counts, annual: float, 
     found = moments(returns[best].to_numpy())
     whole = deflate(found, ratios, n_trials=float(max(counts.ledger, 1)))
     plain = deflate(found, [found.sharpe], n_trials=1.0)
+    if found.sharpe is not None and whole.expected_max is None:
+        notes.append("the Sharpe ratio was not deflated: the spread of the trials' ratios needs two of them")
     effective = effective_trials(values) if values.shape[1] > 1 else 1.0
-    fewer = deflate(found, ratios, n_trials=max(effective, 1.0)) if effective else None
+    known = whole.expected_max is not None
+    fewer = deflate(found, ratios, n_trials=max(effective, 1.0)) if effective and known else None
     return Deflation(
         sharpe=_times(found.sharpe, annual),
         n=counts.ledger,

@@ -65,6 +65,18 @@ def sample(trials: int = 12, rows: int = 600) -> tuple[list[Trial], pd.DataFrame
     return done, pd.DataFrame(values, index=index)
 
 
+def test_one_ratio_among_many_trials_is_not_deflated_at_all() -> None:
+    """One trial that was completed is not one independent trial: of eleven counted, ten have an unknown ratio."""
+    trials, returns = sample(trials=1)
+    found = judged(trials, returns, ledger=11)
+    assert found.deflation is not None
+    assert (found.deflation.dsr, found.deflation.dsr_effective) == (None, None)
+    assert any("was not deflated" in note for note in found.notes)
+    alone = judged(trials, returns, ledger=1).deflation
+    assert alone is not None
+    assert alone.dsr == alone.dsr_effective == alone.psr
+
+
 def test_the_numbers_are_those_of_the_library() -> None:
     """Deflation, overfitting and the effective number are what pipeline.backtest says of the same returns."""
     trials, returns = sample()
