@@ -159,6 +159,7 @@ class NotebookRun:
         A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name;
         so is a result under another symbol, other costs or other execution. Another strategy is a warning of the run.
         """
+        self._require_open()
         self._check_benchmark(result, benchmark)
         self._check_account(result)
         label = self.benchmark_label
@@ -172,6 +173,11 @@ class NotebookRun:
         if robustness and self.spec.run.robustness:
             write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
         self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
+
+    def _require_open(self) -> None:
+        """Raise UsageError for a run that is sealed: a cell executed again would write over the evidence."""
+        if self.dir.manifest.is_file():
+            raise UsageError(f"The run {self.run_id} is sealed. Start another one with pipeline.start_run().")
 
     def _check_benchmark(self, result: BacktestResult, given: pd.Series | None) -> None:
         wanted, case = self.spec.benchmark, self._cases.get(result)
@@ -212,6 +218,7 @@ class NotebookRun:
 
         if not name.replace("_", "").replace("-", "").isalnum():
             raise ArtifactError(f"{name!r} is not a name for a figure: letters, digits, - and _ only.")
+        self._require_open()
         path = self.dir.plots / f"{name}.png"
         if not self.spec.run.figures:
             return path
@@ -272,8 +279,7 @@ class InteractiveRun(NotebookRun):
         from pipeline.sealing import finish_tracking, notebook_warnings, seal_run
         from pipeline.tracking.protocol import TrackingWarning
 
-        if self._opened.manifest_sha256 is not None:
-            raise UsageError(f"The run {self.run_id} is sealed. Start another one with pipeline.start_run().")
+        self._require_open()
         check_artifacts(self.dir)
         self._opened.check_inputs()
         write_json(self.dir.modules, modules_of_this_process())

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import pipeline
 from pipeline.artifacts import equity_table
 from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, UsageError
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
@@ -24,6 +25,7 @@ from pipeline.spec import RunSpec
 from pipeline.tracking import NoopTracker
 
 CLOSE_TO_A_RULE = {"fast": 45, "slow": 50, "average": "sma", "allow_short": False}
+SHORT: dict[str, Any] = {"data": {"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"}}
 SMOOTHING = """
 def signal(df, params):
     for name in ("open", "high", "low", "close"):
@@ -33,7 +35,7 @@ def signal(df, params):
 
 
 def opened(project: Settings, name: str, params: dict[str, object]) -> NotebookRun:
-    values = {"data": {"start": "2010-01-01", "end": "2012-12-31"}, "strategy": {"name": name, "params": params}}
+    values = {**SHORT, "strategy": {"name": name, "params": params}}
     return NotebookRun(RunDir(project.results, new_run_id()), RunSpec.from_mapping(values), project, NoopTracker())
 
 
@@ -80,11 +82,7 @@ def test_a_result_of_another_account_is_refused(project: Settings) -> None:
 
 def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None:
     """A function of the notebook's own may be run; the evidence then says that the spec's strategy was not."""
-    run = pipeline.start_run(
-        data={"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"},
-        tracking={"mode": "off"},
-        settings=project,
-    )
+    run = pipeline.start_run(**SHORT, tracking={"mode": "off"}, settings=project)
     bars = run.load_data()
 
     def knows_tomorrow(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
@@ -117,3 +115,16 @@ def test_the_curves_drawdown_is_that_of_the_stats() -> None:
     result = engine.run_realistic(df=bars, strategy_signal_fn=hold, symbol="SPX", fee_bps=100, slippage_bps=50)
     assert result.equity_curve.iloc[0] < engine.initial_cash
     assert equity_table(result)["drawdown"].min() == result.stats["max_drawdown"]
+
+
+def test_a_sealed_run_is_not_written_to(project: Settings) -> None:
+    """A cell that saves, executed again after the seal with other results, is refused and leaves the evidence whole."""
+    run = pipeline.start_run(**SHORT, tracking={"mode": "off"}, settings=project)
+    bars = run.load_data()
+    run.save(run.backtest(bars), robustness=False)
+    run.finish()
+    other = run.backtest(bars, lambda df, _: (df["close"] > df["open"]).astype(int))
+    for again in (lambda: run.save(other, robustness=False), lambda: run.save_figure(Figure(), "x"), run.finish):
+        with pytest.raises(UsageError, match="is sealed"):
+            again()
+    assert Run(run.dir).verify().ok
