@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, resolve_params
 from pipeline.errors import SpecError, StrategyError, nearest
-from pipeline.sweep.spec import Dimension, SweepSpec, path_of
+from pipeline.sweep.spec import STRATEGY_PARAMS, Dimension, SweepSpec, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ COMPARE = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 LARGEST_GRID = 1_000_000
-VARIED_IN_FAST = ("strategy.params.", "backtest.")
+VARIED_IN_FAST = (STRATEGY_PARAMS, "backtest.")
 MOST_DRAWS = 10_000
 Params = dict[str, Any]
 

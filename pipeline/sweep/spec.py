@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pipeline.errors import SpecError, nearest, shown
 from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
+STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")
 
 
@@ -142,7 +143,13 @@ class SweepSpec:
         validation = _section(ValidationSection, own["validation"], "validation", problems)
         problems += _contradictions(sweep, validation)
         table = own["space"] if isinstance(own["space"], dict) else {"space": own["space"]}
-        space = {key: _section(Dimension, value, f"space.{key}", problems) for key, value in _flat(table).items()}
+        space: dict[str, Dimension] = {}
+        for key, value in _flat(table).items():
+            short = key.removeprefix(STRATEGY_PARAMS)
+            name = key if "." in short else short  # the same param, so its schema holds
+            if name in space:
+                problems.append(f"space.{key}: is there as {name} too")
+            space[name] = _section(Dimension, value, f"space.{key}", problems)
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)
             raise SpecError(f"{where} is not a valid sweep spec:\n{lines}")
@@ -207,7 +214,7 @@ def parse_sweep(
 
 def path_of(key: str) -> str:
     """Return the dotted key in a run spec that a dimension sets: a key without a dot is a param of the strategy."""
-    return key if "." in key else f"strategy.params.{key}"
+    return key if "." in key else f"{STRATEGY_PARAMS}{key}"
 
 
 def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:

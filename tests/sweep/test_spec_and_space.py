@@ -97,6 +97,17 @@ def test_other_keys_of_the_spec_can_vary(tmp_path: Path) -> None:
     assert [trial.strategy.params for trial in made] == [{"fast": 5}, {"fast": 5}]
 
 
+def test_a_param_under_its_whole_key_has_its_schema(tmp_path: Path) -> None:
+    """`strategy.params.fast` is `fast`: bounds, types and rules hold, and both at once are refused."""
+    whole = spec(space={"strategy": {"params": {"fast": [5, 60]}}, "slow": [50, 100]}, sweep={"sampler": "grid"})
+    plain = spec(space={"fast": [5, 60], "slow": [50, 100]}, sweep={"sampler": "grid"})
+    found, expected = (list(search_space(wanted, search=tmp_path).grid()) for wanted in (whole, plain))
+    assert found == expected
+    assert {"fast": 60, "slow": 50} not in found
+    with pytest.raises(SpecError, match="is there as fast too"):
+        spec(space={"fast": [6], "strategy.params.fast": [5]})
+
+
 @pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "nsga2"])
 def test_proposals_keep_the_rules(tmp_path: Path, sampler: str) -> None:
     """No sampler's proposal breaks a rule, and their numbers have no gaps."""
