@@ -272,6 +272,13 @@ class RunDir(Layout):
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
+def is_plain_name(name: Any) -> bool:
+    """Say whether `name` is a relative POSIX path, in UTF-8, that stays below its directory on every platform."""
+    if not isinstance(name, str) or not name or "\\" in name or re.search("[\0\ud800-\udfff]", name):
+        return False
+    return not name.startswith("/") and not re.match(r"[A-Za-z]:", name) and not {"", ".", ".."} & {*name.split("/")}
+
+
 def list_files(directory: Path) -> list[str]:
     """Return the sorted POSIX paths of everything below a directory but directories; links are not followed."""
     return sorted(path.relative_to(directory).as_posix() for path in _walk(directory))

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import ArtifactError
 from pipeline.evidence.provenance import Environment, GitState
-from pipeline.rundir import RunDir, write_atomic
+from pipeline.rundir import RunDir, is_plain_name, write_atomic
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -88,7 +88,7 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Describe the run directory as it is now; `build_type` says what was asked for: a run, or a sweep.
 
-    Raises ArtifactError for anything but regular files.
+    Raises ArtifactError for anything but regular files, and for names that verification would refuse.
     """
     platform = {key: value for key, value in environment.to_dict().items() if key != "packages"}
     return {
@@ -146,6 +146,11 @@ def package_version() -> str:
 
 def _subject(run: RunDir, name: str) -> dict[str, Any]:
     path = run.path / name
+    if not is_plain_name(name):
+        raise ArtifactError(
+            f"The run left a file named {name!r} in {run.path}: on some systems that leads elsewhere, or it is not "
+            "UTF-8. It cannot be sealed: have the notebook name it without a backslash or a colon in second place."
+        )
     if path.is_symlink() or not path.is_file():
         raise ArtifactError(f"{path} is not a regular file; a run directory holds only regular files.")
     size = path.stat().st_size

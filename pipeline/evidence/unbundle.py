@@ -35,8 +35,8 @@ from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import digests_by_name
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust, TrustedKey, trusted
-from pipeline.evidence.verify import is_plain_name, verify_run
-from pipeline.rundir import RUN_ID, Layout, RunDir, list_files
+from pipeline.evidence.verify import verify_run
+from pipeline.rundir import RUN_ID, Layout, RunDir, is_plain_name, list_files
 
 MOST_FILES = 10_000
 MOST_BYTES = 2**31

@@ -18,7 +18,7 @@ from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import check_report
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, is_plain_name
 
 KNOWN_VERSIONS = frozenset({1})
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -113,13 +113,6 @@ def check_subjects(subjects: list[dict[str, Any]]) -> Iterator[Problem]:
         elif not isinstance(size, int) or not 0 <= size <= LARGEST_SIZE:
             yield Problem("manifest.json", "edited", f"{name!r} has no size")
         seen[unicodedata.normalize("NFC", str(name))] = name
-
-
-def is_plain_name(name: Any) -> bool:
-    """Say whether `name` is a relative POSIX path that stays below its directory on every platform."""
-    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
-        return False
-    return not name.startswith("/") and not re.match(r"[A-Za-z]:", name) and not {"", ".", ".."} & {*name.split("/")}
 
 
 def _file_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import UsageError
 from pipeline.evidence.trust import TRUST_FILE, project_trust
-from pipeline.evidence.verify import is_plain_name
 from pipeline.report.numbers import METRICS
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
 from pipeline.run import Run
-from pipeline.rundir import RUN_ID, RunDir, run_ids
+from pipeline.rundir import RUN_ID, RunDir, is_plain_name, run_ids
 from pipeline.settings import Settings
 from pipeline.site import pages
 from pipeline.site.entry import Entry, script

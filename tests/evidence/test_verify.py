@@ -222,6 +222,13 @@ def test_times_and_permissions_do_not_matter(sealed: RunDir) -> None:
     assert verify_run(sealed).ok
 
 
+@pytest.mark.parametrize("name", ["X:BTCUSD.csv", "a\\b.csv", os.fsdecode(b"caf\xe9.csv")])
+def test_a_name_that_would_not_verify_is_never_sealed(tmp_path: Path, name: str) -> None:
+    """What verification refuses is refused when there is somebody who can change it: a sealed run verifies."""
+    with pytest.raises(ArtifactError, match="cannot be sealed: have the notebook name it"):
+        World(tmp_path / "results", None).run(files={"config_snapshot.json": b"{}", name: b"x"})
+
+
 def test_a_link_is_never_sealed(tmp_path: Path) -> None:
     """A run directory holds regular files only: sealing one with a link in it is refused."""
     run = RunDir.create(tmp_path, new_run_id())
