@@ -300,12 +300,12 @@ def trials(
     as_json: AsJson = False,
 ) -> None:
     """Count the trials of a run's strategy on its data: every run started, failed and killed ones too."""
-    from pipeline.evidence.events import sealed
+    from pipeline.evidence.events import asked
     from pipeline.evidence.ledger_check import trial_count
     from pipeline.run import load_run
 
     run = load_run(run_id)
-    event = sealed(run.dir)
+    event = asked(run.dir)
     count = trial_count(run.dir.ledger, event.strategy or "", event.data_sha256 or "")
     _print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
 

@@ -55,6 +55,19 @@ def sealed(run: RunDir) -> Event:
         raise VerificationError(f"The manifest {run.manifest} cannot be read: {error}.") from None
 
 
+def asked(run: RunDir) -> Event:
+    """Return an event that says which strategy on which data a run is about: its seal's, else the one of its start.
+
+    Raises VerificationError when there is neither.
+    """
+    if run.manifest.is_file():
+        return sealed(run)
+    told = [entry.event for entry in check_ledger(run.ledger).runs.get(run.run_id, []) if entry.event.strategy]
+    if not told:
+        raise VerificationError(f"The run {run.run_id} was never sealed, and the ledger does not know its start.")
+    return told[0]
+
+
 def rendered(run: RunDir) -> Event:
     """Return report_rendered, for a report that has its statement: its digest, the manifest's, who signed it."""
     details = {"manifest_sha256": sha256_file(run.manifest), **_signer(run.report_statement)}

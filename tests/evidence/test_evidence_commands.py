@@ -129,6 +129,16 @@ def message_of(function: Any) -> str:
     return str(caught.value)
 
 
+def test_the_trials_of_a_run_that_was_not_sealed(home: Settings) -> None:
+    """A killed run is about a strategy and data too, as the entry of its start says; without one nobody knows."""
+    run = make_run(home)
+    run.manifest.unlink()
+    facts = call_json("ledger", "trials", run.run_id)
+    assert facts == {"strategy": "ma_crossover", "data_sha256": DATA_SHA256, "trials": 1}
+    run.ledger.unlink()
+    assert "never sealed" in call("ledger", "trials", run.run_id, code=3)
+
+
 def test_a_ledger_that_was_taken_away_is_missed(home: Settings) -> None:
     """Sealed runs without any entry do not verify, whether the ledger is gone or empty; with no runs none is needed."""
     assert "there is no ledger" in call("ledger", "check")
