@@ -181,12 +181,13 @@ def export(
 ) -> None:
     """Print the public key (PEM), for somebody else's trust file."""
     from pipeline.evidence.keys import show_key
+    from pipeline.rundir import write_atomic
 
     pem = show_key(prompt=_ask).public_pem
     if output is None:
         print(pem, end="")
     else:
-        output.write_text(pem, encoding="ascii")
+        write_atomic(output, pem.encode())
 
 
 @keys.command()
@@ -248,7 +249,7 @@ def print_checkpoint(
     """Print the ledger's length and the digest of its end, to be kept elsewhere."""
     from pipeline.evidence.ledger import head
     from pipeline.evidence.timestamp import checkpoint_bytes
-    from pipeline.rundir import LEDGER
+    from pipeline.rundir import LEDGER, write_atomic
     from pipeline.settings import Settings
 
     found = head(Settings.load().results / LEDGER)
@@ -257,7 +258,7 @@ def print_checkpoint(
     if output is None:
         print(found)
     else:
-        output.write_bytes(checkpoint_bytes(found))
+        write_atomic(output, checkpoint_bytes(found))
 
 
 @ledger.command("repair")

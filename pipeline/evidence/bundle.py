@@ -12,6 +12,7 @@ The same run, ledger and key give the same bytes: no times, no modes, sorted, no
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 import zipfile
 from collections.abc import Mapping
@@ -87,7 +88,8 @@ def make_bundle(
             write_zip(file, f"{PREFIX}{run.run_id}", files)
         partial.replace(output)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise StorageError(f"The bundle {output} could not be written: {error.strerror}.") from error
     return BundleInfo(output, sha256_file(output), output.stat().st_size, len(files), SIGNED in files)
 

@@ -129,6 +129,15 @@ def message_of(function: Any) -> str:
     return str(caught.value)
 
 
+def test_a_file_that_cannot_be_written_is_an_error_not_a_crash(home: Settings, tmp_path: Path) -> None:
+    """A key, a checkpoint and a bundle asked for where there is no place for a file."""
+    call("keys", "init")
+    run = make_run(home)
+    for target in (tmp_path, home.root / "notebooks" / "backtest.ipynb" / "file"):
+        for command in (("keys", "export"), ("ledger", "checkpoint"), ("bundle", run.run_id)):
+            assert "could not be written" in call(*command, "-o", str(target), code=1)
+
+
 def test_the_trials_of_a_run_that_was_not_sealed(home: Settings) -> None:
     """A killed run is about a strategy and data too, as the entry of its start says; without one nobody knows."""
     run = make_run(home)
