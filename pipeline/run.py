@@ -113,8 +113,8 @@ class Run:
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
         """Metrics by name; undefined ones are None."""
-        stats: dict[str, float | int | None] = _json_or(self.dir.stats, {})
-        return stats
+        stats: Any = _json_or(self.dir.stats, {})
+        return stats if isinstance(stats, dict) else {}
 
     @cached_property
     def tracking(self) -> dict[str, Any] | None:
@@ -185,10 +185,12 @@ class Run:
 HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 
 
-def format_stat(value: float | int | None) -> str:
-    """Return a metric for people: four significant digits, a dash for undefined."""
+def format_stat(value: object) -> str:
+    """Return a metric for people: four significant digits, a dash for undefined; what is no number as it is."""
     if value is None:
         return "–"
+    if not isinstance(value, int | float):
+        return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 

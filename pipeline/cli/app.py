@@ -239,6 +239,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except PermissionError as error:
+        print(f"Error: {error.filename}: {error.strerror}. Check its permissions.", file=sys.stderr)
+        sys.exit(EvidenceError.exit_code)
 
 
 def _by_a_key(ended: BaseException | None) -> bool:

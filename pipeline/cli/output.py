@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from pipeline.tracking import SyncResult
 
 T = TypeVar("T")
-STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "UNREADABLE": "red"}
+UNREADABLE = "UNREADABLE"
+STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", UNREADABLE: "red"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -207,6 +209,7 @@ def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
 def _row(run: Run) -> list[str | Text]:
     record, config, stats = run.record, run.config, run.stats
     total_return = stats.get("total_return")
+    is_number = isinstance(total_return, int | float)
     return [
         run.run_id,
         record.started_at[:19].replace("T", " "),
@@ -214,11 +217,11 @@ def _row(run: Run) -> list[str | Text]:
         _one_line(config.get("strategy", {}).get("name", "")),
         _one_line(config.get("data", {}).get("symbol", "")),
         Text(record.status, style=STYLES.get(record.status, "")),
-        "–" if total_return is None else f"{total_return:.1%}",
+        f"{total_return:.1%}" if is_number else format_stat(total_return),
         format_stat(stats.get("sharpe")),
         "yes" if run.manifest_digest else "no",
-        _tracking_state(run),
-        "yes" if run.dir.report.is_file() else "–",
+        _tracking_state(run) if record.status != UNREADABLE else "–",
+        "yes" if _has_report(run) else "–",
     ]
 
 
@@ -226,6 +229,10 @@ def _tracking_state(run: Run) -> str:
     if run.pending:
         return f"{run.pending} pending"
     return "yes" if (run.tracking or {}).get("mlflow_run_id") else "–"
+
+
+def _has_report(run: Run) -> bool:
+    return os.path.isfile(run.dir.report)  # noqa: PTH113 - a Path raises where the directory may not be read
 
 
 def _one_line(text: str) -> str:
@@ -238,15 +245,16 @@ def run_facts(run: Run) -> dict[str, Any]:
     record = asdict(run.record)
     for bulky in ("packages", "modules"):
         record.pop(bulky)
+    readable = run.status != UNREADABLE
     return {
         **record,
         "directory": str(run.dir.path),
-        "report": str(run.dir.report) if run.dir.report.is_file() else None,
+        "report": str(run.dir.report) if _has_report(run) else None,
         "manifest_sha256": run.manifest_digest,
         "config": run.config,
         "stats": run.stats,
-        "tracking": run.tracking,
-        "tracking_pending": run.pending,
+        "tracking": run.tracking if readable else None,
+        "tracking_pending": run.pending if readable else 0,
     }
 
 

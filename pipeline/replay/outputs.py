@@ -89,12 +89,14 @@ def compare_outputs(before: Run, after: Run, *, tolerance: float | None = None) 
 
 
 def _stats(before: Mapping[str, Any], after: Mapping[str, Any], tolerance: float | None) -> Iterator[StatDifference]:
+    """Compare numbers by size; anything else, which only a failed run may have left, is the same or not."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        if (name in before) != (name in after) or (old is None) != (new is None):
+        if isinstance(old, int | float) and isinstance(new, int | float):
+            if not close(old, new, tolerance):
+                yield StatDifference(name, old, new, *apart(old, new))
+        elif (name in before) != (name in after) or old != new:
             yield StatDifference(name, old, new, None, None)
-        elif old is not None and new is not None and not close(old, new, tolerance):
-            yield StatDifference(name, old, new, *apart(old, new))
 
 
 def compare_tables(before: Path, after: Path, key: str, tolerance: float | None) -> TableDifference | None:
@@ -123,7 +125,7 @@ def _rows(path: Path, key: str) -> dict[str, dict[str, str]]:
         return {}
     rows: dict[str, dict[str, str]] = {}
     with path.open(newline="", encoding="utf-8") as file:
-        for place, row in enumerate(csv.DictReader(file)):
+        for place, row in enumerate(csv.DictReader(file, restkey="no column")):
             name = row.get(key) or f"row {place}"
             rows[name if name not in rows else f"{name} (row {place})"] = row
     return rows
@@ -146,7 +148,7 @@ def _columns(
 def _number(text: str | None) -> float:
     try:
         return float(text or "nan")
-    except ValueError:
+    except (ValueError, TypeError):
         return math.nan
 
 

@@ -181,6 +181,7 @@ def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str
     settings = f"Settings(Path({str(tmp_path)!r}), Path({str(world.results)!r}))"
     code = f"""
 from pathlib import Path
+from pipeline.cli.output import print_runs
 from pipeline.evidence.verify_all import verify_all
 from pipeline.run import list_runs
 from pipeline.settings import Settings
@@ -188,6 +189,8 @@ for found in verify_all(Path({str(world.results)!r})):
     print(found.run_id, found.ok, *found.problems)
 for run in list_runs(settings={settings}):
     print(run.run_id, run.status, run.manifest_digest)
+    for as_json in (True, False):
+        print_runs([run], total=1, as_json=as_json)
 """
     path = closed.path / name
     mode = path.stat().st_mode

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.cli.output import print_run, print_runs
 from pipeline.errors import UsageError
 from pipeline.evidence.compare import KINDS, compare_inputs, read_inputs, reproduction_key
 from pipeline.replay import explain
@@ -193,3 +194,26 @@ def test_the_reproduction_key_ignores_labels_only(small: Settings) -> None:
     assert reproduction_key(read_inputs(newer)) != key
     causes, _ = compare_inputs(read_inputs(statement), read_inputs(newer))
     assert [str(item).split(":")[0] for item in causes] == ["package numpy"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"stats.json": '{"sharpe": "abc", "total_return": "x"}'},
+        {"stats.json": '{"sharpe": [1.5]}'},
+        {"stats.json": "[1]"},
+        {"trades.csv": "trade_id,net_pnl\n1,2,3\n"},
+        {"trades.csv": "net_pnl\n1\n2\n"},
+        {"equity.csv": ""},
+    ],
+    ids=str,
+)
+def test_what_breaks_the_contract_is_compared_listed_and_shown(small: Settings, files: dict[str, str]) -> None:
+    """A run fails for such files, and is sealed with them: they differ, and no command that meets the run breaks."""
+    good, bad = sealed_run(small), sealed_run(small, files=files, error=True)
+    for pair in ((good, bad), (bad, good)):
+        assert not explain(*pair).equal
+        assert list(explain(*pair).lines())
+    assert explain(bad, bad).equal
+    print_runs([good, bad], total=2, as_json=False)
+    print_run(bad, as_json=False)
