@@ -7,13 +7,14 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from pipeline.site import build_site
 from pipeline.site.layout import experiment_page
 from pipeline.site.serve import site_server
 from tests.site.conftest import FAILED, HOSTILE, HOSTILE_NAME, KILLED, RENDERED, World, new_project
-from tests.site.site_runs import make_runs, varied
+from tests.site.site_runs import make_runs, varied, walk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -295,6 +296,7 @@ def unequal(tmp_path_factory: pytest.TempPathFactory) -> World:
         {"start": "2015-01-02", "bars": 500},
         {"start": "2016-01-04", "bars": 500, "data": ("sample:nasdaq", "cd" * 32)},
         {"start": "2001-01-01", "bars": 100},
+        {"start": "1960-01-04", "bars": 16_000},
     ]
     runs = {number: varied(number, **change) for number, change in enumerate(changes)}
     make_runs(settings.results, list(runs.values()))
@@ -312,6 +314,18 @@ def test_comparison_warns_of_other_data_and_time(unequal: World, visit: Callable
     assert ends == [["2016-01-04 00:00:00", "2016-12-01 00:00:00"]] * 2
     first = page.evaluate("document.getElementById('equity').data.map(t => t.y[0])")
     assert first == pytest.approx([100, 100], abs=1e-9)
+
+
+def test_a_thinned_curve_ends_where_the_run_ended(unequal: World, visit: Callable[..., Any]) -> None:
+    """A curve of thousands of bars, compared on a part of them, shows the growth between its ends."""
+    page = open_compare(visit, compare(unequal, 3, 0))
+    x, y = page.evaluate(
+        "(t => [[t.x[0], t.x.at(-1)], [t.y[0], t.y.at(-1)]])(document.getElementById('equity').data[0])"
+    )
+    equity = walk(unequal.runs[3])["equity"]
+    first, last = (equity[pd.Timestamp(stamp, tz="UTC")] for stamp in x)
+    assert y[1] / y[0] == pytest.approx(last / first, rel=1e-6)
+    assert y == pytest.approx([100.0, last / first * 100.0], rel=1e-6)
 
 
 def test_comparison_without_a_common_time(unequal: World, visit: Callable[..., Any]) -> None:

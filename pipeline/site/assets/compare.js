@@ -26,12 +26,14 @@
     var end = Math.min.apply(null, with_.map(function (run) { return run.curve.last; }));
     return start < end ? [start, end] : null;
   }
-  // Equity from 100 at the start of the window, and the fall below its highest value inside the window.
+  // Equity from 100 at the start of the window, and the fall below its highest value inside the window. Where a thinned
+  // curve stood at the start is not known: it begins with its first point in the window.
   function rebased(run, span) {
     var time = run.points.time, values = run.points.values, base = null, high = 0;
+    var whole = run.curve.bars === time.length;
     var out = { x: [], equity: [], drawdown: [] };
     time.forEach(function (at, i) {
-      if (span && at <= span[0]) base = values[i];
+      if (span && at <= span[0] && (whole || at === span[0])) base = values[i];
       if (span && (at < span[0] || at > span[1])) return;
       if (base === null) base = values[i];
       var level = values[i] / base * 100;
@@ -209,7 +211,7 @@
     if (runs.length > 1) {
       parts.push(cautionBox(span));
       parts.push(el("h2", { text: "Equity and drawdown" }));
-      parts.push(figure("equity", "Equity, each run from 100 at the start of what is shown. Curves are thinned to about 800 points.", "Line chart of the equity of the compared runs"));
+      parts.push(figure("equity", "Equity, each run from 100 at the start of what is shown. Curves are thinned to about 800 points, so that of a longer run may start some bars later.", "Line chart of the equity of the compared runs"));
       parts.push(figure("drawdown", "Fall below the highest value so far inside what is shown.", "Line chart of the drawdown of the compared runs"));
       parts.push(el("h2", { text: "Metrics" }), metricTable(), el("h2", { text: "Params" }), params());
     }
