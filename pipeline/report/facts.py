@@ -60,6 +60,14 @@ class Facts:
         """The equity curve; empty when the run left none that can be read."""
         return _read(self.run, "equity", needed=("equity",))
 
+    @property
+    def daily(self) -> bool:
+        """Say whether every bar is stamped with a day alone, midnight UTC; true without bars."""
+        import pandas as pd
+
+        index = pd.DatetimeIndex(self.equity.index) if len(self.equity) else pd.DatetimeIndex([])
+        return bool((index == index.normalize()).all())
+
     @cached_property
     def trades(self) -> pd.DataFrame:
         """The trades; empty when the run left none that can be read."""

@@ -92,14 +92,21 @@ def qq_figure(points: pd.DataFrame) -> Figure:
 
 
 def activity_figure(table: pd.DataFrame) -> Figure:
-    """Return the share of bars long and short by month (short below zero) above the turnover of the month."""
+    """Return the share of bars long and short by month (short below zero) above the turnover of the month.
+
+    A share is a step from the beginning of its month to that of the next, the last month's as well.
+    """
+    import pandas as pd
+
     months = [f"{stamp:%Y-%m-%d}" for stamp in table.index]
+    after = f"{table.index[-1] + pd.offsets.MonthBegin():%Y-%m-%d}"
     shares = [(table["long"], "Long", "gain")]
     if bool((table["short"] > 0).any()):
         shares.append((-table["short"], "Short", "loss"))
     traces = [
         {
-            "type": "scatter", "mode": "lines", "name": name, "x": months, "y": [rounded(value) for value in share],
+            "type": "scatter", "mode": "lines", "name": name, "x": [*months, after],
+            "y": [rounded(value) for value in [*share, share.iloc[-1]]],
             "line": {"width": 1, "shape": "hv"}, "fill": "tozeroy", "meta": {"role": role}, "hovertemplate": "%{y:.1%}",
         }
         for share, name, role in shares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.artifacts import equity_table
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.strategies import get_strategy
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
+from pipeline.report.figures_risk import activity_figure
 from pipeline.report.figures_trades import duration_figure, returns_figure
 from pipeline.report.numbers import MONEY, PRICE, format_number
 from pipeline.report.page import Page, build_page
@@ -147,3 +149,24 @@ def test_listed_trades_read_the_same_by_script() -> None:
     text = packed(trades, [("entry_price", "Entry price", PRICE, False), ("net_pnl", "Net P&L", MONEY, True)])
     assert text is not None
     assert [column["data"] for column in json.loads(text)["columns"]] == [[0.00001234, 1254.26], [-0.23, 332117]]
+
+
+def test_the_last_month_has_a_width() -> None:
+    """The share of the last month is drawn as long as the month, also when it is the only one."""
+    months = pd.DatetimeIndex(["2020-01-01", "2020-02-01"], tz="UTC")
+    table = pd.DataFrame({"long": [0.5, 1.0], "short": [0.0, 0.0], "turnover": [1.0, 0.0]}, index=months)
+    drawn = activity_figure(table)["data"][0]
+    assert (drawn["x"], drawn["y"]) == (["2020-01-01", "2020-02-01", "2020-03-01"], [0.5, 1.0, 1.0])
+
+
+def test_the_zone_of_times_of_day_is_told(tmp_path: Path) -> None:
+    """Bars of a market in another zone are shown in UTC, and the page says so; days alone have no zone."""
+    result, benchmark = builder.backtest()
+    plain = page_of(tmp_path / "results", (result, benchmark))
+    assert "UTC" not in plain.trade_table() + plain.monthly_returns()
+    hours = pd.Timedelta(hours=-9)
+    trades = result.trades.assign(**{name: result.trades[name] + hours for name in ("entry_time", "exit_time")})
+    moved = replace(result, equity_curve=result.equity_curve.shift(freq=hours), trades=trades)
+    page = page_of(tmp_path / "results", (moved, benchmark.shift(freq=hours)))
+    assert 'Entry <span class="unit">UTC</span>' in page.trade_table()
+    assert "months begin at midnight UTC" in page.monthly_returns()

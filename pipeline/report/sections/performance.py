@@ -77,6 +77,8 @@ def monthly(page: Page) -> str:
     rows = "\n".join(_year_row(year, row) for year, row in returns.iterrows())
     inner = f'<thead><tr><th scope="col">Year</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
     caption = "Monthly returns, percent"
+    if not page.daily:
+        caption += "; months begin at midnight UTC"
     return raw_block(wrapped(caption, inner, name="heat"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, raw_block, relative_url
@@ -38,6 +39,7 @@ COLUMNS = (
 KINDS = {
     "trade_id": COUNT, "bars_held": COUNT, "quantity": NUMBER, "entry_price": PRICE, "exit_price": PRICE, "fees": MONEY,
 }  # fmt: skip
+TIMES = ("entry_time", "exit_time")
 FEW_TRADES = 5
 FACTS = (
     ("trades", "Closed trades", COUNT), ("win_rate", "Win rate", PERCENT), ("net_pnl", "Net P&L", MONEY),
@@ -141,7 +143,9 @@ def listing(page: Page) -> str:
     data = packed(trades, [_packing(name, column) for name, column in present]) if long and not page.static else None
     ends = _ends(trades, (EXCERPT if page.static or data else LISTED) // 2) if long else trades
     rows = [[_cell(name, row) for name, _ in present] for row in ends.to_dict("records")]
-    text = table(_listed(trades, ends), [column for _, column in present], rows, name=TALL)
+    zone = "UTC" if _within_days(trades) else ""
+    heads = [replace(column, unit=zone) if name in TIMES else column for name, column in present]
+    text = table(_listed(trades, ends), heads, rows, name=TALL)
     if data is not None:
         text += raw_block(f'<script type="application/json" class="table-rows">{data}</script>')
     file = page.run.dir.trades_csv
@@ -153,6 +157,14 @@ def listing(page: Page) -> str:
     return text + raw_block(f'<p class="note">All trades with all columns are in {link}{size}.{why}</p>')
 
 
+def _within_days(trades: pd.DataFrame) -> bool:
+    """Say whether a trade was opened or closed at a time of day, whose zone must be told then."""
+    import pandas as pd
+
+    known = [pd.to_datetime(trades[name], utc=True, errors="coerce").dropna() for name in TIMES if name in trades]
+    return any(bool((stamps != stamps.dt.normalize()).any()) for stamps in known)
+
+
 def _listed(trades: pd.DataFrame, ends: pd.DataFrame) -> str:
     """Return the caption of the list: how many trades there are, and how many of them are shown."""
     half = len(ends) // 2
@@ -161,8 +173,7 @@ def _listed(trades: pd.DataFrame, ends: pd.DataFrame) -> str:
 
 
 def _packing(name: str, column: Column) -> tuple[str, str, str, bool]:
-    times = {"entry_time", "exit_time"}
-    kind = "time" if name in times else KINDS.get(name) or {"net_pnl": MONEY, "return_pct": PERCENT}.get(name, "text")
+    kind = "time" if name in TIMES else KINDS.get(name) or {"net_pnl": MONEY, "return_pct": PERCENT}.get(name, "text")
     return name, column.heading, kind, name in SIGNED
 
 
