@@ -20,6 +20,8 @@ from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of
 from pipeline.tracking.outbox import Home, State
 from pipeline.tracking.store import RUN_ID_TAG, RejectedError, Store
 
+MAX_FAILED_FILES = 3  # so many in one delivery: the store is at fault, not the files
+
 
 def deliver(home: Home, store: Store, *, exact: bool = False) -> State:
     """Send everything behind the cursor and return the new state; raises TrackingError or StorageError.
@@ -82,7 +84,8 @@ def open_run(home: Home, store: Store, state: State, journal: Journal, *, fresh:
 def send_load(store: Store, run: str, load: Load, base: Path | None = None, *, look_first: bool = False) -> list[str]:
     """Send a load to an MLflow run; returns a sentence for each thing that was refused for good.
 
-    `look_first` leaves out the points which the store has already.
+    `look_first` leaves out the points which the store has already. A file that the store cannot take keeps none of the
+    rest back, but the error is raised: the load has not arrived as a whole.
     """
     rejected: list[str] = []
     points = missing_points(store, run, list(load.points)) if look_first else list(load.points)
@@ -92,10 +95,19 @@ def send_load(store: Store, run: str, load: Load, base: Path | None = None, *, l
         rejected += _send_singly(store, run, load)
     for item in load.datasets.values():
         rejected += _send_dataset(store, run, item)
+    failures: list[TrackingError] = []
     for target, source in load.files.items():
-        rejected += send_file(store, run, (base or Path()) / source, target)
-    if load.end is not None:
+        try:
+            rejected += send_file(store, run, (base or Path()) / source, target)
+        except TrackingError as error:
+            failures.append(error)
+            store.check()
+            if len(failures) == MAX_FAILED_FILES:
+                break
+    if load.end is not None and len(failures) < MAX_FAILED_FILES:
         store.end_run(run, *load.end)
+    if failures:
+        raise failures[0]
     return rejected
 
 

@@ -301,3 +301,20 @@ def test_a_deleted_run_is_not_silently_lost(
     client.restore_run(tracking.info.mlflow_run_id)
     assert sync_runs(settings)[0].error is None
     assert pending(run) == 0
+
+
+def test_a_file_that_cannot_be_stored_keeps_nothing_else_back(
+    open_run: Opener, sqlite_uri: str, client: mlflow.MlflowClient
+) -> None:
+    """It stays pending and is told; all other files and the end of the run arrive."""
+    run, tracking = open_run(sqlite_uri)
+    tracker = kernel_tracker(run)
+    for name in ("notes", "notes/inside.txt", "other.txt"):  # `notes` cannot be a file and a directory
+        tracker.log_text(name, name)
+    tracking.finish("FINISHED", artifacts=seal(run))
+    assert "failed to log an artifact" in tracking.warnings[0]
+    assert pending(run) > 0
+    found = client.get_run(tracking.info.mlflow_run_id)
+    assert found.info.status == "FINISHED"
+    names = {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert {"notes", "other.txt", "stats.json"} <= names
