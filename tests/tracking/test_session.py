@@ -318,3 +318,19 @@ def test_a_file_that_cannot_be_stored_keeps_nothing_else_back(
     assert found.info.status == "FINISHED"
     names = {file.path for file in client.list_artifacts(found.info.run_id)}
     assert {"notes", "other.txt", "stats.json"} <= names
+
+
+def test_sync_makes_no_store_where_a_project_was_moved_from(
+    open_run: Opener, template_database: Path, tmp_path: Path, settings: Settings
+) -> None:
+    """The store a run was meant for is not made anew in a directory that is gone; the message says what to name."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    shutil.copyfile(template_database, old / "mlflow.db")
+    run, tracking = open_run(f"sqlite:///{old / 'mlflow.db'}")
+    notebook(run)
+    old.rename(new)
+    result = sync_run(run, settings)
+    assert "whose directory is not there" in str(result.error)
+    assert not old.exists()
+    assert sync_run(run, settings, uri=f"sqlite:///{new / 'mlflow.db'}").error is None
