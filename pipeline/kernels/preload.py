@@ -31,12 +31,10 @@ FIXED_VARIABLES = (
 )  # fmt: skip
 
 # What a kernel sets right after the fork, what libraries read again, or only hand on (MLflow its process's identity);
-# what says to which run a kernel logs, which a notebook's first cell reads; and what Quarto sets for its kernels,
-# which silences a warning of a debugger.
+# and what Quarto sets for its kernels, which silences a warning of a debugger.
 RENEWED_VARIABLES = {
     "MPLBACKEND", "TZ", "IPYTHONDIR", "JPY_PARENT_PID", "JPY_SESSION_NAME", "PWD", "OLDPWD", "COLUMNS", "LINES",
     "PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID", "PYDEVD_DISABLE_FILE_VALIDATION",
-    "EVIDENCE_TRACKING_JOURNAL",
 }  # fmt: skip
 
 
