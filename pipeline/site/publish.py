@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -61,13 +62,15 @@ def publish_directory(site: Path, target: Path) -> Published:
 def publish_branch(site: Path, repository: Path, branch: str = "gh-pages", *, push: bool = False) -> Published:
     """Commit the site to a branch of a git repository, whose work tree stays as it is; with `push` to origin too.
 
-    Raises UsageError without ghp-import or a repository, EvidenceError when git refuses.
+    Raises UsageError without ghp-import or a repository and for a branch that is checked out or holds something else
+    than a site, EvidenceError when git refuses.
     """
     try:
         import ghp_import
     except ImportError:
         raise UsageError(HOW_TO_INSTALL) from None
     names = _names(site)
+    _check_branch(repository, branch)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=site.resolve().parent) as directory:
         for name in names:
             _link_or_copy(site / name, Path(directory) / name)
@@ -79,6 +82,26 @@ def publish_branch(site: Path, repository: Path, branch: str = "gh-pages", *, pu
         except Exception as error:  # ghp-import raises it plain when git refuses
             raise EvidenceError(f"{repository}: git refused the site on {branch}: {error}") from error
     return Published(branch, len(names), len(names), changed=True)
+
+
+def _check_branch(repository: Path, branch: str) -> None:
+    """Refuse a branch whose content a commit of the site would take away."""
+    if _git(repository, "symbolic-ref", "HEAD") == f"refs/heads/{branch}":
+        raise UsageError(f"{branch} is checked out: the site would replace its files. Give another one, as gh-pages.")
+    for place in ("heads", "remotes/origin"):
+        tip = f"refs/{place}/{branch}"
+        if _git(repository, "rev-parse", "--verify", tip) and not _git(repository, "rev-parse", f"{tip}:{HEAD}"):
+            raise UsageError(f"{tip} has content of its own. Give a branch that is new, or was published before.")
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    """Return what git says; nothing when it refuses or is not there."""
+    try:
+        command = ["git", "-C", str(repository), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _names(site: Path) -> list[str]:

@@ -132,6 +132,26 @@ def test_a_branch_gets_the_site_and_the_work_tree_stays(project: Settings) -> No
     assert not [path for path in root.iterdir() if path.name.startswith(".publish-")]
 
 
+def test_a_branch_with_content_of_its_own_is_refused(project: Settings) -> None:
+    """Neither the branch that is checked out nor one with other files is replaced by the site; its own is."""
+    root = project.root
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "config", "user.name", "A")
+    git(root, "config", "user.email", "a@b.c")
+    (root / "mine.py").write_text("x = 1\n")
+    git(root, "add", "mine.py")
+    git(root, "commit", "--quiet", "--message", "first")
+    git(root, "branch", "other")
+    before = git(root, "rev-parse", "main", "other")
+    with pytest.raises(UsageError, match="main is checked out"):
+        publish_branch(root / "_site", root, "main")
+    with pytest.raises(UsageError, match="refs/heads/other has content of its own"):
+        publish_branch(root / "_site", root, "other")
+    assert git(root, "rev-parse", "main", "other") == before
+    publish_branch(root / "_site", root)
+    publish_branch(root / "_site", root)
+
+
 def test_a_branch_needs_a_repository(project: Settings) -> None:
     """Outside of a repository the error says so."""
     with pytest.raises(UsageError, match="not committed to gh-pages"):
