@@ -327,7 +327,7 @@ def test_sync_makes_no_store_where_a_project_was_moved_from(
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     shutil.copyfile(template_database, old / "mlflow.db")
-    run, tracking = open_run(f"sqlite:///{old / 'mlflow.db'}")
+    run, _ = open_run(f"sqlite:///{old / 'mlflow.db'}")
     notebook(run)
     old.rename(new)
     result = sync_run(run, settings)
