@@ -7,17 +7,18 @@ file of one's own beside them (CNAME, robots.txt) stays.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import UsageError
+from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trust import TRUST_FILE, project_trust
 from pipeline.report.numbers import METRICS
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
 from pipeline.run import Run
-from pipeline.rundir import RUN_ID, RunDir, is_plain_name, run_ids
+from pipeline.rundir import LEDGER, RUN_ID, RunDir, is_plain_name, run_ids
 from pipeline.settings import Settings
 from pipeline.site import pages
 from pipeline.site.entry import Entry, script
@@ -104,8 +105,9 @@ def build_site(
     _check_output(root, settings)
     plan = _make_plan(settings, options, root, (pages.ExperimentPages(), *providers), force=force)
     frame = _frame(plan)
-    job = RunJob(settings, options, root, frame, project_trust(settings))
     changed, seals = _changed(plan)
+    recorded = _recorded(settings, set(changed) - seals.keys())
+    job = RunJob(settings, options, root, frame, project_trust(settings), recorded)
     for built in progress(build_runs(changed, seals, job, processes=processes), len(changed)):
         plan.now.runs[built.run_id] = built.state
         plan.out.written += built.written
@@ -180,6 +182,15 @@ def _changed(plan: _Plan) -> tuple[list[str], dict[str, str]]:
                 continue
         changed.append(run_id)
     return changed, seals
+
+
+def _recorded(settings: Settings, wanted: Set[str]) -> dict[str, frozenset[str]]:
+    """Return the digests of the manifests that the ledger's entries name, of the runs that are to be verified."""
+    if not wanted:
+        return {}
+    ledger = check_ledger(settings.results / LEDGER, signatures=False)
+    seals = {run_id: ledger.seals_of(run_id) for run_id in wanted}
+    return {run_id: frozenset(entry.event.subject_sha256 for entry in found) for run_id, found in seals.items()}
 
 
 def _intact(root: Path, run_id: str, state: RunState) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from pipeline.run import Run
 from pipeline.rundir import MANIFEST, SIGNATURE, RunDir
 from pipeline.settings import Settings
 from pipeline.site import run_page
-from pipeline.site.entry import Entry, comparison, make_entry, script, seal_word
+from pipeline.site.entry import BROKEN, Entry, comparison, make_entry, script, seal_word
 from pipeline.site.frame import Frame
 from pipeline.site.layout import FILES, run_data, run_folder
 from pipeline.site.layout import run_page as page_of
@@ -34,13 +34,14 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class RunJob:
-    """How the pages of runs are to be made."""
+    """How the pages of runs are to be made. `recorded` has the digests of manifests that the ledger knows, by run."""
 
     settings: Settings
     options: SiteOptions
     output: Path
     frame: Frame
     trust: Trust | None
+    recorded: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     found: Run = Run(directory)
     if seal is None:
         seal = seal_word(found, verify_run(directory, trust=job.trust), trusted=job.trust is not None)
+        if job.recorded.get(run_id, frozenset()) - {found.manifest_digest}:
+            seal = BROKEN  # sealed again with other contents
     redactor = make_redactor(job.options, job.settings) if job.options.public else None
     run = found if redactor is None else RedactedRun(found, redactor)
     out = Output(job.output)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.evidence.events import sealed
+from pipeline.evidence.ledger import append
 from pipeline.rundir import RunDir, list_files, write_state
 from pipeline.settings import Settings
 from pipeline.site import build_site
@@ -170,6 +173,20 @@ def test_a_changed_run_is_made_again(project: Settings, tmp_path: Path) -> None:
     os.utime(run.stats, ns=(seen.st_atime_ns, seen.st_mtime_ns))
     assert build_site(project, site).built == 1
     assert rows(site)[run.run_id][3] == "broken"
+
+
+def test_a_run_sealed_again_is_shown_as_broken(project: Settings, tmp_path: Path) -> None:
+    """Other numbers under a new seal that matches them stand beside the ledger's entry of the first seal."""
+    first, again = varied(2), replace(varied(2), files={"notes.txt": b"other"})
+    run = RunDir(project.results, first.run_id)
+    append(run.ledger, sealed(run))
+    assert build_site(project, tmp_path / "_site").built > 0
+    assert rows(tmp_path / "_site")[run.run_id][3] == "sealed"
+    shutil.rmtree(run.path)
+    make_runs(project.results, [again])
+    append(run.ledger, sealed(run))
+    assert build_site(project, tmp_path / "_site", processes=2).built == 1
+    assert rows(tmp_path / "_site")[run.run_id][3] == "broken"
 
 
 def test_results_are_only_read(project: Settings, tmp_path: Path) -> None:
