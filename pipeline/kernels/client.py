@@ -217,6 +217,8 @@ class ForkServer:
         if os.getpid() != self._owner:
             return
         self._lifeline.close()
+        if not self.info:  # nobody waited for it, and in the middle of an import it would not notice
+            self._process.kill()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

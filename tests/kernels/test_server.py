@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,18 @@ def test_stopping_leaves_nothing(tmp_path: Path) -> None:
     assert not directory.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_stopping_does_not_wait_for_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked for a server in vain, since a spec was refused, gets the answer at once."""
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    code = "import time\nfrom pathlib import Path\nPath({!r}).touch()\ntime.sleep(3)\nPath({!r}).touch()"
+    (tmp_path / "long_import.py").write_text(code.format(str(begun), str(done)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with ForkServer(("long_import",)):
+        while not begun.exists():
+            time.sleep(0.01)
+    assert not done.exists()
 
 
 def test_wire_takes_any_cut() -> None:
