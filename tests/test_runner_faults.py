@@ -275,6 +275,7 @@ facts = [random.random(), numpy.random.rand(), hash("x"), time.tzname[0], "leake
     assert facts[0][3:] == ["UTC", False, "", os.fspath(project.root)]
 
 
+@pytest.mark.slow
 def test_a_strategy_that_looks_ahead_is_a_warning(project: Settings) -> None:
     """What the run's own examination found is said with the run, not only on its page."""
     (project.root / "ahead.py").write_text(
@@ -287,6 +288,7 @@ def test_a_strategy_that_looks_ahead_is_a_warning(project: Settings) -> None:
     assert any(warning.startswith("LOOKS AHEAD: ") for warning in outcome.run.record.warnings)
 
 
+@pytest.mark.slow
 def test_a_strategy_that_returns_something_else_is_told_so(project: Settings) -> None:
     """The message is about the strategy, not about the figure that could not be drawn of it."""
     (project.root / "short.py").write_text(

@@ -91,6 +91,7 @@ def run_without(project: Settings, *missing: str) -> tuple[dict[str, object], st
     return facts, " ".join(facts["warnings"])
 
 
+@pytest.mark.slow
 def test_without_mlflow_and_without_a_renderer(project: Settings) -> None:
     """A lean install runs and seals; each missing part is a warning that says what to install."""
     facts, warnings = run_without(project, "mlflow", "pypandoc", "plotly")

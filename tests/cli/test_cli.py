@@ -62,6 +62,7 @@ def test_mistakes_are_said_on_stderr_with_their_exit_code(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_says_so(project: Settings) -> None:
     """Ctrl-C in the middle: a sentence on stderr and exit code 130."""
     command = [*COMMAND, "run", "--config", "config/demo.toml", "--tracking", "off"]
@@ -81,6 +82,7 @@ def test_a_run_that_is_interrupted_says_so(project: Settings) -> None:
     assert said.strip().splitlines()[-1].startswith("Interrupted. `evidence list`")
 
 
+@pytest.mark.slow
 def test_show_says_the_whole_error(project: Settings) -> None:
     """Not its first line only: what is wrong with the data and where stands below it."""
     (project.root / "bad.csv").write_text("Date,Open,High,Low,Close\n2020-01-02,1,2,3,1\n2020-01-01,1,2,1,1\n")
@@ -109,6 +111,7 @@ def test_an_empty_project_lists_nothing(project: Settings) -> None:
     assert json.loads(evidence("list", "--json").stdout) == []
 
 
+@pytest.mark.slow
 def test_a_broken_seal_is_said_beside_its_report(project: Settings) -> None:
     """Who renders the report of a run that was edited hears it on the terminal too, not only from the page."""
     run = World(project.results, None).run(report=None)
@@ -120,6 +123,7 @@ def test_a_broken_seal_is_said_beside_its_report(project: Settings) -> None:
     assert f"Warning: {run.run_id} does not match its seal, and its report says so: stats.json: edited" in done.stderr
 
 
+@pytest.mark.slow
 def test_where_results_go_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that nobody asked for is announced; in a project, and where there are results, nothing is said."""
     monkeypatch.chdir(tmp_path)

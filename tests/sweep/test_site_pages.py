@@ -40,6 +40,7 @@ def test_the_public_site_has_no_report_of_a_sweep(project: Settings, tmp_path: P
     assert str(project.root) not in page
 
 
+@pytest.mark.slow
 def test_the_public_page_of_a_sweep_leaves_out_what_identifies(project: Settings, tmp_path: Path) -> None:
     """Params of the trials are the texts of whoever searched: a path in one is left out, of the site as a whole."""
     (project.root / "chosen.py").write_text(
