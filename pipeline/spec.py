@@ -26,16 +26,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _all_finite(value: Any) -> Any:
-    """Return `value`; raise ValueError when it holds NaN or infinity, which JSON cannot say and would make null."""
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _all_finite(item)
+def _plain(value: Any) -> Any:
+    """Return `value` with numpy's numbers as Python's; raise ValueError for NaN and infinity, null in JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("NaN and infinity cannot be given")
     return value
 
 
-Table = Annotated[dict[str, Any], AfterValidator(_all_finite)]
+Table = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class RunSection(Section):
@@ -176,7 +180,7 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[R
 def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the run spec") -> RunSpec:
     """Parse TOML bytes into a spec, `overrides` laid over it. Raises SpecError."""
     try:
-        values = tomllib.loads(given.decode())
+        values = tomllib.loads(given.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SpecError
 from pipeline.spec import RunSpec, parse_override, parse_spec, read_spec
+from pipeline.sweep.spec import parse_sweep
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,20 @@ def test_numbers_that_are_none_are_refused(table: str, value: str) -> None:
     """NaN and infinity become null in JSON, so the strategy would be run with None instead."""
     with pytest.raises(SpecError, match=rf"{table}: .*NaN and infinity"):
         parse_spec(f"[{table}]\nlimit = {value}".encode())
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A param from an array, as notebooks loop over them, is written and sealed like any other."""
+    params = {"window": np.int64(5), "level": np.float32(0.5), "on": np.bool_(True), "steps": [np.int8(1), 2.5]}
+    spec = RunSpec.from_mapping({"strategy": {"name": "mine:signal", "params": params}})
+    assert spec.to_dict()["strategy"]["params"] == {"window": 5, "level": 0.5, "on": True, "steps": [1, 2.5]}
+    assert parse_spec(spec.to_toml()) == spec
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    """Some editors begin every file with one."""
+    assert parse_spec(b"\xef\xbb\xbf[run]\nseed = 3\n").run.seed == 3
+    assert parse_sweep(b"\xef\xbb\xbf[sweep]\ntrials = 3\n").sweep.trials == 3
 
 
 def test_a_strategy_is_kept_under_its_own_name() -> None:

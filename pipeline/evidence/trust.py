@@ -107,7 +107,7 @@ class Trust:
 def load_trust(path: Path) -> Trust:
     """Read a trust file; raises UsageError that names the entry for anything malformed or unknown."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"The trust file {path} cannot be read: {error}.") from None
     _only(values, ("require_signatures", "keys"), path)

@@ -190,7 +190,7 @@ def _recorded(settings: Settings, wanted: Set[str]) -> dict[str, frozenset[str]]
         return {}
     ledger = check_ledger(settings.results / LEDGER, signatures=False)
     seals = {run_id: ledger.seals_of(run_id) for run_id in wanted}
-    return {run_id: frozenset(entry.event.subject_sha256 for entry in found) for run_id, found in seals.items()}
+    return {run_id: frozenset(str(entry.event.subject_sha256) for entry in found) for run_id, found in seals.items()}
 
 
 def _intact(root: Path, run_id: str, state: RunState) -> bool:

@@ -54,7 +54,7 @@ def load_options(settings: Settings, *, public: bool = False) -> SiteOptions:
     if not path.is_file():
         return SiteOptions(public=public)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
     return replace(_checked(values, path), public=public)

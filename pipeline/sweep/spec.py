@@ -204,7 +204,7 @@ def parse_sweep(
 ) -> SweepSpec:
     """Parse TOML bytes into a sweep spec, `overrides` laid over it; raises SpecError."""
     try:
-        values = tomllib.loads(given.decode())
+        values = tomllib.loads(given.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
