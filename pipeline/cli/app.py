@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli import evidence_commands, replay_commands, site_commands, sweep_commands
+from pipeline.cli import evidence_commands, key_commands, replay_commands, site_commands, sweep_commands
 from pipeline.cli.tracking_commands import sync, ui
 from pipeline.errors import EvidenceError, UsageError
 
@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Execute a run spec: notebook, tracking, seal, report."""
     from pipeline.cli import output
-    from pipeline.cli.evidence_commands import signing_key
+    from pipeline.cli.key_commands import signing_key
     from pipeline.notebook.forked import kernel_ahead
     from pipeline.runner import run_backtest
     from pipeline.settings import Settings
@@ -132,7 +132,7 @@ def render(
     renderer, the earlier trials) or its own bytes changed since it was made.
     """
     from pipeline.cli import output
-    from pipeline.cli.evidence_commands import signing_key
+    from pipeline.cli.key_commands import signing_key
     from pipeline.errors import SpecError
     from pipeline.evidence.recording import record_report
     from pipeline.report.bulk import RenderJob, known_format
@@ -213,6 +213,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 app.command()(sync)
 app.command()(ui)
+app.add_typer(key_commands.keys, name="keys")
 evidence_commands.register(app)
 replay_commands.register(app)
 sweep_commands.register(app)

@@ -1,23 +1,20 @@
-"""The commands `keys`, `ledger`, `bundle` and `verify`."""
+"""The commands `ledger`, `bundle` and `verify`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.key_commands import ask
 from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
     from pipeline.evidence.ledger import Checkpoint
     from pipeline.evidence.problem import Verification
     from pipeline.settings import Settings
 
-keys = typer.Typer(no_args_is_help=True, help="Signing keys and the trust file.")
 ledger = typer.Typer(no_args_is_help=True, help="The chained record of what happened in the results directory.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`.")]
@@ -34,7 +31,6 @@ CheckpointText = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    app.add_typer(keys, name="keys")
     app.add_typer(ledger, name="ledger")
     app.command()(bundle)
     app.command()(verify)
@@ -129,89 +125,6 @@ def _verify_own(
     return [own] if verification.ok else [verification, own]
 
 
-@keys.command()
-def init(
-    name: Annotated[str, typer.Option(help="Who you are, in the trust file.")] = "",
-    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the key with.")] = False,
-    add: Annotated[bool, typer.Option(help="Add the public key to config/trusted_keys.toml.")] = True,
-    as_json: AsJson = False,
-) -> None:
-    """Make a signing key, outside of the project; from then on every run is signed.
-
-    A key that is there already, from another project, is added to this project's trust file.
-    """
-    from pipeline.evidence.keys import create_key, key_path, show_key
-    from pipeline.evidence.rotation import add_trusted_key
-    from pipeline.evidence.trust import TRUST_FILE, project_trust
-    from pipeline.settings import Settings
-
-    settings = Settings.load()
-    trust_file, trust = settings.root / TRUST_FILE, project_trust(settings)
-    info = show_key(prompt=_ask) if add and key_path().is_file() else None
-    if info is None or passphrase or (trust is not None and trust.find(info.keyid) is not None):
-        info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
-    if add:
-        add_trusted_key(trust_file, name or _user(), info.public_pem)
-    facts = {"keyid": info.keyid, "private_key": str(info.path), "trust_file": str(trust_file) if add else None}
-    _print_facts(facts, as_json=as_json)
-
-
-@keys.command("show")
-def show_key_(as_json: AsJson = False) -> None:
-    """Show which key signs, and whether the project trusts it."""
-    from pipeline.evidence.keys import show_key
-    from pipeline.evidence.trust import project_trust
-    from pipeline.settings import Settings
-
-    info = show_key(prompt=_ask)
-    trust = project_trust(Settings.load())
-    known = trust.find(info.keyid) if trust else None
-    facts = {
-        "keyid": info.keyid,
-        "private_key": str(info.path) if info.path else "from the environment",
-        "passphrase": info.encrypted,
-        "trusted_as": known.name if known else None,
-    }
-    _print_facts(facts, as_json=as_json)
-
-
-@keys.command()
-def export(
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
-) -> None:
-    """Print the public key (PEM), for somebody else's trust file."""
-    from pipeline.evidence.keys import show_key
-    from pipeline.rundir import write_atomic
-
-    pem = show_key(prompt=_ask).public_pem
-    if output is None:
-        print(pem, end="")
-    else:
-        write_atomic(output, pem.encode())
-
-
-@keys.command()
-def rotate(
-    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the new key with.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Replace the signing key: ledger and trust file say from when; older signatures stay valid."""
-    from pipeline.evidence.rotation import rotate_key
-    from pipeline.evidence.trust import TRUST_FILE
-    from pipeline.rundir import LEDGER
-    from pipeline.settings import Settings
-
-    settings = Settings.load()
-    done = rotate_key(
-        settings.root / TRUST_FILE,
-        settings.results / LEDGER,
-        passphrase=_new_passphrase() if passphrase else None,
-        prompt=_ask,
-    )
-    facts = {"old_keyid": done.old_keyid, "keyid": done.new.keyid, "kept": str(done.retired), "entry": done.entry.seq}
-    _print_facts(facts, as_json=as_json)
-
-
 @ledger.command()
 def check(
     trust: TrustFile = None,
@@ -244,7 +157,7 @@ def check(
 
 @ledger.command("checkpoint")
 def print_checkpoint(
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
+    to: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
 ) -> None:
     """Print the ledger's length and the digest of its end, to be kept elsewhere."""
     from pipeline.evidence.ledger import head
@@ -255,23 +168,24 @@ def print_checkpoint(
     found = head(Settings.load().results / LEDGER)
     if found is None:
         raise UsageError("The ledger is empty: there is no checkpoint yet.")
-    if output is None:
+    if to is None:
         print(found)
     else:
-        write_atomic(output, checkpoint_bytes(found))
+        write_atomic(to, checkpoint_bytes(found))
 
 
 @ledger.command("repair")
 def repair_(as_json: AsJson = False) -> None:
     """Move an unfinished last line, left by a killed process, to a file beside the ledger."""
+    from pipeline.cli import output
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.ledger import repair
     from pipeline.rundir import LEDGER
     from pipeline.settings import Settings
 
-    entry = repair(Settings.load().results / LEDGER, load_signer(prompt=_ask))
+    entry = repair(Settings.load().results / LEDGER, load_signer(prompt=ask))
     facts = {"repaired": entry is not None, **(entry.event.details if entry else {})}
-    _print_facts(facts, as_json=as_json)
+    output.print_facts(facts, as_json=as_json)
 
 
 @ledger.command()
@@ -281,6 +195,7 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Add runs that were sealed without an entry; the ledger says that they were adopted, and when."""
+    from pipeline.cli import output
     from pipeline.evidence.events import adopt_run
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.ledger_check import check_ledger
@@ -288,11 +203,11 @@ def adopt(
 
     if bool(run_id) == every:
         raise UsageError("Give either a RUN_ID (or `last`) or --all.")
-    signer = load_signer(prompt=_ask)
+    signer = load_signer(prompt=ask)
     runs = [run for run in list_runs() if run.manifest_digest] if every else [load_run(run_id)]
     known = check_ledger(runs[0].dir.ledger) if runs else None
     adopted = [run.run_id for run in runs if adopt_run(run.dir, signer, ledger=known) is not None]
-    _print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
+    output.print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
 
 
 @ledger.command()
@@ -301,6 +216,7 @@ def trials(
     as_json: AsJson = False,
 ) -> None:
     """Count the trials of a run's strategy on its data: every run started, failed and killed ones too."""
+    from pipeline.cli import output
     from pipeline.evidence.events import asked
     from pipeline.evidence.ledger_check import trial_count
     from pipeline.run import load_run
@@ -308,7 +224,7 @@ def trials(
     run = load_run(run_id)
     event = asked(run.dir)
     count = trial_count(run.dir.ledger, event.strategy or "", event.data_sha256 or "")
-    _print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
+    output.print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
 
 
 @ledger.command()
@@ -321,6 +237,7 @@ def anchor(
     as_json: AsJson = False,
 ) -> None:
     """Attach a time stamp that was made elsewhere over a checkpoint's file."""
+    from pipeline.cli import output
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.timestamp import attach_anchor
     from pipeline.rundir import LEDGER
@@ -328,19 +245,20 @@ def anchor(
 
     known = _checkpoint(checkpoint)
     assert known is not None  # noqa: S101 - the option is required
-    entry = attach_anchor(Settings.load().results / LEDGER, known, token, load_signer(prompt=_ask))
-    _print_facts({"entry": entry.seq, **entry.event.details}, as_json=as_json)
+    entry = attach_anchor(Settings.load().results / LEDGER, known, token, load_signer(prompt=ask))
+    output.print_facts({"entry": entry.seq, **entry.event.details}, as_json=as_json)
 
 
 def bundle(
     run_id: RunId,
-    output: Annotated[
+    to: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
     ] = None,
     trust: TrustFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this."""
+    from pipeline.cli import output
     from pipeline.evidence.bundle import make_bundle
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.trust import project_trust
@@ -349,12 +267,12 @@ def bundle(
 
     settings = Settings.load()
     run = load_run(run_id, settings=settings)
-    target = output or Path(f"evidence-{run.run_id}.zip")
+    target = to or Path(f"evidence-{run.run_id}.zip")
     info = make_bundle(
-        run.dir, target, ledger=run.dir.ledger, signer=load_signer(prompt=_ask), trust=project_trust(settings, trust)
+        run.dir, target, ledger=run.dir.ledger, signer=load_signer(prompt=ask), trust=project_trust(settings, trust)
     )
     facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
-    _print_facts({**facts, "signed": info.signed}, as_json=as_json)
+    output.print_facts({**facts, "signed": info.signed}, as_json=as_json)
 
 
 def _checkpoint(text: str | None) -> Checkpoint | None:
@@ -366,36 +284,3 @@ def _checkpoint(text: str | None) -> Checkpoint | None:
     if ":" not in text and path.is_file():
         text = path.read_text(encoding="utf-8", errors="replace")
     return Checkpoint.parse(text)
-
-
-def signing_key() -> Signer | None:
-    """Return what signs; a passphrase is asked for when there is somebody to ask."""
-    from pipeline.evidence.keys import load_signer
-
-    return load_signer(prompt=_ask if sys.stdin is not None and sys.stdin.isatty() else None)
-
-
-def _ask(question: str) -> str:
-    return str(typer.prompt(question.rstrip(": "), hide_input=True, err=True))
-
-
-def _new_passphrase() -> str:
-    return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
-
-
-def _user() -> str:
-    import getpass
-
-    return getpass.getuser()
-
-
-def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
-    from pipeline.cli import output
-
-    if as_json:
-        output.print_json(facts)
-        return
-    width = max(len(name) for name in facts) + 2
-    for name, value in facts.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")

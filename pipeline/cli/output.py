@@ -44,6 +44,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Print names and values below each other."""
+    if as_json:
+        print_json(facts)
+        return
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")
+
+
 @contextmanager
 def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Yield a function that shows on stderr which stage a run is in, with the seconds since the start."""

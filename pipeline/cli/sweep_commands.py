@@ -57,7 +57,7 @@ def sweep(
     run; pressed twice it stops at once. Either way the sweep can be resumed, and the exit code is 130.
     """
     from pipeline.cli import output
-    from pipeline.cli.evidence_commands import signing_key
+    from pipeline.cli.key_commands import signing_key
     from pipeline.settings import Settings
     from pipeline.spec import parse_override
     from pipeline.sweep.executor import open_executor

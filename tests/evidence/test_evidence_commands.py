@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli.evidence_commands import register
+from pipeline.cli.key_commands import keys
 from pipeline.errors import EvidenceError
 from pipeline.evidence import events
 from pipeline.evidence.keys import load_signer
@@ -22,6 +23,7 @@ from tests.evidence.sealed_runs import DATA_SHA256, World
 
 app = typer.Typer(pretty_exceptions_enable=False)
 register(app)
+app.add_typer(keys, name="keys")
 
 
 @pytest.fixture

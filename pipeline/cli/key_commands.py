@@ -1,0 +1,124 @@
+"""The commands `keys`, and how a key is unlocked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+keys = typer.Typer(no_args_is_help=True, help="Signing keys and the trust file.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@keys.command()
+def init(
+    name: Annotated[str, typer.Option(help="Who you are, in the trust file.")] = "",
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the key with.")] = False,
+    add: Annotated[bool, typer.Option(help="Add the public key to config/trusted_keys.toml.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make a signing key, outside of the project; from then on every run is signed.
+
+    A key that is there already, from another project, is added to this project's trust file.
+    """
+    from pipeline.cli import output
+    from pipeline.evidence.keys import create_key, key_path, show_key
+    from pipeline.evidence.rotation import add_trusted_key
+    from pipeline.evidence.trust import TRUST_FILE, project_trust
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    trust_file, trust = settings.root / TRUST_FILE, project_trust(settings)
+    info = show_key(prompt=ask) if add and key_path().is_file() else None
+    if info is None or passphrase or (trust is not None and trust.find(info.keyid) is not None):
+        info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
+    if add:
+        add_trusted_key(trust_file, name or _user(), info.public_pem)
+    facts = {"keyid": info.keyid, "private_key": str(info.path), "trust_file": str(trust_file) if add else None}
+    output.print_facts(facts, as_json=as_json)
+
+
+@keys.command("show")
+def show_key_(as_json: AsJson = False) -> None:
+    """Show which key signs, and whether the project trusts it."""
+    from pipeline.cli import output
+    from pipeline.evidence.keys import show_key
+    from pipeline.evidence.trust import project_trust
+    from pipeline.settings import Settings
+
+    info = show_key(prompt=ask)
+    trust = project_trust(Settings.load())
+    known = trust.find(info.keyid) if trust else None
+    facts = {
+        "keyid": info.keyid,
+        "private_key": str(info.path) if info.path else "from the environment",
+        "passphrase": info.encrypted,
+        "trusted_as": known.name if known else None,
+    }
+    output.print_facts(facts, as_json=as_json)
+
+
+@keys.command()
+def export(
+    to: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
+) -> None:
+    """Print the public key (PEM), for somebody else's trust file."""
+    from pipeline.evidence.keys import show_key
+    from pipeline.rundir import write_atomic
+
+    pem = show_key(prompt=ask).public_pem
+    if to is None:
+        print(pem, end="")
+    else:
+        write_atomic(to, pem.encode())
+
+
+@keys.command()
+def rotate(
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the new key with.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the signing key: ledger and trust file say from when; older signatures stay valid."""
+    from pipeline.cli import output
+    from pipeline.evidence.rotation import rotate_key
+    from pipeline.evidence.trust import TRUST_FILE
+    from pipeline.rundir import LEDGER
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    done = rotate_key(
+        settings.root / TRUST_FILE,
+        settings.results / LEDGER,
+        passphrase=_new_passphrase() if passphrase else None,
+        prompt=ask,
+    )
+    facts = {"old_keyid": done.old_keyid, "keyid": done.new.keyid, "kept": str(done.retired), "entry": done.entry.seq}
+    output.print_facts(facts, as_json=as_json)
+
+
+def signing_key() -> Signer | None:
+    """Return what signs; a passphrase is asked for when there is somebody to ask."""
+    from pipeline.evidence.keys import load_signer
+
+    return load_signer(prompt=ask if sys.stdin is not None and sys.stdin.isatty() else None)
+
+
+def ask(question: str) -> str:
+    """Ask for a passphrase, which is not shown."""
+    return str(typer.prompt(question.rstrip(": "), hide_input=True, err=True))
+
+
+def _new_passphrase() -> str:
+    return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()
