@@ -73,7 +73,7 @@ class Run:
     def manifest(self) -> dict[str, Any] | None:
         """The seal as written, unchecked; None for a run that was not sealed."""
         try:
-            return read_manifest(self.dir)
+            return read_manifest(self.dir) if self.dir.manifest.is_file() else None
         except (OSError, ValueError):
             return None
 
@@ -227,7 +227,7 @@ def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> p
 
 def _json_or(path: Path, default: Any) -> Any:
     try:
-        return read_json(path)
+        return read_json(path) if path.is_file() else default  # to open a pipe is to wait for its other end
     except (OSError, ValueError):
         return default
 

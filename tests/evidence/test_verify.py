@@ -18,7 +18,9 @@ from pipeline.errors import ArtifactError, VerificationError
 from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.verify import verify_run
+from pipeline.run import list_runs
 from pipeline.rundir import RunDir, new_run_id, write_atomic
+from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
 
 FILES = {
@@ -204,6 +206,15 @@ for run in list_runs(settings={settings}):
     assert f"{closed.run_id} False {name or 'manifest.json'}: {kind}: it cannot be read" in printed
     status = "UNREADABLE None" if name in {"", "manifest.json"} else "FINISHED"
     assert f"{closed.run_id} {status}" in printed
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(sealed: RunDir) -> None:
+    """A named pipe in the place of the manifest is no manifest, and holds no list of runs up."""
+    sealed.manifest.unlink()
+    os.mkfifo(sealed.manifest)
+    assert [run.status for run in list_runs(settings=Settings(sealed.results, sealed.results))] == ["UNREADABLE"]
+    assert kinds(sealed) == [("manifest.json", "unsealed")]
 
 
 def without_privileges(code: str) -> str:
