@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.evidence.events import adopt_run
 from pipeline.evidence.ledger import Event, append
 from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.verify import verify_run
 from pipeline.rundir import RunDir, run_ids
 from tests.evidence.sealed_runs import World, kinds, new_signer
@@ -71,6 +72,8 @@ def examine(world: World) -> list[str]:
         left += [f"run: {kind}" for _, kind in kinds(verification.problems)]
         if verify_run(run).ok:
             adopt_run(run, world.signer)
+            if not (run.report_statement.is_file() or run.report_statement_unsigned.is_file()) and run.report.is_file():
+                write_report_statement(run, world.signer)  # as rendering again does
             assert verify_run(run, trust=world.trust, ledger=check_ledger(world.ledger)).ok
     append(world.ledger, Event("run_started"), world.signer)
     assert check_ledger(world.ledger, trust=world.trust).ok

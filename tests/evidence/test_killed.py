@@ -12,7 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Not sealed yet; or sealed, and the ledger was not told: both say what they are, and neither is a damaged file.
-HONEST = {"whole", "run: unsealed", "run: missing entry", "ledger: torn", "ledger: torn, run: unsealed"}
+HONEST = {
+    "whole",
+    "run: unsealed",
+    "run: missing entry",
+    "run: unsigned",
+    "ledger: torn",
+    "ledger: torn, run: unsealed",
+}
 
 
 @pytest.mark.slow
