@@ -20,7 +20,7 @@ from pipeline.evidence.provenance import Environment
 from pipeline.rundir import RunDir
 from pipeline.spec import RunSpec
 
-STRATEGIES = ("ma_crossover", "rsi_reversion", "breakout", "buy_and_hold", "bollinger")
+STRATEGIES = ("ma_crossover", "rsi_reversion", "donchian", "buy_and_hold", "bollinger")
 SYMBOLS = ("SPX", "NDX", "VIX", "WTI")
 
 

@@ -160,10 +160,10 @@ def test_search_and_filters(world: World, visit: Callable[..., Any]) -> None:
     page = open_list(visit, address(world, "index.html"))
     said = page.locator("#listing [role=status]").first
     assert said.inner_text() == "40 runs"
-    page.get_by_label("Search").fill("VARIANT breakout")
+    page.get_by_label("Search").fill("VARIANT donchian")
     until(page, "document.querySelector('#listing [role=status]').textContent === '8 of 40 runs'")
     page.get_by_label("Symbol", exact=True).select_option("NDX")
-    expected = [n for n, p in world.runs.items() if p.strategy == "breakout" and p.symbol == "NDX"]
+    expected = [n for n, p in world.runs.items() if p.strategy == "donchian" and p.symbol == "NDX"]
     until(page, f"document.querySelectorAll('#listing tbody tr').length === {len(expected)}")
     page.get_by_role("button", name="Reset").click()
     until(page, "document.querySelectorAll('#listing tbody tr').length === 40")
@@ -227,7 +227,7 @@ def test_keyboard_alone(world: World, visit: Callable[..., Any]) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.get_by_label("Search").focus()
-    page.keyboard.type("breakout")
+    page.keyboard.type("donchian")
     until(page, "document.querySelectorAll('#listing tbody tr').length === 8")
     page.locator("[data-sort=sharpe]").focus()
     page.keyboard.press("Enter")
