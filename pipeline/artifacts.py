@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -35,7 +36,7 @@ def write_backtest_artifacts(
     files = Layout(directory)
     stats = {name: _finite(value) for name, value in result.stats.items()}
     write_json(files.stats, stats)
-    write_atomic(files.equity, equity_table(result, benchmark).to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(files.equity, _equity_csv(equity_table(result, benchmark)))
     write_atomic(files.trades_csv, _trades_csv(result.trades))
     write_atomic(files.trades_parquet, _parquet(result.trades))
     if figure:
@@ -75,10 +76,15 @@ def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> 
 
 def iso_timestamps(values: Any) -> list[str]:
     """Return timestamps as ISO-8601 UTC text, `2018-12-31T00:00:00Z`; a missing one as empty text."""
+    import numpy as np
     import pandas as pd
 
     index = pd.DatetimeIndex(values)
     index = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
+    seconds = index.as_unit("s")
+    if not index.hasnans and (seconds == index).all():
+        texts: list[str] = np.datetime_as_string(seconds.tz_localize(None).to_numpy(), timezone="UTC").tolist()
+        return texts
     return ["" if pd.isna(stamp) else stamp.isoformat().replace("+00:00", "Z") for stamp in index]
 
 
@@ -128,15 +134,13 @@ def _check_stats(path: Path) -> None:
 
 def _check_equity(path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if tuple(header) != EQUITY_COLUMNS:
-            raise ArtifactError(f"{path.name} has the columns {header}; needed: {list(EQUITY_COLUMNS)}.")
-        count = 0
-        for count, row in enumerate(rows, start=1):
-            if len(row) != len(EQUITY_COLUMNS) or not _is_finite(row[1]):
-                raise ArtifactError(f"{path.name}, line {count + 1}: equity is not a finite number.")
-    if count == 0:
+        header, *rows = csv.reader(file) or [[]]
+    if tuple(header) != EQUITY_COLUMNS:
+        raise ArtifactError(f"{path.name} has the columns {header}; needed: {list(EQUITY_COLUMNS)}.")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(EQUITY_COLUMNS) or not _is_finite(row[1]):
+            raise ArtifactError(f"{path.name}, line {line}: equity is not a finite number.")
+    if not rows:
         raise ArtifactError(f"{path.name} has no rows.")
 
 
@@ -175,6 +179,14 @@ def _summary(trades: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _equity_csv(table: pd.DataFrame) -> bytes:
+    """Return what `table.to_csv` would write, in half the time: numbers as `repr` shows them, nothing for NaN."""
+    stamps, *numbers = (table[name].tolist() for name in EQUITY_COLUMNS)
+    columns = [["" if value != value else repr(value) for value in column] for column in numbers]  # noqa: PLR0124 - NaN
+    rows = [",".join(row) for row in zip(stamps, *columns, strict=True)]
+    return "\n".join([",".join(EQUITY_COLUMNS), *rows, ""]).encode()
+
+
 def _trades_csv(trades: pd.DataFrame) -> bytes:
     table = trades.copy()
     for column in ("entry_time", "exit_time"):
@@ -184,8 +196,6 @@ def _trades_csv(trades: pd.DataFrame) -> bytes:
 
 
 def _parquet(trades: pd.DataFrame) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     trades.to_parquet(buffer, index=False, engine="pyarrow")
     return buffer.getvalue()

@@ -20,6 +20,7 @@ SHOWN_ROWS = 3
 def checked(values: pd.DataFrame, stamps: pd.DatetimeIndex, places: Sequence[str], *, where: str) -> pd.DataFrame:
     """Return `values` as float64 columns on the index `stamps` if they keep the contract.
 
+    What passes a few array comparisons keeps it; pandera says of the rest what is wrong where.
     `places` names the rows for messages, as "line 2". Raises DataError listing every broken rule with its first rows.
     """
     if len(values) == 0:
@@ -27,16 +28,17 @@ def checked(values: pd.DataFrame, stamps: pd.DatetimeIndex, places: Sequence[str
     frame = pd.DataFrame({name: pd.to_numeric(values[name], errors="coerce") for name in values.columns})
     frame = frame.astype("float64").set_axis(pd.RangeIndex(len(frame)), axis=0)
     frame.insert(0, "timestamp", stamps)
-    broken = _violations(frame)
-    if broken:
+    bars = frame.set_index("timestamp")
+    fine = _plainly_fine(bars) and ("volume" not in bars or _volume_fine(bars["volume"].to_numpy()))
+    if not fine and (broken := _violations(frame)):
         raise DataError(_message(frame, values, broken, places, where))
-    return frame.set_index("timestamp")
+    return bars
 
 
 def check_frame(df: pd.DataFrame, *, where: str = "the data frame") -> None:
     """Check a frame already in the loaded form (see pipeline.backtest.data); rows are named by timestamp.
 
-    Raises DataError. A frame that passes a few array comparisons is accepted without loading pandera.
+    Raises DataError.
     """
     missing = [name for name in PRICES if name not in df.columns]
     if missing or not isinstance(df.index, pd.DatetimeIndex) or df.index.tz is None:
@@ -115,10 +117,12 @@ def _row(frame: pd.DataFrame, given: pd.DataFrame, row: int, places: Sequence[st
 
 
 def _plainly_fine(df: pd.DataFrame) -> bool:
-    if len(df) == 0 or any(df[name].dtype != np.float64 for name in PRICES):
+    """Say whether the prices of a frame in the loaded form keep the contract; False may also mean: ask pandera."""
+    index = pd.DatetimeIndex(df.index)
+    if len(df) == 0 or index.hasnans or any(df[name].dtype != np.float64 for name in PRICES):
         return False
     open_, high, low, close = (df[name].to_numpy() for name in PRICES)
-    stamps = pd.DatetimeIndex(df.index).asi8
+    stamps = index.asi8
     return bool(
         np.isfinite(high).all()
         and (low > 0).all()
@@ -126,3 +130,7 @@ def _plainly_fine(df: pd.DataFrame) -> bool:
         and (low <= np.minimum(open_, close)).all()
         and (stamps[1:] > stamps[:-1]).all()
     )
+
+
+def _volume_fine(volume: np.ndarray) -> bool:
+    return bool(np.isfinite(volume).all() and (volume >= 0).all())

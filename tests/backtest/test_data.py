@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pandera.errors
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.backtest import data_digest, load_ohlcv, periods_per_year, sample_names, source_path
-from pipeline.backtest.contract import check_frame
+from pipeline.backtest.contract import check_frame, checked, ohlcv_schema
 from pipeline.errors import DataError
 
 GOOD = """Date,Open,High,Low,Close,Adj Close,Volume
@@ -367,3 +371,22 @@ def test_import_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@given(data=st.data())
+def test_what_is_accepted_at_a_glance_keeps_the_contract(data: st.DataObject, sp500: pd.DataFrame) -> None:
+    """The comparisons that spare pandera its work accept what pandera accepts, and nothing else."""
+    odd = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1.0, 1e9])
+    frame = sp500.iloc[:5].copy()
+    for _ in range(data.draw(st.integers(0, 3))):
+        frame.iat[data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4))] = data.draw(odd)
+    order = data.draw(st.sampled_from([[0, 1, 2, 3, 4], [0, 2, 1, 3, 4], [0, 1, 1, 3, 4]]))
+    stamps = pd.DatetimeIndex(frame.index[order])
+    schema = ohlcv_schema(volume=True)
+    try:
+        schema.validate(frame.set_axis(pd.RangeIndex(5)).assign(timestamp=stamps), lazy=True)
+    except pandera.errors.SchemaErrors:
+        with pytest.raises(DataError, match="breaks the data contract"):
+            checked(frame, stamps, list("abcde"), where="it")
+    else:
+        assert checked(frame, stamps, list("abcde"), where="it").equals(frame.set_axis(stamps))
