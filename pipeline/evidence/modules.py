@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -23,32 +24,22 @@ PACKAGE = "pipeline"
 def watch_imports() -> None:
     """Take the digest of each project module when it is imported, from now on; of those that are there, now."""
     if _watcher() is None:
-        sys.meta_path.insert(0, ImportWatcher(_digests(sys.modules, {})))
+        foreign = _foreign()
+        sys.meta_path.insert(0, ImportWatcher(_digests(sys.modules, {}, foreign), foreign))
 
 
 def modules_of_this_process() -> dict[str, str]:
     """Return the SHA-256 of the source of each project module imported by this process so far.
 
-    It is that of the source as it was imported since `watch_imports`, else as it is now.
+    These are this package's own and everything outside the standard library and site-packages. The digest is that of
+    the source as it was imported since `watch_imports`, else as it is now.
     """
-    return project_modules(sys.modules)
-
-
-def project_modules(modules: Mapping[str, ModuleType]) -> dict[str, str]:
-    """Return name and SHA-256 of the source of each module that belongs to the project.
-
-    These are this package's own and everything outside the standard library and site-packages.
-    """
-    watcher = _watcher()
-    found = _digests(modules, watcher.imported if watcher else {})
-    return {name: digest for (name, _), digest in found.items()}
+    return {name: digest for (name, _), digest in _imported_so_far().items()}
 
 
 def changed_since_import() -> list[str]:
     """Return the names of project modules whose file no longer holds the source this process executes."""
-    watcher = _watcher()
-    now = _digests(sys.modules, watcher.imported if watcher else {})
-    return [name for (name, file), digest in now.items() if _digest_of(Path(file)) != digest]
+    return [name for (name, file), digest in _imported_so_far().items() if _digest_of(Path(file)) != digest]
 
 
 def _digest_of(file: Path) -> str | None:
@@ -60,11 +51,16 @@ def _watcher() -> ImportWatcher | None:
 
 
 class ImportWatcher(importlib.abc.MetaPathFinder):
-    """Finds modules as the finders after it do; `imported` holds digests by a module's name and file."""
+    """Finds modules as the finders after it do; `imported` holds digests by a module's name and file.
 
-    def __init__(self, imported: dict[tuple[str, str], str]) -> None:
+    What was there before is not looked at again: with thousands of modules, each look copies a piece of the memory that
+    a kernel shares with its fork server.
+    """
+
+    def __init__(self, imported: dict[tuple[str, str], str], foreign: tuple[str, ...]) -> None:
         self.imported = imported
-        self._foreign = _foreign()
+        self._foreign = foreign
+        self._last = next(reversed(sys.modules.items()))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -78,6 +74,15 @@ class ImportWatcher(importlib.abc.MetaPathFinder):
             if of_package(fullname) or not _real(file).startswith(self._foreign):
                 spec.loader = _Loader(fullname, file, self.imported)
         return spec
+
+    def candidates(self) -> dict[str, ModuleType]:
+        """Return the modules that may belong to the project: those whose digest is known, and all that came later."""
+        name, module = self._last
+        later = reversed(sys.modules)
+        if sys.modules.get(name) is module:
+            later = takewhile(lambda other: other != name, later)
+        known = (name for name, _ in self.imported)
+        return {name: sys.modules[name] for name in {*later, *known} if name in sys.modules}
 
 
 class _Loader(SourceFileLoader):
@@ -99,8 +104,17 @@ class _Loader(SourceFileLoader):
         return code
 
 
-def _digests(modules: Mapping[str, ModuleType], imported: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    foreign = _foreign()
+def _imported_so_far() -> dict[tuple[str, str], str]:
+    watcher = _watcher()
+    if watcher is None:
+        return _digests(sys.modules, {}, _foreign())
+    return _digests(watcher.candidates(), watcher.imported, _foreign())
+
+
+def _digests(
+    modules: Mapping[str, ModuleType], imported: Mapping[tuple[str, str], str], foreign: tuple[str, ...]
+) -> dict[tuple[str, str], str]:
+    """Return the digest by name and file of each module that lies in none of the `foreign` directories."""
     digests = {}
     for name, module in sorted(modules.items()):
         given = getattr(module, "__file__", None)
@@ -119,6 +133,7 @@ def of_package(name: str) -> bool:
     return name == PACKAGE or name.startswith(f"{PACKAGE}.")
 
 
+@lru_cache(maxsize=10_000)
 def _real(file: str) -> str:
     """Return the real path of a module's file; of thousands of modules, each directory is resolved once."""
     directory, name = os.path.split(file)
@@ -132,11 +147,11 @@ def _real_directory(directory: str) -> str:
 
 
 def _foreign() -> tuple[str, ...]:
-    return tuple(f"{directory}{os.sep}" for directory in _library_directories())
+    return _library_directories(tuple(entry for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))))
 
 
-def _library_directories() -> list[Path]:
-    keys = ("stdlib", "platstdlib", "purelib", "platlib")
-    found = {Path(sysconfig.get_path(key)).resolve() for key in keys}
-    found |= {Path(entry).resolve() for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))}
-    return sorted(found)
+@lru_cache(maxsize=100)
+def _library_directories(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Return, with a separator at their end, the standard library's directories and these of the import path."""
+    standard = (sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return tuple(sorted({f"{Path(entry).resolve()}{os.sep}" for entry in (*standard, *entries)}))

@@ -180,9 +180,12 @@ def _own_random_numbers() -> None:
 
 
 def _own_modules(ours: tuple[str, ...]) -> None:
-    """Forget this package's modules: a notebook imports the code of its own project afresh."""
+    """Forget the server's own modules: a notebook imports the code of its own project afresh."""
     for name in ours:
         sys.modules.pop(name, None)
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules:
+            vars(sys.modules[parent]).pop(child, None)
 
 
 def _own_multiprocessing() -> None:

@@ -48,7 +48,7 @@ class Preloaded:
     modules: tuple[str, ...]
     missing: tuple[str, ...]
     ours: tuple[str, ...]
-    top_level: frozenset[str]
+    top_level: Mapping[str, str]
     shell_environment: Mapping[str, str]
     configuration: Mapping[str, bytes]
     read: Mapping[str, str | None]
@@ -86,7 +86,7 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
         app.specialize(SPECIALIZED_AFTER)
         shell_environment = {name: value for name, value in os.environ.items() if before.get(name) != value}
         shell_environment.pop("IPYTHONDIR", None)
-        known = set(sys.modules)
+        known = frozenset(sys.modules)
         with app.kernel.shell.builtin_trap:  # libraries ask for `get_ipython` to see that they are in a notebook
             missing = tuple(name for name in modules if not _import(name))
             _warm_matplotlib()
@@ -95,9 +95,10 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
                 module, _, function = name.partition(":")
                 getattr(importlib.import_module(module), function)()
                 check_threads(name)
-    ours = tuple(name for name in sys.modules if name.partition(".")[0] == __name__.partition(".")[0])
+    asked = {*sys.modules} - known
+    ours = _own_modules(known, asked)
     imported = tuple(name for name in modules if name not in missing)
-    top_level = frozenset(name.partition(".")[0] for name in {*sys.modules} - known - {*ours})
+    top_level = {name: _location(name) for name in {name.partition(".")[0] for name in asked} - {*ours}}
     gc.collect()
     gc.freeze()
     return Preloaded(
@@ -197,12 +198,28 @@ def _threads() -> list[str]:
     return sorted({(task / "comm").read_text().strip() for task in others} - FORK_SAFE_THREADS)
 
 
-def _hidden(names: Collection[str], directory: str) -> Iterator[str]:
+def _own_modules(known: Collection[str], asked: Collection[str]) -> tuple[str, ...]:
+    """Return the modules of this package that only the server needs: a kernel imports them afresh, if at all.
+
+    A project may have a package of this name: it stays only when the server was asked to import from it.
+    """
+    package = __name__.partition(".")[0]
+    stay = {package} if any(name.startswith(f"{package}.") for name in asked) else set()
+    return tuple(name for name in known if name.partition(".")[0] == package and name not in stay)
+
+
+def _location(name: str) -> str:
+    """Return where a top-level module or package lies, empty for one without a file."""
+    return os.path.realpath(getattr(sys.modules.get(name), "__file__", None) or "")
+
+
+def _hidden(modules: Mapping[str, str], directory: str) -> Iterator[str]:
     """Yield those of the modules and packages that an import from the directory would find in it instead."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             name = entry.name.removesuffix(".py")
-            if name in names and (name != entry.name or (Path(entry.path) / "__init__.py").is_file()):
+            file = entry.path if name != entry.name else os.path.join(entry.path, "__init__.py")  # noqa: PTH118
+            if name in modules and os.path.isfile(file) and os.path.realpath(file) != modules[name]:  # noqa: PTH113
                 yield name
 
 

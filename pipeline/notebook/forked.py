@@ -9,8 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pipeline.kernels import DEFAULT_PRELOAD, ForkServer, ForkServerError, KernelSource
 from pipeline.notebook.request import DEFAULTS
 
-# What the modules of this package, and notebooks that use them, import from other distributions. The package itself is
-# not among them: a run imports the code under evidence afresh, so that it is the code whose digests are recorded.
+# What the modules of this package, and notebooks that use them, import from other distributions.
 PRELOAD = (
     *DEFAULT_PRELOAD,
     "pydantic",
@@ -23,7 +22,7 @@ PRELOAD = (
     "psutil",
     "importlib.metadata",
 )
-WARM = ("pipeline.notebook.warm:libraries",)
+WARM = ("pipeline.notebook.warm:libraries", "pipeline.notebook.warm:package")
 
 
 def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM) -> ForkServer:

@@ -13,9 +13,9 @@ MODULES_FILE = "EVIDENCE_MODULES_FILE"
 
 def prepare() -> None:
     """Seed the kernel with the run's seed, and take the digests of the modules it imports from now on."""
-    from pipeline.evidence.modules import watch_imports
+    from pipeline.notebook.warm import package
 
-    watch_imports()
+    package()
     seed_everything(int(os.environ[SEED]))
 
 

@@ -1,8 +1,32 @@
-"""What libraries do at their first use only, done once in the fork server instead of in every kernel."""
+"""What is done before the first cell of a notebook: once in the fork server, so that no kernel has to do it."""
 
 from __future__ import annotations
 
 import io
+from importlib import import_module
+
+# What a notebook imports of this package, by itself or by what it calls, to join its run, load, backtest and save.
+PACKAGE = (
+    "pipeline.child_process",
+    "pipeline.session",
+    "pipeline.backtest.benchmark",
+    "pipeline.backtest.from_spec",
+    "pipeline.backtest.sensitivity",
+    "pipeline.tracking.journal_tracker",
+)
+
+
+def package() -> None:
+    """Import what runs use of this package, and take the digest of each module of the project when it is imported.
+
+    Every kernel of a run has it, forked or fresh, whether its notebook uses it or not: its manifest names the same
+    modules either way, each with the digest of the source that is executed.
+    """
+    from pipeline.evidence.modules import watch_imports
+
+    watch_imports()
+    for name in PACKAGE:
+        import_module(name)
 
 
 def libraries() -> None:

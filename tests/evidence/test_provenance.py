@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.digest import sha256_file
-from pipeline.evidence.modules import project_modules
+from pipeline.evidence.modules import modules_of_this_process
 from pipeline.evidence.provenance import git_state, installed_packages, lock_files
 
 
@@ -58,13 +58,14 @@ def test_outside_git_there_is_no_state(tmp_path: Path) -> None:
     assert git_state(tmp_path) is None
 
 
-def test_only_the_projects_own_modules_are_digested(tmp_path: Path) -> None:
+def test_only_the_projects_own_modules_are_digested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Modules of the project are recorded by the digest of their source; libraries are recorded as packages."""
     source = tmp_path / "my_strategy.py"
     source.write_text("x = 1\n")
     mine = types.ModuleType("my_strategy")
     mine.__file__ = str(source)
-    found = project_modules({**sys.modules, "my_strategy": mine})
+    monkeypatch.setitem(sys.modules, "my_strategy", mine)
+    found = modules_of_this_process()
     assert found["my_strategy"] == sha256_file(source)
     assert "pipeline.evidence.provenance" in found
     assert not {"pytest", "json", "numpy", "__future__"} & set(found)

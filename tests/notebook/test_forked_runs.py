@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pipeline.digest import sha256_bytes
+import pipeline
+from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import CellFailedError, CellTimeoutError, KernelDiedError
 from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import execute_notebook
@@ -25,6 +27,8 @@ from pipeline.runner import run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import read_spec
 from tests.notebooks import write_notebook
+
+PACKAGE = Path(pipeline.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -137,18 +141,74 @@ def test_a_refusal_is_noted(small: ForkServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_libraries_are_warm_and_ours_is_not_in_the_way(tmp_path: Path) -> None:
-    """What warms the libraries leaves nothing of this package behind; a folder of its name hides nothing."""
+def test_a_run_has_the_same_modules_of_this_package_in_every_kernel(tmp_path: Path) -> None:
+    """What runs use of this package is there from the start, forked or fresh; of the fork server there is nothing.
+
+    A folder of the package's name hides nothing.
+    """
     (tmp_path / "pipeline").mkdir()
-    found = "import sys; print('pandas' in sys.modules, *sorted(n for n in sys.modules if n.startswith('pipeline')))"
+    found = "import sys; print(*sorted(n for n in sys.modules if n.partition('.')[0] == 'pipeline'))"
+    shown = []
     with fork_server() as server:
-        assert run(tmp_path, server, found) is None
-    seeds_and_digests = "digest evidence evidence.modules evidence.provenance notebook notebook.inside"
-    assert printed(tmp_path).split() == [
-        "True",
-        "pipeline",
-        *(f"pipeline.{name}" for name in seeds_and_digests.split()),
-    ]
+        for kernels in (None, server):
+            assert run(tmp_path, kernels, found) is None
+            shown.append(printed(tmp_path).split())
+            assert [*json.loads((tmp_path / "modules.json").read_bytes())] == shown[-1]
+    assert shown[0] == shown[1]
+    assert {"pipeline", "pipeline.session", "pipeline.backtest.engine"} < {*shown[0]}
+    assert not [name for name in shown[0] if name.startswith("pipeline.kernels")]
+
+
+EDITED_MEANWHILE = """
+import os
+from pathlib import Path
+from pipeline.kernels import KernelRefusedError, Launch
+from pipeline.notebook.execute import execute_notebook
+from pipeline.notebook.forked import fork_server
+from pipeline.notebook.request import KernelRequest
+from pipeline.notebook.template import read_notebook
+
+own = {"EVIDENCE_SEED": "7", "EVIDENCE_MODULES_FILE": "modules.json", "PYTHONHASHSEED": "0"}
+root = Path.cwd()
+with fork_server(("numpy",), warm=("pipeline.notebook.warm:package",)) as server:
+    server.wait_ready()
+    with open("pipeline/backtest/engine.py", "a") as source:
+        source.write("raise SystemExit")
+    request = KernelRequest(cwd=root, log=root / "log", environment={**os.environ, **own})
+    given = read_notebook(root / "in.ipynb")
+    note = execute_notebook(given, root / "out.ipynb", {}, request, root=root, kernels=server)
+    assert note is None, note
+    Path("other/pipeline").mkdir(parents=True)
+    Path("other/pipeline/__init__.py").touch()
+    try:
+        server.start(Launch(cwd=str(root / "other"), environment={**os.environ, **own}), stdout=1, stderr=2)
+    except KernelRefusedError as refusal:
+        print(refusal)
+"""
+
+
+@pytest.mark.slow
+def test_this_package_is_recorded_as_the_server_imported_it(tmp_path: Path) -> None:
+    """A module of this package that is edited while the server runs is executed, and recorded, as it was before.
+
+    Where another package of its name would be imported no kernel is forked.
+    """
+    package = shutil.copytree(PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    before = (package / "backtest" / "engine.py").read_bytes()
+    write_notebook(tmp_path / "in.ipynb", "import pipeline.backtest.engine as e\nprint(e.__file__)")
+    shown = subprocess.run(
+        [sys.executable, "-c", EDITED_MEANWHILE],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "has a module 'pipeline' that hides" in shown
+    assert printed(tmp_path) == f"{package / 'backtest' / 'engine.py'}\n"
+    recorded = json.loads((tmp_path / "modules.json").read_bytes())
+    assert recorded["pipeline.backtest.engine"] == sha256_bytes(before)
+    assert recorded["pipeline.backtest.engine"] != sha256_file(package / "backtest" / "engine.py")
 
 
 @pytest.mark.slow
@@ -169,7 +229,7 @@ def test_a_kernel_that_is_done_is_not_interrupted(forked: bool, small: ForkServe
 
 
 def test_code_that_changes_is_imported_afresh(small: ForkServer, tmp_path: Path) -> None:
-    """The project's own modules are never preloaded, so the code that runs is the code whose digest is recorded."""
+    """The project's own modules are never preloaded, so an edit between two runs is executed, and recorded."""
     for value in ("1", "2"):
         (tmp_path / "changing.py").write_text(f"value = {value}  # {'x' * int(value)}\n")
         assert run(tmp_path, small, "import changing\nprint(changing.value)") is None
