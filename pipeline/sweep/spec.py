@@ -36,7 +36,7 @@ class SweepSection(Section):
     batch: int | None = Field(
         None,
         ge=1,
-        description="trials proposed at once; default: 10 for tpe, nsga2 and pruners, else 256 (full or timeout: 16)",
+        description="trials proposed at once; default: 10 for tpe, nsga2 and pruners, else 256 (full: 64, timeout: 16)",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the sampler")
     pruner: Literal["none", "median", "hyperband"] = Field("none", description="what stops a trial early")
@@ -64,9 +64,9 @@ class SweepSection(Section):
     @property
     def batch_size(self) -> int:
         """How many trials are proposed at once."""
-        learns = self.adaptive or self.pruner != "none"
-        short = self.mode == "full" or self.timeout is not None
-        return self.batch or (10 if learns else 16 if short else 256)
+        if self.adaptive or self.pruner != "none":
+            return self.batch or 10
+        return self.batch or (16 if self.timeout is not None else 64 if self.mode == "full" else 256)
 
 
 class Dimension(Section):
