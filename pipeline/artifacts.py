@@ -13,6 +13,7 @@ from pipeline.errors import ArtifactError
 from pipeline.rundir import Layout, RunDir, write_atomic, write_json
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from pipeline.backtest.engine import BacktestResult
@@ -36,7 +37,7 @@ def write_backtest_artifacts(
     files = Layout(directory)
     stats = {name: _finite(value) for name, value in result.stats.items()}
     write_json(files.stats, stats)
-    write_atomic(files.equity, _equity_csv(equity_table(result, benchmark)))
+    write_atomic(files.equity, _equity_csv(_equity_columns(result, benchmark)))
     write_atomic(files.trades_csv, _trades_csv(result.trades))
     write_atomic(files.trades_parquet, _parquet(result.trades))
     if figure:
@@ -61,17 +62,21 @@ def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> 
     """
     import pandas as pd
 
+    stamps, *numbers = _equity_columns(result, benchmark)
+    return pd.DataFrame(dict(zip(EQUITY_COLUMNS, (stamps, *numbers), strict=True)))
+
+
+def _equity_columns(
+    result: BacktestResult, benchmark: pd.Series | None
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    import numpy as np
+
     from pipeline.backtest.metrics import drawdown
 
     equity = result.equity_curve
-    aligned = benchmark.reindex(equity.index).to_numpy() if benchmark is not None else math.nan
-    columns = {
-        "timestamp": iso_timestamps(equity.index),
-        "equity": equity.to_numpy(),
-        "drawdown": drawdown(equity, result.config.get("initial_cash")).to_numpy(),
-        "benchmark_equity": aligned,
-    }
-    return pd.DataFrame(columns, columns=list(EQUITY_COLUMNS))
+    down = drawdown(equity, result.config.get("initial_cash"))
+    held = np.full(len(equity), np.nan) if benchmark is None else benchmark.reindex(equity.index).to_numpy(float)
+    return iso_timestamps(equity.index), equity.to_numpy(float), down.to_numpy(float), held
 
 
 def iso_timestamps(values: Any) -> list[str]:
@@ -133,14 +138,17 @@ def _check_stats(path: Path) -> None:
 
 
 def _check_equity(path: Path) -> None:
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file) or [[]]
+    try:
+        rows = csv.reader(io.StringIO(path.read_text("utf-8"), newline=""))
+    except UnicodeDecodeError:
+        raise ArtifactError(f"{path.name} is not UTF-8 text.") from None
+    header, count = next(rows, []), 0
     if tuple(header) != EQUITY_COLUMNS:
         raise ArtifactError(f"{path.name} has the columns {header}; needed: {list(EQUITY_COLUMNS)}.")
-    for line, row in enumerate(rows, start=2):
+    for count, row in enumerate(rows, start=1):
         if len(row) != len(EQUITY_COLUMNS) or not _is_finite(row[1]):
-            raise ArtifactError(f"{path.name}, line {line}: equity is not a finite number.")
-    if not rows:
+            raise ArtifactError(f"{path.name}, line {count + 1}: equity is not a finite number.")
+    if count == 0:
         raise ArtifactError(f"{path.name} has no rows.")
 
 
@@ -179,12 +187,26 @@ def _summary(trades: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _equity_csv(table: pd.DataFrame) -> bytes:
-    """Return what `table.to_csv` would write, in half the time: numbers as `repr` shows them, nothing for NaN."""
-    stamps, *numbers = (table[name].tolist() for name in EQUITY_COLUMNS)
-    columns = [["" if value != value else repr(value) for value in column] for column in numbers]  # noqa: PLR0124 - NaN
-    rows = [",".join(row) for row in zip(stamps, *columns, strict=True)]
+def _equity_csv(columns: tuple[list[str], np.ndarray, np.ndarray, np.ndarray]) -> bytes:
+    """Return what pandas would write of the equity table, in a fifth of the time."""
+    stamps, *numbers = columns
+    rows = [",".join(row) for row in zip(stamps, *map(_shortest, numbers), strict=True)]
     return "\n".join([",".join(EQUITY_COLUMNS), *rows, ""]).encode()
+
+
+def _shortest(values: np.ndarray) -> list[str]:
+    """Return numbers as `repr` shows them, nothing for NaN. Arrow finds the same digits, several times as fast."""
+    import numpy as np
+    import pyarrow as pa
+
+    texts: list[str] = pa.array(values).cast(pa.string()).to_pylist()
+    size = np.abs(values)
+    with np.errstate(invalid="ignore"):
+        as_repr = (size >= 1e-4) & (size < 1e9) & (values % 1.0 != 0.0)  # Arrow writes 1.0 as 1, 1e-05 as 0.00001
+    for place in np.flatnonzero(~as_repr):
+        value = float(values[place])
+        texts[place] = "" if math.isnan(value) else repr(value)
+    return texts
 
 
 def _trades_csv(trades: pd.DataFrame) -> bytes:

@@ -23,6 +23,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -364,11 +365,14 @@ def find_run(results: Path, wanted: str) -> RunDir:
 
 def write_state(run: RunDir, **facts: Any) -> None:
     """Record who executes the run, so that others can tell a running run from a killed one."""
+    write_json(run.state, {**_process(os.getpid()), **facts})
+
+
+@lru_cache(maxsize=1)
+def _process(pid: int) -> dict[str, Any]:
     import psutil
 
-    process = psutil.Process()
-    owner = {"pid": process.pid, "pid_created": process.create_time(), "host": socket.gethostname()}
-    write_json(run.state, {**owner, **facts})
+    return {"pid": pid, "pid_created": psutil.Process(pid).create_time(), "host": socket.gethostname()}
 
 
 def read_state(run: RunDir) -> dict[str, Any] | None:

@@ -214,7 +214,7 @@ def _read_back(tracking: RunTracking | None, error: EvidenceError | None) -> Evi
     if tracking is None:
         return error
     try:
-        tracking.deliver()
+        tracking.before_seal()
     except TrackingError as failure:
         return error or failure
     return error

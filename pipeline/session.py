@@ -288,7 +288,7 @@ class InteractiveRun(NotebookRun):
             text = f"Edited since this kernel imported them: {', '.join(changed)}. The run used the earlier source."
             self._opened.warnings.append(f"{text} Restart the kernel to use the new one.")
         self.leave_mlflow()
-        self._tracking.deliver()
+        self._tracking.before_seal()
         seal_run(self._opened)
         finish_tracking(self._opened, self._tracking, "FINISHED")
         for text in self._tracking.warnings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PRICES = ("open", "high", "low", "close")
 SAMPLE_PREFIX = "sample:"
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+NUMBERED = re.compile(r"\.\d+$")  # how pandas tells columns of one name apart
 
 _SAMPLES = Path(__file__).parent / "samples"
 _ALIASES = {
@@ -162,7 +164,8 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
         hint = " Save it as UTF-8." if isinstance(error, UnicodeDecodeError) else ""
         said = str(error).strip().rstrip(".") or type(error).__name__
         raise DataError(f"The data file {path} cannot be read: {said}.{hint}") from None
-    _check_names_differ(path)
+    if any(NUMBERED.search(str(name)) for name in raw.columns):
+        _check_names_differ(path)
     if not isinstance(raw.index, pd.RangeIndex):
         raise DataError(
             f"The data file {path} has more values in a row than names in its header. A decimal comma, a comma at the "
@@ -170,7 +173,7 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     raw.index = pd.RangeIndex(2, len(raw) + 2)
     raw = raw.dropna(how="all")
-    return raw.reset_index(drop=True), [f"line {line}" for line in raw.index]
+    return raw.reset_index(drop=True), [f"line {line}" for line in raw.index.tolist()]
 
 
 def _exactly() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.digest import sha256_file
 
 LIBRARIES = ("site-packages", "dist-packages")
+COMMIT_LINE, NO_COMMIT = "# branch.oid ", "(initial)"
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,17 @@ def git_state(root: Path) -> GitState | None:
 
     The digest of a dirty tree covers the diff of tracked files and the names and contents of untracked ones.
     """
-    commit = _git(root, "rev-parse", "--verify", "HEAD")
-    if commit is None:
+    status = _git(root, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    lines = [] if status is None else status.rstrip(b"\0").decode(errors="surrogateescape").split("\0")
+    commit = next((line.removeprefix(COMMIT_LINE) for line in lines if line.startswith(COMMIT_LINE)), NO_COMMIT)
+    if commit == NO_COMMIT:
         return None
+    return GitState(commit, None if all(line.startswith("# ") for line in lines) else _dirty_digest(root))
+
+
+def _dirty_digest(root: Path) -> str | None:
     diff = _git(root, "diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD") or b""
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ":/") or b""
-    return GitState(commit.decode().strip(), _dirty_digest(root, diff, untracked))
-
-
-def _dirty_digest(root: Path, diff: bytes, untracked: bytes) -> str | None:
     if not diff and not untracked:
         return None
     top = Path((_git(root, "rev-parse", "--show-toplevel") or b".").decode().strip())
@@ -87,7 +90,7 @@ class Environment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def installed_packages() -> dict[str, str]:

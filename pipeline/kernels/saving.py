@@ -10,7 +10,7 @@ from jupyter_core.utils import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 
 SHARE = 0.05  # of the time that may be spent on saving
-FIRST = 0.1  # seconds until the second save: the first was papermill's, at the beginning
+FIRST = 0.5  # seconds until the second save: the first was papermill's, at the beginning
 LATEST = 1.0  # seconds in a cell after which the notebook on disk shows that it has begun
 
 

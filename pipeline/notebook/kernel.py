@@ -112,6 +112,7 @@ class EvidenceEngine(Engine):
                 except ForkServerError as reason:
                     notes.append(f"A fresh kernel was used, not a forked one. {reason}")
                 else:
+                    nb_man.output_path = None  # it ended well, and papermill itself writes it once more
                     return
             private = PrivateClient(nb_man, **options)
             private.directory = directory

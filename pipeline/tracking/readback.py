@@ -126,7 +126,7 @@ def _compare(store: Store, run: Any, known: Load, starts: dict[str, Any], *, tho
     files: list[str] = []
     left_out: list[str] = []
     size = 0
-    for path, count in store.artifacts(run_id):
+    for path, count in store.artifacts_of(run):
         if path not in known.files:
             size += count
             (files if size <= MAX_FILES_BYTES else left_out).append(path)

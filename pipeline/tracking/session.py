@@ -3,7 +3,7 @@
 tracking = open_tracking(spec.tracking, run=run, spec=spec, settings=settings, tags={…})
 environ |= tracking.environment()          # the notebook's raw `mlflow.log_metric` lands in the same run
 …                                          # the notebook logs through kernel_tracker(run)
-tracking.deliver()                         # before the seal: reads back what was logged past the journal
+tracking.before_seal()                     # reads back what was logged past the journal
 tracking.finish("FINISHED", artifacts=[…], tags={…}, description="…")
 tracking.attach_report(Path("report/index.html"), {…})
 """
@@ -197,6 +197,17 @@ class RunTracking:
             self._store.notes.clear()
             return True
         return False
+
+    def before_seal(self) -> None:
+        """Take what the notebook logged past the journal into it.
+
+        The rest is delivered with the end of the run; in mode `strict` now, since a store that does not take it is to
+        be seen in the seal.
+        """
+        if self.mode == "strict":
+            self.deliver()
+        else:
+            self._read_back()
 
     def _read_back(self) -> None:
         if self._sealed or not self._executed:

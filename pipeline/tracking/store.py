@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pipeline.errors import TrackingError, masked
 from pipeline.tracking import limits, sqlite
@@ -70,7 +72,8 @@ class Store:
             from mlflow.tracking import MlflowClient
 
             client = MlflowClient(tracking_uri=self.uri)
-            client.search_experiments(max_results=1)
+            if self.database is None:  # that one was looked at already
+                client.search_experiments(max_results=1)
             return client
 
         self._client = self._call("open", opened)
@@ -178,6 +181,15 @@ class Store:
     def end_run(self, mlflow_run_id: str, status: str, end: int) -> None:
         """Set the run's end status and time (ms since 1970 UTC)."""
         self._write("end the run", self._client.set_terminated, mlflow_run_id, status, end)
+
+    def artifacts_of(self, run: Any) -> Iterator[tuple[str, int]]:
+        """Yield (path, bytes) of all artifacts of a run that `get_run` gave.
+
+        A directory of this machine that nobody has made yet is not asked for: MLflow would read the whole run again.
+        """
+        place = run.info.artifact_uri
+        if scheme(place) != "file" or Path(url2pathname(urlsplit(place).path)).is_dir():
+            yield from self.artifacts(run.info.run_id)
 
     def artifacts(self, mlflow_run_id: str, path: str | None = None) -> Iterator[tuple[str, int]]:
         """Yield (path, bytes) of all artifacts of a run."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pandera.errors
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.backtest import data_digest, load_ohlcv, periods_per_year, sample_names, source_path
@@ -373,6 +373,7 @@ def test_import_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_what_is_accepted_at_a_glance_keeps_the_contract(data: st.DataObject, sp500: pd.DataFrame) -> None:
     """The comparisons that spare pandera its work accept what pandera accepts, and nothing else."""
