@@ -59,7 +59,7 @@ def _dirty_digest(root: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    command = ["git", "-C", str(root), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]  # never in the way of the user's own
     try:
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603 - fixed arguments
     except (OSError, subprocess.TimeoutExpired):

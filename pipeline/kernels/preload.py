@@ -96,7 +96,7 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
                 getattr(importlib.import_module(module), function)()
                 check_threads(name)
     asked = {*sys.modules} - known
-    ours = _own_modules(known, asked)
+    ours = _only_the_servers(known, asked)
     imported = tuple(name for name in modules if name not in missing)
     top_level = {name: _location(name) for name in {name.partition(".")[0] for name in asked} - {*ours}}
     gc.collect()
@@ -198,7 +198,7 @@ def _threads() -> list[str]:
     return sorted({(task / "comm").read_text().strip() for task in others} - FORK_SAFE_THREADS)
 
 
-def _own_modules(known: Collection[str], asked: Collection[str]) -> tuple[str, ...]:
+def _only_the_servers(known: Collection[str], asked: Collection[str]) -> tuple[str, ...]:
     """Return the modules of this package that only the server needs: a kernel imports them afresh, if at all.
 
     A project may have a package of this name: it stays only when the server was asked to import from it.

@@ -13,9 +13,6 @@ from pipeline.notebook.request import DEFAULTS
 PRELOAD = (
     *DEFAULT_PRELOAD,
     "pydantic",
-    "pandera.pandas",
-    "pandera.backends.pandas.register",
-    "pandera.backends.pandas.builtin_checks",
     "rfc8785",
     "tomllib",
     "tomli_w",

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 DASK = "dask://"
 PRELOAD = (
-    "pandera.pandas",
-    "pandera.backends.pandas.builtin_checks",
     "numba",
     "scipy.stats",
     "pyarrow.parquet",
