@@ -20,6 +20,7 @@ PRELOAD = (
     "importlib.metadata",
 )
 WARM = ("pipeline.notebook.warm:libraries", "pipeline.notebook.warm:package")
+WARM_FOR_MANY = (*WARM, "pipeline.notebook.warm:compiled_loop")  # takes longer than one run gains by it
 
 
 def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM) -> ForkServer:
@@ -31,10 +32,10 @@ def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM
     return ForkServer(preload, warm=warm, env=environment)
 
 
-def try_fork_server() -> ForkServer | None:
+def try_fork_server(warm: tuple[str, ...] = WARM) -> ForkServer | None:
     """Start a fork server for runs; return None where kernels cannot be forked."""
     try:
-        return fork_server()
+        return fork_server(warm=warm)
     except ForkServerError:
         return None
 

@@ -29,6 +29,17 @@ def package() -> None:
         import_module(name)
 
 
+def compiled_loop() -> None:
+    """Compile the backtest's loop where numba is installed; then the kernels have it from their first backtest on."""
+    import numpy as np
+
+    from pipeline.backtest.kernel import numba_installed, run_kernel
+
+    if numba_installed():
+        bars, signal = (np.ones(2),) * 4, np.ones(2, np.int8)
+        run_kernel(bars, signal, initial_cash=1.0, fee=0.0, slippage=0.0, stop=0.0, next_open=True, compiled=True)
+
+
 def libraries() -> None:
     """Read, describe, show, write and draw a table of three rows, with the libraries that runs use."""
     import pandas as pd

@@ -151,9 +151,9 @@ def window_end(bars: int, windows: int, step: int) -> int:
 @lru_cache(maxsize=1)
 def kernels() -> KernelSource | None:
     """Return this process's server of kernels, started on first use; None where kernels cannot be forked."""
-    from pipeline.notebook.forked import try_fork_server
+    from pipeline.notebook.forked import WARM_FOR_MANY, try_fork_server
 
-    server = try_fork_server()
+    server = try_fork_server(WARM_FOR_MANY)
     if server is not None:
         atexit.register(server.stop)
     return server

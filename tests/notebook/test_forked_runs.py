@@ -19,7 +19,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import CellFailedError, CellTimeoutError, KernelDiedError
 from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import execute_notebook
-from pipeline.notebook.forked import fork_server
+from pipeline.notebook.forked import WARM_FOR_MANY, fork_server
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import read_notebook
 from pipeline.run import Run
@@ -157,6 +157,22 @@ def test_a_run_has_the_same_modules_of_this_package_in_every_kernel(tmp_path: Pa
     assert shown[0] == shown[1]
     assert {"pipeline", "pipeline.session", "pipeline.backtest.engine"} < {*shown[0]}
     assert not [name for name in shown[0] if name.startswith("pipeline.kernels")]
+
+
+@pytest.mark.slow
+def test_kernels_of_a_sweep_have_the_compiled_loop(tmp_path: Path) -> None:
+    """Their first backtest, however short, runs the loop that the server compiled."""
+    pytest.importorskip("numba")
+    backtest = """
+        from pipeline.backtest import BacktestEngine, get_strategy, kernel, load_ohlcv
+        kernel._run_plain = None
+        bars = load_ohlcv("sample:sp500", start="2018-01-01")
+        hold = get_strategy("buy_and_hold").signal_fn
+        print(len(BacktestEngine().run_realistic(df=bars, strategy_signal_fn=hold, symbol="SPX").trades))
+    """
+    with fork_server(warm=WARM_FOR_MANY) as server:
+        assert run(tmp_path, server, backtest.replace("        ", "")) is None
+    assert printed(tmp_path) == "1\n"
 
 
 EDITED_MEANWHILE = """
