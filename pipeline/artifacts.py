@@ -139,9 +139,11 @@ def _check_stats(path: Path) -> None:
 
 def _check_equity(path: Path) -> None:
     try:
-        rows = csv.reader(io.StringIO(path.read_text("utf-8"), newline=""))
+        text = path.read_text("utf-8")
     except UnicodeDecodeError:
         raise ArtifactError(f"{path.name} is not UTF-8 text.") from None
+    lines = text.splitlines()
+    rows = csv.reader(lines) if '"' in text else (line.split(",") for line in lines)
     header, count = next(rows, []), 0
     if tuple(header) != EQUITY_COLUMNS:
         raise ArtifactError(f"{path.name} has the columns {header}; needed: {list(EQUITY_COLUMNS)}.")

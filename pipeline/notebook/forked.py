@@ -20,7 +20,7 @@ PRELOAD = (
     "importlib.metadata",
 )
 WARM = ("pipeline.notebook.warm:libraries", "pipeline.notebook.warm:package")
-WARM_FOR_MANY = (*WARM, "pipeline.notebook.warm:compiled_loop")  # takes longer than one run gains by it
+WARM_FOR_MANY_BARS = (*WARM, "pipeline.notebook.warm:compiled_loop")
 
 
 def fork_server(preload: tuple[str, ...] = PRELOAD, warm: tuple[str, ...] = WARM) -> ForkServer:

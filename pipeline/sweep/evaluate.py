@@ -36,6 +36,7 @@ ORIGIN = "sweep-trial:"
 BEST_ORIGIN = "sweep-best:"
 SWEEP_TAG, STUDY_TAG, TRIAL_TAG = "evidence.sweep", "evidence.study", "evidence.trial"
 PARENT_TAG = "mlflow.parentRunId"
+MANY_BARS_BYTES = 1_000_000  # a file of so many bytes holds some 20,000 bars
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool) -> 
             run_id=proposal.run_id,
             origin=origin + work.sweep_id,
             tracked_tags={PARENT_TAG: work.parent} if work.parent else None,
-            kernels=kernels(),
+            kernels=_kernels(work),
         )
     except EvidenceError as error:
         return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
@@ -148,12 +149,22 @@ def window_end(bars: int, windows: int, step: int) -> int:
     return max(2, bars >> (windows - step))
 
 
-@lru_cache(maxsize=1)
-def kernels() -> KernelSource | None:
-    """Return this process's server of kernels, started on first use; None where kernels cannot be forked."""
-    from pipeline.notebook.forked import WARM_FOR_MANY, try_fork_server
+def _kernels(work: Work) -> KernelSource | None:
+    from pipeline.backtest.data import source_path
 
-    server = try_fork_server(WARM_FOR_MANY)
+    data = source_path(work.spec.base.data.source, work.settings.root)
+    return kernels(many_bars=data.stat().st_size >= MANY_BARS_BYTES)
+
+
+@lru_cache(maxsize=2)
+def kernels(*, many_bars: bool = False) -> KernelSource | None:
+    """Return this process's server of kernels, started on first use; None where kernels cannot be forked.
+
+    Over `many_bars` the backtest's loop is worth to be compiled; over few, kernels with numba in memory cost more.
+    """
+    from pipeline.notebook.forked import WARM, WARM_FOR_MANY_BARS, try_fork_server
+
+    server = try_fork_server(WARM_FOR_MANY_BARS if many_bars else WARM)
     if server is not None:
         atexit.register(server.stop)
     return server

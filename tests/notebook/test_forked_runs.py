@@ -19,7 +19,7 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import CellFailedError, CellTimeoutError, KernelDiedError
 from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import execute_notebook
-from pipeline.notebook.forked import WARM_FOR_MANY, fork_server
+from pipeline.notebook.forked import WARM_FOR_MANY_BARS, fork_server
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import read_notebook
 from pipeline.run import Run
@@ -160,7 +160,7 @@ def test_a_run_has_the_same_modules_of_this_package_in_every_kernel(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_kernels_of_a_sweep_have_the_compiled_loop(tmp_path: Path) -> None:
+def test_kernels_have_the_loop_that_the_server_compiled(tmp_path: Path) -> None:
     """Their first backtest, however short, runs the loop that the server compiled."""
     pytest.importorskip("numba")
     backtest = """
@@ -170,7 +170,7 @@ def test_kernels_of_a_sweep_have_the_compiled_loop(tmp_path: Path) -> None:
         hold = get_strategy("buy_and_hold").signal_fn
         print(len(BacktestEngine().run_realistic(df=bars, strategy_signal_fn=hold, symbol="SPX").trades))
     """
-    with fork_server(warm=WARM_FOR_MANY) as server:
+    with fork_server(warm=WARM_FOR_MANY_BARS) as server:
         assert run(tmp_path, server, backtest.replace("        ", "")) is None
     assert printed(tmp_path) == "1\n"
 
