@@ -160,7 +160,7 @@ def _kernels(work: Work) -> KernelSource | None:
 def kernels(*, many_bars: bool = False) -> KernelSource | None:
     """Return this process's server of kernels, started on first use; None where kernels cannot be forked.
 
-    Over `many_bars` the backtest's loop is worth to be compiled; over few, kernels with numba in memory cost more.
+    Over `many_bars` the backtest's loop is worth compiling; over few, kernels with numba in memory cost more.
     """
     from pipeline.notebook.forked import WARM, WARM_FOR_MANY_BARS, try_fork_server
 
