@@ -1,7 +1,7 @@
 """The bundle: one run as a zip that a stranger can check without this project.
 
     evidence-<run_id>/
-      README.txt  SHA256SUMS
+      README.txt  SHA256SUMS  verify.py
       bundle.dsse.json     all other files with their digests, the ledger's checkpoint and the entry's proof
       keys/*.pem           public keys of who signed
       ledger/entry.json    the ledger's entry of the seal
@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import StorageError, UsageError, VerificationError
+from pipeline.evidence import standalone
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_pem
 from pipeline.evidence.ledger import Entry
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 PREFIX = "evidence-"
 README = "README.txt"
+PROGRAM = "verify.py"
 SUMS = "SHA256SUMS"
 SIGNED = "bundle.dsse.json"
 UNSIGNED = "bundle.json"
@@ -47,18 +49,20 @@ BUNDLE_TYPE = "urn:evidence-chain:bundle:v1"
 Source = bytes | Path
 
 TEXT = """\
-1. Every file is as packed: sha256sum -c SHA256SUMS
-2. Seal, signatures, report, ledger proof: evidence verify --path . (pip install evidence-chain)
-3. The signature by another program (DSSE, Ed25519): {command}
-4. Whose key it is, only its owner can say: openssl pkey -pubin -in {key} -outform DER | sha256sum
+The run {run_id}, packed so that anybody can check it without the sender's project and without a network.
+
+1. Everything, with nothing but Python 3.9 or newer:
+       python3 -I {program} . --key KEY_ID
+   KEY_ID is what the sender told you by another way than this bundle. It prints PROVEN, or what is wrong; without
+   --key it can only say whether the bundle contradicts itself.
+   This copy of {program} came with the bundle, so it is no witness. When it matters, take the file from the project,
+   and compare its SHA-256 with the one that is published there.
+2. Bad copies, not forgeries, as anybody can write new sums:
+       sha256sum -c {sums}
+
+What it cannot show: times are the clocks of those who ran and packed it; a key that came along proves nothing; how
+many runs and trials there were is what the sender's ledger says; whether the numbers are right, only a replay shows.
 """
-COMMAND = (
-    'python -c "import json; from securesystemslib.dsse import Envelope; from securesystemslib.signer import SSlibKey; '
-    "from cryptography.hazmat.primitives.serialization import load_pem_public_key as load; "
-    "e = Envelope.from_dict(json.load(open('{run}/manifest.dsse.json'))); "
-    "k = SSlibKey.from_crypto(load(open('{key}', 'rb').read()), next(iter(e.signatures))); e.verify([k], 1); "
-    "assert e.payload == open('{run}/manifest.json', 'rb').read(); print('good signature')\""
-)
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def _files(run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust:
         files[ENTRY] = line_of(chain, entry)
     keys = _keys(run, entry, signer, trust)
     files |= {f"{KEYS}/{keyid[:16]}.pem": pem.encode() for keyid, pem in keys.items()}
-    files[README] = _readme(run, keys).encode()
+    files[README] = TEXT.format(run_id=run.run_id, program=PROGRAM, sums=SUMS).encode()
+    files[PROGRAM] = standalone.source()
     digests = {name: digest_of(source) for name, source in files.items()}
     payload = canonical(_statement(run, chain, entry, digests))
     name = SIGNED if signer else UNSIGNED
@@ -166,13 +171,6 @@ def _keys(run: RunDir, entry: Entry | None, signer: Signer | None, trust: Trust 
     wanted |= {signer.public_key.keyid} if signer else set()
     wanted |= {entry.signer} if entry and entry.signer else set()
     return {keyid: known[keyid] for keyid in sorted(wanted) if keyid in known}
-
-
-def _readme(run: RunDir, keys: Mapping[str, str]) -> str:
-    signed_by = read_envelope(run.signature.read_bytes()).keyid if run.signature.is_file() else None
-    key = f"{KEYS}/{signed_by[:16]}.pem" if signed_by in keys and signed_by else f"{KEYS}/KEY.pem"
-    command = COMMAND.format(run=run.run_id, key=key) if signed_by else "this run is not signed"
-    return TEXT.format(command=command, key=key)
 
 
 def _statement(

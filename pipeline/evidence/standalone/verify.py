@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""Check an evidence-chain bundle with this one file and nothing but Python 3.9 or newer.
+
+    python3 -I verify.py BUNDLE --key KEYID_OR_FILE
+
+BUNDLE is a bundle's zip, or the directory it was unpacked into. The key is one that its owner named to you by another
+way than the bundle: its id (64 hexadecimal digits, the SHA-256 of the public key's DER form), or a PEM file.
+
+Exit code 0: proven, a key you named signed exactly these files. 3: something is wrong, and it is said what. 4:
+consistent, but you named no key, so anybody can have made all of it. 2: not usable (no such file, wrong arguments).
+
+Whoever sends a bundle can send any program under this name: take this file from the project, and compare its SHA-256
+with the one in the project's documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import struct
+import sys
+import unicodedata
+import zipfile
+
+MANY_FILES, MANY_BYTES, LONG_JSON = 10_000, 2**31, 2**24
+STATEMENT, PROVENANCE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
+BUNDLE_TYPE, REPORT_TYPE = "urn:evidence-chain:bundle:v1", "urn:evidence-chain:report:v1"
+RUN_TYPES = ("urn:evidence-chain:backtest-run:v1", "urn:evidence-chain:sweep:v1")
+IN_TOTO, LEDGER_ENTRY = "application/vnd.in-toto+json", "application/vnd.evidence-chain.ledger-entry+json"
+SEALS = ("run_sealed", "run_failed", "run_adopted")
+SIGNED, UNSIGNED, SUMS, ENTRY = "bundle.dsse.json", "bundle.json", "SHA256SUMS", "ledger/entry.json"
+DER = bytes.fromhex("302a300506032b6570032100")  # what stands before the 32 bytes of an Ed25519 key in DER
+NOT_COVERED = (
+    "Whether the numbers are right, the data true, the code what its author says: `evidence replay` is about that.",
+    "Whether the sender has other ledgers, or other runs outside of this one.",
+    "Whether a key was stolen or had expired: ask its owner.",
+)
+
+# Ed25519 (RFC 8032, section 5.1), as slow and as plain as it can be said. A point is X, Y, Z, T.
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+
+
+def point(data: bytes) -> tuple:
+    """Return the point that 32 bytes stand for; raises ValueError for none, and for a second way to write one."""
+    number = int.from_bytes(data, "little")
+    y, odd = number & (2**255 - 1), number >> 255
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x * pow(2, (P - 1) // 4, P) % P if (x * x - square) % P else x
+    if len(data) != 32 or y >= P or (x * x - square) % P or (x == 0 and odd):
+        raise ValueError("it is not a point of the curve in its only form")
+    x = P - x if x % 2 != odd else x
+    return x, y, 1, x * y % P
+
+
+def add(p: tuple, q: tuple) -> tuple:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]), (p[1] + p[0]) * (q[1] + q[0])
+    c, d = 2 * p[3] * q[3] * D, 2 * p[2] * q[2]
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(number: int, p: tuple) -> tuple:
+    rest = times(number // 2, add(p, p)) if number else (0, 1, 1, 0)
+    return add(rest, p) if number % 2 else rest
+
+
+def is_signature(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Say whether the private half of `key`, one that `read_pem` returned, made `signature` over `message`."""
+    s = int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or s >= L:
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % L
+    left = times(s, point(b"\x58" + 31 * b"\x66"))
+    right = add(point(signature[:32]), times(k, point(key)))
+    return all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
+
+
+class Wrong(Exception):
+    """What is wrong: a file, a sentence."""
+
+
+def read_pem(data: bytes) -> bytes:
+    """Return the 32 bytes of an Ed25519 public key in PEM; raises ValueError."""
+    body = re.fullmatch(rb"\s*-----BEGIN PUBLIC KEY-----\s(.*?)-----END PUBLIC KEY-----\s*", data, re.DOTALL)
+    der = base64.b64decode(b"".join(body[1].split()), validate=True) if body else b""
+    if len(der) != 44 or not der.startswith(DER):
+        raise ValueError("it is not an Ed25519 public key in PEM")
+    if times(8, point(der[12:]))[0] == 0:
+        raise ValueError("it is a key of small order, under which anybody can sign")
+    return der[12:]
+
+
+def parse(data: bytes) -> dict:
+    """Read JSON that has one meaning: nothing said twice, no NaN; raises ValueError."""
+
+    def once(pairs: list) -> dict:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("it says something twice")
+        return dict(pairs)
+
+    return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=int)
+
+
+def read_signature(signatures: list) -> bytes:
+    """Return the one signature of an envelope; raises ValueError."""
+    if len(signatures) != 1 or signatures[0].keys() != {"keyid", "sig"}:
+        raise ValueError("it does not hold exactly one signature")
+    return base64.b64decode(signatures[0]["sig"], validate=True)
+
+
+def read_envelope(data: bytes) -> tuple:
+    """Return payload and signature of a DSSE envelope around a statement; raises ValueError."""
+    value = parse(data)
+    if value.keys() != {"payload", "payloadType", "signatures"} or value["payloadType"] != IN_TOTO:
+        raise ValueError("it is not an envelope around an in-toto statement")
+    return base64.b64decode(value["payload"], validate=True), read_signature(value["signatures"])
+
+
+def tree_root(leaf: bytes, index: int, size: int, path: list) -> bytes:
+    """Return the root of a Merkle tree that a path proves for a leaf (RFC 9162, 2.1.3.2); raises ValueError."""
+    node, last = hashlib.sha256(b"\0" + leaf).digest(), size - 1
+    if not (type(index) is type(size) is int and 0 <= index < size):
+        raise ValueError("there is no such entry")
+    while last:
+        if index % 2 or index < last:
+            pair = path.pop(0) + node if index % 2 else node + path.pop(0)
+            node = hashlib.sha256(b"\1" + pair).digest()
+        index, last = index // 2, last // 2
+    if path:
+        raise ValueError("the proof is too long")
+    return node
+
+
+class Folder:
+    """The files below a directory, none of them a link."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.names = path, set()
+        for folder, folders, files in os.walk(path):
+            for full in (os.path.join(folder, name) for name in folders + files):
+                name = os.path.relpath(full, path).replace(os.sep, "/")
+                if os.path.islink(full) or not (os.path.isdir(full) or os.path.isfile(full)):
+                    raise Wrong(name, "it is not a regular file")
+                self.names |= {name} if os.path.isfile(full) else set()
+
+    def open(self, name: str):
+        return open(os.path.join(self.path, *name.split("/")), "rb")
+
+    def read(self, name: str) -> bytes:
+        if name not in self.names:
+            raise Wrong(name, "it is missing")
+        with self.open(name) as file:
+            return file.read(LONG_JSON)
+
+    def digest(self, name: str) -> tuple:
+        """Return SHA-256 and size of a file."""
+        total, size = hashlib.sha256(), 0
+        with self.open(name) as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+                size += len(block)
+        return total.hexdigest(), size
+
+
+class Zip(Folder):
+    """The files of a zip that is laid out, byte for byte, as bundles are: nothing hidden, nothing compressed."""
+
+    def __init__(self, path: str) -> None:
+        self.archive = zipfile.ZipFile(path)
+        members, size, at, central = self.archive.infolist(), os.path.getsize(path), 0, b""
+        if not 0 < len(members) <= MANY_FILES or size > MANY_BYTES:
+            raise Wrong(path, "it is empty or too large for a bundle")
+        self.top = members[0].filename.split("/")[0]
+        self.names = {info.filename.partition("/")[2] for info in members}
+        with open(path, "rb") as file:
+            for info in members:
+                name = info.filename.encode("utf-8")
+                fields = (20, 0 if name.isascii() else 2048, 0, 0, 33, info.CRC, *[info.file_size] * 2, len(name), 0)
+                head = struct.pack("<4s5H3L2H", b"PK\3\4", *fields) + name
+                central += struct.pack("<4s6H3L5H2L", b"PK\1\2", 788, *fields, 0, 0, 0, 0o100644 << 16, at) + name
+                file.seek(at)
+                if file.read(len(head)) != head or not name.startswith(f"{self.top}/".encode()):
+                    raise Wrong(info.filename, "it is not stored as bundles store files")
+                at += len(head) + info.file_size
+            end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(members), len(members), len(central), at, 0)
+            file.seek(at)
+            if len(self.names) < len(members) or file.read(len(central) + len(end) + 1) != central + end:
+                raise Wrong(path, "its list of files is not the one that a bundle has")
+
+    def open(self, name: str):
+        return self.archive.open(f"{self.top}/{name}")
+
+
+class Check:
+    """What was found about a bundle: facts, sentences that have to be believed, problems (file, sentence)."""
+
+    def __init__(self, files: Folder, wanted: list) -> None:
+        self.files, self.wanted, self.facts, self.believed, self.problems = files, wanted, [], [], []
+        for check in (self.names, self.keys, self.bundle, self.seal, self.report, self.ledger):
+            self.name = check.__name__
+            try:
+                check()
+            except Exception as error:  # whatever a stranger wrote there
+                unread = self.name, f"it cannot be read as what it should be ({error})"
+                self.problems.append(error.args if isinstance(error, Wrong) else unread)
+            if self.problems:
+                return
+
+    def read(self, name: str) -> bytes:
+        self.name = name
+        return self.files.read(name)
+
+    def same(self, found: object, wanted: object, text: str) -> None:
+        if found != wanted:
+            raise Wrong(self.name, text)
+
+    def compare(self, statement: dict, found: dict, what: str) -> int:
+        """Compare the files that a statement lists with those that are there; return how many it lists."""
+        items = statement["subject"]
+        listed = {i["name"]: (i["digest"]["sha256"], i.get("annotations", {}).get("size")) for i in items}
+        self.same(len(listed), len(items), "it lists a file twice")
+        for name in sorted(listed.keys() | found.keys()):
+            if name not in found:
+                self.problems.append((name, f"it is missing: {what} lists it"))
+            elif name not in listed:
+                self.problems.append((name, f"it was added: {what} does not list it"))
+            elif listed[name][0] != found[name][0] or listed[name][1] not in (None, found[name][1]):
+                self.problems.append((name, f"it was edited: {what} has another digest"))
+        return len(listed)
+
+    def signed_by(self, payload: bytes, kind: str, signature: bytes) -> str:
+        """Return the words for who signed; raises Wrong when it is nobody known, or nobody of those you named."""
+        message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+        signer = next((keyid for keyid, key in self.known.items() if is_signature(key, message, signature)), None)
+        self.same(signer is None, False, "its signature was not made by any known key over this content")
+        self.same(not self.named or signer in self.named, True, f"the key {signer} signed it, which you did not name")
+        return f", signed by the key {signer}"
+
+    def opened(self, signed: str, plain: str, what: str) -> tuple:
+        """Return a statement's bytes and the words for who signed it; one that nobody signed is no proof for a key."""
+        if signed in self.files.names:
+            self.same(plain in self.files.names, False, f"{what} is there twice")
+            payload, signature = read_envelope(self.read(signed))
+            return payload, self.signed_by(payload, IN_TOTO, signature)
+        payload = self.read(plain)
+        self.same(bool(self.named), False, f"{what} is not signed, and you named a key")
+        self.believed.append(f"Nobody signed {what}.")
+        return payload, ""
+
+    def names(self) -> None:
+        """Refuse names that lead elsewhere, or that some system takes for one another."""
+        forms = set()
+        for self.name in sorted(self.files.names):
+            form, parts = unicodedata.normalize("NFC", self.name), {"", ".", ".."} & set(self.name.split("/"))
+            odd = re.search("[\0\\\\\ud800-\udfff]|^[A-Za-z]:", self.name) or form != self.name
+            self.same((bool(odd), parts), (False, set()), "the name is not plain")
+            self.same(form.casefold() in forms, False, "some systems take it for another file's name")
+            forms.add(form.casefold())
+
+    def keys(self) -> None:
+        """Read the keys that came along, and those you named."""
+        brought = [read_pem(self.read(name)) for name in sorted(self.files.names) if name.startswith("keys/")]
+        given = [key for key in self.wanted if isinstance(key, bytes)]
+        self.known = {hashlib.sha256(DER + key).hexdigest(): key for key in brought + given}
+        self.named = {name for name in self.wanted if isinstance(name, str)}
+        self.named |= {keyid for keyid, key in self.known.items() if key in given}
+        for self.name in self.named:
+            self.same(self.name in self.known, True, "no key with this id came along: give the key's file")
+
+    def bundle(self) -> None:
+        """Check the statement over all files of the bundle."""
+        payload, signer = self.opened(SIGNED, UNSIGNED, "the bundle's list of files")
+        own, statement = self.name, parse(payload)
+        types = statement["_type"], statement["predicateType"]
+        self.same(types, (STATEMENT, BUNDLE_TYPE), "unknown schema")
+        self.predicate, self.run_id = statement["predicate"], str(statement["predicate"]["run_id"])
+        found = {name: self.files.digest(name) for name in self.files.names - {SUMS}}
+        lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found))
+        found.pop(own)
+        count = self.compare(statement, found, "the bundle's list")
+        self.same(self.read(SUMS), lines.encode("utf-8"), "it is not the list of these files")
+        self.facts.append(f"All {count} files are the ones that were packed{signer}.")
+
+    def seal(self) -> None:
+        """Check the manifest: every file of the run, and who sealed it."""
+        start, own = f"{self.run_id}/", ("manifest.json", "manifest.dsse.json")
+        data, signer = self.read(start + own[0]), ""
+        self.sealed = hashlib.sha256(data).hexdigest()
+        self.same(self.predicate["manifest_sha256"], self.sealed, "the bundle is about another one")
+        manifest = parse(data)
+        predicate, kind = manifest["predicate"], manifest["predicate"]["buildDefinition"]["buildType"]
+        types = manifest["_type"], manifest["predicateType"], predicate["evidence_run"]["schema_version"]
+        self.same((*types, kind in RUN_TYPES), (STATEMENT, PROVENANCE, 1, True), "unknown schema")
+        self.same(predicate["runDetails"]["metadata"]["invocationId"], self.run_id, "it seals another run")
+        self.ended = predicate["runDetails"]["metadata"]["finishedOn"]
+        inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
+        files = {n: self.files.digest(start + n) for n in inside if n not in own and not n.startswith("report/")}
+        count = self.compare(manifest, files, "the seal")
+        if own[1] in inside:
+            payload, signature = read_envelope(self.read(start + own[1]))
+            self.same(payload, data, "it signs another manifest than the one that is here")
+            signer = self.signed_by(payload, IN_TOTO, signature)
+        else:
+            self.believed.append("Nobody signed the run when it ended: only who packed the bundle vouches for it.")
+        self.facts.append(f"The seal of the run {self.run_id} lists its {count} files{signer}.")
+        self.believed.append(f"The run ended at {self.ended}, by the clock of the machine that ran it.")
+
+    def report(self) -> None:
+        """Check the page people read: its statement says from which seal it was rendered."""
+        start = f"{self.run_id}/report/"
+        names = [name for name in self.files.names if name.startswith(start)]
+        if not names:
+            self.believed.append("No report came along.")
+            return
+        payload, signer = self.opened(start + "statement.dsse.json", start + "statement.json", "the report")
+        statement = parse(payload)
+        definition = statement["predicate"]["buildDefinition"]
+        about = statement["_type"], definition["buildType"], definition["externalParameters"]
+        self.same(about, (STATEMENT, REPORT_TYPE, {"run_id": self.run_id}), "it is not about the report of this run")
+        source = definition["resolvedDependencies"][0]["digest"]["sha256"]
+        self.same(source, self.sealed, "the report was rendered from another seal")
+        views = {f"report/{n[len(start) :]}": self.files.digest(n) for n in names if n != self.name}
+        self.compare(statement, views, "the report's statement")
+        self.facts.append(f"The report was rendered from this seal{signer}.")
+
+    def ledger(self) -> None:
+        """Check the seal's entry in the sender's ledger, and the proof that it is there (RFC 6962)."""
+        proof = self.predicate["ledger"]
+        if proof is None:
+            self.believed.append("No entry of a ledger came along: nothing says how many other runs there are.")
+            return
+        line = self.read(ENTRY)
+        value, raw = parse(line), line[85 : line.rindex(b',"signatures":[')]
+        entry, digest = value["entry"], hashlib.sha256(b"{" + line[77:]).hexdigest()
+        content = line[:11] + line[75:86], parse(raw), digest
+        self.same(content, (b'{"digest":"","entry":{', entry, value["digest"]), "its digest is not that of its content")
+        later = entry["time"].rstrip("Z") >= self.ended.rstrip("Z")
+        about = entry["run_id"], entry["subject_sha256"], entry["kind"] in SEALS, later
+        self.same(about, (self.run_id, self.sealed, True, True), "it is not about the seal of this run")
+        index, size, path = proof["index"], proof["size"], [bytes.fromhex(node) for node in proof["path"]]
+        root = tree_root(bytes.fromhex(digest), index, size, path).hex()
+        self.same(root, proof["root"], "its proof does not lead to the root of the ledger")
+        last, _, end = proof["checkpoint"].partition(":")
+        fits = entry["seq"] == index, last == str(size - 1), end == digest or index < size - 1, len(end) == 64
+        self.same(fits, (True,) * 4, "it does not fit the checkpoint of the ledger")
+        names = value["signatures"] and self.signed_by(raw, LEDGER_ENTRY, read_signature(value["signatures"]))
+        self.facts.append(f"The seal is entry {index} of a ledger of {size}{names or ''}.")
+        self.believed.append(f"The ledger and its times are the sender's: this entry says {entry['time']}.")
+        self.believed.append(f"Its end, to compare with one that you were given earlier: {proof['checkpoint']}.")
+
+
+def key_from(text: str, bundle: str) -> object:
+    if re.fullmatch("[0-9a-fA-F]{64}", text):
+        return text.lower()
+    if os.path.realpath(text).startswith(os.path.realpath(bundle) + os.sep):
+        raise ValueError(f"{text} came with the bundle: only a key that came another way proves something")
+    with open(text, "rb") as file:
+        return read_pem(file.read())
+
+
+def main(arguments: list | None = None) -> int:
+    codes = "Exit codes: 0 proven, 3 a problem, 4 consistent but nobody you named signed it, 2 not usable."
+    parser = argparse.ArgumentParser(description="Check an evidence-chain bundle.", epilog=codes)
+    parser.add_argument("bundle", help="the zip, or the directory it was unpacked into")
+    parser.add_argument("--key", action="append", default=[], help="its owner's key: an id or a PEM file (repeatable)")
+    given = parser.parse_args(arguments)
+    try:
+        wanted = [key_from(text, given.bundle) for text in given.key]
+        check = Check(Folder(given.bundle) if os.path.isdir(given.bundle) else Zip(given.bundle), wanted)
+    except (Wrong, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as problem:
+        print(ascii(f"It is not a bundle. {': '.join(map(str, problem.args))}")[1:-1], "PROBLEM", sep="\n")
+        return 3
+    except (OSError, ValueError) as error:
+        print(f"verify.py: {error}", file=sys.stderr)
+        return 2
+    if check.problems:
+        code, word, title = 3, "PROBLEM", "So far"
+    elif wanted:
+        code, word, title = 0, "PROVEN", "Proven"
+        check.believed.append("That the key you named belongs to whom you think.")
+    else:
+        code, word, title = 4, "CONSISTENT, NOT PROVEN: you named no key, so anybody can have made this", "Consistent"
+        check.believed.append(f"Whose keys these are (ask by another way): {', '.join(check.known) or 'none came'}.")
+    lists = [f"{name}: {text}" for name, text in check.problems], check.facts, check.believed, NOT_COVERED
+    for name, lines in zip(("Problems", title, "Taken on trust", "Not covered"), lists):
+        print(f"{name}:", *(f"  - {ascii(line)[1:-1]}" for line in lines or ["none"]), sep="\n")
+    print(word)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
