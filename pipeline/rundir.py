@@ -317,7 +317,7 @@ def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
 
     A process that is killed half way leaves nothing behind in the run directory.
     """
-    waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{run.run_id}-{target.name}", data)
+    waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{os.getpid()}-{run.run_id}-{target.name}", data)
     try:
         target.parent.mkdir(exist_ok=True)
         waiting.replace(target)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.digest import sha256_bytes, sha256_file
@@ -18,7 +17,7 @@ from pipeline.evidence.manifest import BUILDER, PREDICATE_TYPE, STATEMENT_TYPE, 
 from pipeline.evidence.problem import Problem
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.evidence.trust import Trust
-from pipeline.rundir import PARTIAL, RunDir, write_aside
+from pipeline.rundir import RunDir, write_aside
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
@@ -65,14 +64,9 @@ def report_statement(run: RunDir) -> dict[str, Any]:
 
 
 def views(run: RunDir) -> list[str]:
-    """Return the paths of the files in `report/` that a statement covers: all but itself and unfinished files."""
+    """Return the paths of the files in `report/` that a statement covers: all but itself."""
     own = {path.relative_to(run.path).as_posix() for path in (run.report_statement, run.report_statement_unsigned)}
-    return [name for name in run.report_paths() if name not in own and not _is_partial(name)]
-
-
-def _is_partial(name: str) -> bool:
-    """Say whether a path is that of a file being written: a name like it elsewhere is a file like any other."""
-    return PurePosixPath(name).name.startswith(PARTIAL)
+    return [name for name in run.report_paths() if name not in own]
 
 
 def check_report(run: RunDir, manifest_sha256: str, trust: Trust | None, notes: list[str]) -> Iterator[Problem]:

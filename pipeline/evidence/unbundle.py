@@ -217,6 +217,20 @@ def _content_problems(root: Path, statement: str, listed: dict[str, str]) -> Ite
         yield Problem(SUMS, "edited", "it is not the list of this bundle's files")
 
 
+def _fits(entry: Entry, proof: Any, checkpoint: Checkpoint) -> bool:
+    """Say whether the entry is the one that the proof counts, in a ledger that ends where the checkpoint says."""
+    last = entry.digest == checkpoint.digest or proof["index"] < proof["size"] - 1
+    return bool(entry.seq == proof["index"] and checkpoint.seq == proof["size"] - 1 and last)
+
+
+def _ended(run: RunDir) -> str | None:
+    """Return when the run ended, as its manifest says; None for one that cannot be read, which is a problem already."""
+    try:
+        return str(parse_canonical(run.manifest.read_bytes())["predicate"]["runDetails"]["metadata"]["finishedOn"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _ledger_problems(
     root: Path, run: RunDir, proof: Any, trust: Trust | None, digest: str | None, *, notes: list[str]
 ) -> Iterator[Problem]:
@@ -228,12 +242,16 @@ def _ledger_problems(
         entry: Entry = parse_line((root / ENTRY).read_bytes())
         path = [bytes.fromhex(node) for node in proof["path"]]
         proved = root_from_path(bytes.fromhex(entry.digest), proof["index"], proof["size"], path).hex() == proof["root"]
-        checkpoint = Checkpoint.parse(proof["checkpoint"])
+        checkpoint, ended = Checkpoint.parse(proof["checkpoint"]), _ended(run)
     except Exception as error:  # noqa: BLE001 - as above
         yield Problem(ENTRY, "edited", f"it cannot be read as an entry with its proof ({error})")
         return
     if not proved:
         yield Problem(ENTRY, "edited", "its proof does not lead to the root of the ledger")
+    if not _fits(entry, proof, checkpoint):
+        yield Problem(ENTRY, "edited", "its number, the ledger's length and its checkpoint do not fit together")
+    if ended is not None and entry.time < ended:
+        yield Problem(ENTRY, "edited", f"it says {entry.time}, before the run ended at {ended}")
     if entry.event.run_id != run.run_id or entry.event.kind not in SEALS or entry.event.subject_sha256 != digest:
         yield Problem(ENTRY, "edited", "it is not about the seal of this run")
     if entry.signed is not None and trust is not None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_bytes
 from pipeline.report.bulk import RenderJob, known_format, why_stale
-from pipeline.report.record import RECORD, RenderRecord, read_record
+from pipeline.report.record import RenderRecord, read_record, write_record
 from pipeline.report.render import Resolved, Sources, render_run, resolve_run
 from pipeline.report.renderers import usable_renderers
-from pipeline.rundir import write_atomic, write_json
+from pipeline.rundir import write_aside
 
 if TYPE_CHECKING:
     from pipeline.run import Run
@@ -53,10 +53,10 @@ def add_format(run: Run, job: RenderJob, record: RenderRecord, resolved_in: Call
         resolved = resolved_in(Path(directory))
         data, maker = _pdf(resolved, job) if job.format == "pdf" else _notebook(resolved, run)
     name = f"report.{job.format}"
-    write_atomic(run.dir.report.with_name(name), data)
+    write_aside(run.dir, run.dir.report.with_name(name), data)
     entry = {"sha256": sha256_bytes(data), "size": len(data), "made_by": maker}
     record = replace(record, files={**record.files, name: entry})
-    write_json(run.dir.report.with_name(RECORD), record.to_dict())
+    write_record(run, record)
     return record
 
 

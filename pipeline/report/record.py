@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import sha256_bytes, sha256_file
+from pipeline.digest import pretty_json, sha256_bytes, sha256_file
 from pipeline.report.resolve import ASSETS
-from pipeline.rundir import read_json
+from pipeline.rundir import read_json, write_aside
 
 if TYPE_CHECKING:
     from pipeline.run import Run
@@ -64,6 +64,11 @@ def read_record(run: Run) -> RenderRecord | None:
         return RenderRecord(**read_json(run.dir.report.with_name(RECORD)))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def write_record(run: Run, record: RenderRecord) -> None:
+    """Write the record beside the run's report; raises StorageError."""
+    write_aside(run.dir, run.dir.report.with_name(RECORD), pretty_json(record.to_dict()))
 
 
 @cache

@@ -12,12 +12,12 @@ from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.blocks import Aside
 from pipeline.report.page import build_page
-from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record
+from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record, write_record
 from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import resolve
 from pipeline.report.section_files import find_sections, section_digests
 from pipeline.report.selfcontained import check_self_contained, finish
-from pipeline.rundir import write_atomic, write_json
+from pipeline.rundir import PARTIAL, write_aside
 from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
@@ -146,8 +146,10 @@ def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | N
         else:
             for name in before.files:
                 run.dir.report.with_name(Path(name).name).unlink(missing_ok=True)
-    write_atomic(run.dir.report, data)
-    write_json(run.dir.report.with_name(RECORD), record.to_dict())
+    for leftover in run.dir.report.parent.glob(f"{PARTIAL}*"):  # of a version that wrote its files here
+        leftover.unlink()
+    write_aside(run.dir, run.dir.report, data)
+    write_record(run, record)
     return record
 
 

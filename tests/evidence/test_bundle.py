@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.digest import sha256_bytes
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence.bundle import make_bundle, sums
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.ledger import Event, append, append_many
+from pipeline.evidence.merkle import root_and_path
+from pipeline.evidence.standalone.verify import main as verify_py
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.unbundle import verify_bundle, verify_path
 from pipeline.rundir import RunDir, write_atomic
@@ -159,6 +162,44 @@ def test_an_entry_of_another_run_proves_nothing(world: World, signed: RunDir, bu
         unpack(bundle, tmp_path / "u"), tmp_path / "c.zip", lambda f: f.update({"ledger/entry.json": entry})
     )
     assert ("ledger/entry.json", "edited") in kinds(verify_bundle(changed, trust=world.trust).problems)
+
+
+def with_proof(files: dict[str, bytes], run_id: str, proof: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change the ledger's proof in an unsigned bundle, whose statement anybody can write."""
+    statement = json.loads(files["bundle.json"])
+    entry = json.loads(files["ledger/entry.json"])
+    changed = proof({"entry": entry["entry"], **statement["predicate"]["ledger"]})
+    body = canonical({"entry": changed.pop("entry"), "signatures": entry["signatures"]})
+    files["ledger/entry.json"] = b'{"digest":"%s",%s' % (sha256_bytes(body).encode(), body[1:])
+    digest = sha256_bytes(body)
+    if changed["size"] == 1:
+        changed |= {"root": root_and_path([bytes.fromhex(digest)], 0)[0].hex(), "path": [], "index": 0}
+    statement["predicate"]["ledger"] = changed
+    for subject in statement["subject"]:
+        if subject["name"] == "ledger/entry.json":
+            subject["digest"]["sha256"] = sha256_bytes(files["ledger/entry.json"])
+    files["bundle.json"] = canonical(statement)
+
+
+PROOFS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "entry 5000 of a ledger of one": lambda p: p | {"size": 1, "entry": p["entry"] | {"seq": 5000}},
+    "a date before the run": lambda p: p | {"size": 1, "entry": p["entry"] | {"time": "2019-01-01T00:00:00.000000Z"}},
+    "a checkpoint of another length": lambda p: p | {"checkpoint": "4000" + p["checkpoint"][1:]},
+    "a checkpoint of another end": lambda p: p | {"size": 1, "checkpoint": "0:" + "ab" * 32},
+}
+
+
+@pytest.mark.parametrize("proof", PROOFS.values(), ids=PROOFS.keys())
+def test_a_made_up_proof_contradicts_itself(world: World, tmp_path: Path, proof: Any) -> None:
+    """Without a signature a proof is the packer's word; numbers that do not fit together are not even that."""
+    plain = World(world.results, None)
+    run = plain.run(report=None)
+    make_bundle(run, tmp_path / "plain.zip", ledger=plain.ledger)
+    assert verify_bundle(tmp_path / "plain.zip").ok
+    folder = unpack(tmp_path / "plain.zip", tmp_path / "u")
+    changed = repack(folder, tmp_path / "changed.zip", lambda files: with_proof(files, run.run_id, proof))
+    assert ("ledger/entry.json", "edited") in kinds(verify_bundle(changed).problems)
+    assert verify_py([str(changed)]) == 3
 
 
 def test_another_program_s_zip_is_not_a_bundle_but_its_content_can_be_checked(bundle: Path, tmp_path: Path) -> None:

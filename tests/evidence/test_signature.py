@@ -196,7 +196,9 @@ def test_the_report_is_bound_to_its_run(world: World, signed: RunDir) -> None:
     signed.report.write_bytes(b"<html>better numbers")
     (signed.report.parent / "more.html").write_bytes(b"x")
     (signed.report.parent / "not.partial-.html").write_bytes(b"x")
+    (signed.report.parent / ".partial-1-index.html").write_bytes(b"x")
     assert kinds(verify_run(signed, trust=world.trust).problems) == [
+        ("report/.partial-1-index.html", "added"),
         ("report/index.html", "edited"),
         ("report/more.html", "added"),
         ("report/not.partial-.html", "added"),
