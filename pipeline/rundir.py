@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import socket
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -278,6 +279,11 @@ def is_plain_name(name: Any) -> bool:
     if not isinstance(name, str) or not name or "\\" in name or re.search("[\0\ud800-\udfff]", name):
         return False
     return not name.startswith("/") and not re.match(r"[A-Za-z]:", name) and not {"", ".", ".."} & {*name.split("/")}
+
+
+def one_form(name: str) -> str:
+    """Return what a file system that tells neither case nor Unicode forms apart makes of a name."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def list_files(directory: Path) -> list[str]:

@@ -255,7 +255,7 @@ def _outcome(run: OpenRun, error: EvidenceError | None) -> Outcome:
     return Outcome(
         status="FINISHED" if error is None else "FAILED",
         started_at=run.started_at,
-        finished_at=utc_now(),
+        finished_at=max(run.started_at, utc_now()),  # a clock that was set back must not contradict itself
         error=None if error is None else describe_error(error),
         warnings=tuple(run.warnings),
         stages=dict(run.stages),

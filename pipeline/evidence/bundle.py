@@ -32,7 +32,7 @@ from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, one_form
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
@@ -151,7 +151,7 @@ def _files(run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust:
 def _refuse_twins(files: Mapping[str, Source]) -> None:
     forms: dict[str, str] = {}
     for name in files:
-        other = forms.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        other = forms.setdefault(one_form(name), name)
         if other != name or unicodedata.normalize("NFC", name) != name:
             raise UsageError(f"{name!r} cannot go into a bundle: some systems take it for {other!r}.")
 

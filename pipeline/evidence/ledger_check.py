@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from pipeline.errors import VerificationError
@@ -214,6 +215,9 @@ def _notes(entries: list[Entry], checkpoint: Checkpoint | None, trust: Trust | N
         yield f"{unsigned} of {len(entries)} ledger entries are unsigned"
     if trust is None and unsigned < len(entries):
         yield "the signatures in the ledger were not checked: there is no trust file"
+    back = [entry.seq for before, entry in pairwise(entries) if entry.time < before.time]
+    if back:
+        yield f"the times of {len(back)} entries lie before those of the entries before them, the first is {back[0]}"
     if checkpoint is None:
         yield "no checkpoint was given: a ledger cut back to an earlier state would look whole"
 

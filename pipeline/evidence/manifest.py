@@ -16,7 +16,8 @@ from typing import Any
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import ArtifactError
 from pipeline.evidence.provenance import Environment, GitState
-from pipeline.rundir import RunDir, is_plain_name, write_atomic
+from pipeline.evidence.strict_json import LONGEST
+from pipeline.rundir import RunDir, is_plain_name, one_form, write_atomic
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -93,7 +94,7 @@ def build_manifest(
     platform = {key: value for key, value in environment.to_dict().items() if key != "packages"}
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [_subject(run, name) for name in run.sealed_paths()],
+        "subject": [_subject(run, name) for name in _told_apart(run)],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
@@ -123,8 +124,11 @@ def build_manifest(
 
 
 def write_manifest(run: RunDir, manifest: Mapping[str, Any]) -> str:
-    """Write the seal, canonical JSON, atomically; return its SHA-256."""
+    """Write the seal, canonical JSON, atomically; return its SHA-256. Raises ArtifactError when it is too long."""
     data = canonical_json(manifest)
+    if len(data) > LONGEST:
+        files = len(manifest["subject"])
+        raise ArtifactError(f"The seal of {files:,} files would be {len(data):,} bytes long; {LONGEST:,} are the most.")
     write_atomic(run.manifest, data)
     return sha256_bytes(data)
 
@@ -142,6 +146,19 @@ def package_version() -> str:
     from importlib.metadata import version
 
     return version("evidence-chain")
+
+
+def _told_apart(run: RunDir) -> list[str]:
+    """Return the paths to seal; raises ArtifactError for two that are one file on systems that ignore case."""
+    names = run.sealed_paths()
+    forms: dict[str, str] = {}
+    for name in names:
+        if (other := forms.setdefault(one_form(name), name)) != name:
+            raise ArtifactError(
+                f"The run left {other!r} and {name!r} in {run.path}, which are one file on macOS and Windows. "
+                "Have the notebook give them names that differ in more than case."
+            )
+    return names
 
 
 def _subject(run: RunDir, name: str) -> dict[str, Any]:

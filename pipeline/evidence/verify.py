@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import unicodedata
@@ -18,11 +19,12 @@ from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import check_report
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust
-from pipeline.rundir import RunDir, is_plain_name
+from pipeline.rundir import RunDir, is_plain_name, one_form
 
 KNOWN_VERSIONS = frozenset({1})
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LARGEST_SIZE = 2**53
+STATUSES = ("FINISHED", "FAILED")
 
 __all__ = ["Problem", "Verification", "check_subjects", "verify_run"]
 
@@ -85,7 +87,8 @@ def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Proble
     version = predicate["evidence_run"]["schema_version"]
     types = (manifest["_type"], manifest["predicateType"])
     build_type = predicate["buildDefinition"]["buildType"]
-    if types != (STATEMENT_TYPE, PREDICATE_TYPE) or build_type not in BUILD_TYPES or version not in KNOWN_VERSIONS:
+    known = type(version) is int and version in KNOWN_VERSIONS and build_type in BUILD_TYPES
+    if types != (STATEMENT_TYPE, PREDICATE_TYPE) or not known:
         yield Problem(
             "manifest.json",
             "unknown schema",
@@ -94,7 +97,18 @@ def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Proble
     elif (sealed_id := predicate["runDetails"]["metadata"]["invocationId"]) != run.run_id:
         yield Problem("manifest.json", "renamed", f"it seals the run {sealed_id}")
     else:
+        yield from _outcome_problems(predicate)
         yield from check_subjects(manifest["subject"])
+
+
+def _outcome_problems(predicate: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what no run can say of itself, whoever signed it."""
+    status, metadata = predicate["evidence_run"]["status"], predicate["runDetails"]["metadata"]
+    if status not in STATUSES:
+        yield Problem("manifest.json", "edited", f"its status is {str(status)[:60]!r}, not {' or '.join(STATUSES)}")
+    started, finished = (dt.datetime.fromisoformat(metadata[name]) for name in ("startedOn", "finishedOn"))
+    if finished < started:
+        yield Problem("manifest.json", "edited", f"its run ended at {finished}, before it began at {started}")
 
 
 def check_subjects(subjects: list[dict[str, Any]]) -> Iterator[Problem]:
@@ -106,13 +120,13 @@ def check_subjects(subjects: list[dict[str, Any]]) -> Iterator[Problem]:
             yield Problem("manifest.json", "unsafe name", f"{name!r} leads out of the run directory or is not plain")
         elif name in seen.values():
             yield Problem("manifest.json", "edited", f"it lists {name!r} twice")
-        elif (form := unicodedata.normalize("NFC", name)) in seen:
-            yield Problem("manifest.json", "twin name", f"{name!r} and {seen[form]!r} look the same")
+        elif (form := one_form(name)) in seen:
+            yield Problem("manifest.json", "twin name", f"{name!r} and {seen[form]!r} are one file on some systems")
         elif digest.keys() != {"sha256"} or not SHA256.fullmatch(digest["sha256"]):
             yield Problem("manifest.json", "edited", f"{name!r} has no SHA-256")
-        elif not isinstance(size, int) or not 0 <= size <= LARGEST_SIZE:
+        elif type(size) is not int or not 0 <= size <= LARGEST_SIZE:
             yield Problem("manifest.json", "edited", f"{name!r} has no size")
-        seen[unicodedata.normalize("NFC", str(name))] = name
+        seen[one_form(str(name))] = name
 
 
 def _file_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:

@@ -6,21 +6,22 @@ import copy
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from pipeline.digest import sha256_bytes
+from pipeline.errors import ArtifactError
 from pipeline.evidence.dsse import STATEMENT, make_envelope
 from pipeline.evidence.ledger import head
 from pipeline.evidence.ledger_check import check_ledger
-from pipeline.evidence.strict_json import canonical
+from pipeline.evidence.strict_json import LONGEST, canonical
 from pipeline.evidence.timestamp import attach_anchor, checkpoint_bytes
 from pipeline.evidence.verify import verify_run
 from pipeline.evidence.verify_all import verify_ledger
 from pipeline.rundir import RunDir
-from tests.evidence.sealed_runs import World
+from tests.evidence.sealed_runs import FILES, World, kinds
 
 ODD: tuple[Any, ...] = (None, True, -1, 2**53 - 1, "x", "", [], {}, [[]], {"x": {}})
 GONE = object()
@@ -95,3 +96,61 @@ def test_a_ledger_s_entry_of_any_shape_is_answered(world: World, signed: RunDir,
         check, verification = verify_ledger(world.results, trust=world.trust, checkpoint=checkpoint)
         assert verification.problems, odd
         verify_run(signed, trust=world.trust, ledger=check)
+
+
+def test_names_that_are_one_on_other_systems_are_not_sealed(world: World) -> None:
+    """`A.csv` beside `a.csv` is one file on macOS and Windows: the copy that arrives there would not verify."""
+    with pytest.raises(ArtifactError, match=r"'A\.csv' and 'a\.csv'"):
+        world.run(files=FILES | {"A.csv": b"1", "a.csv": b"2"})
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "a version that is no number": (lambda p: p["evidence_run"].update(schema_version=True), "unknown schema"),
+    "a status of one's own": (lambda p: p["evidence_run"].update(status="banana"), "edited"),
+    "an end before the beginning": (
+        lambda p: p["runDetails"]["metadata"].update(finishedOn="2019-01-01T00:00:00.000000Z"),
+        "edited",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "kind"), CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_a_signed_contradiction_is_one(world: World, signed: RunDir, change: Any, kind: str) -> None:
+    """The right key makes nothing true that no run can say of itself."""
+    manifest = json.loads(signed.manifest.read_bytes())
+    change(manifest["predicate"])
+    signed.manifest.write_bytes(canonical(manifest))
+    signed.signature.write_bytes(make_envelope(signed.manifest.read_bytes(), STATEMENT, world.signer))
+    assert ("manifest.json", kind) in kinds(verify_run(signed, trust=world.trust, report=False).problems)
+
+
+def test_signed_twins_are_named(world: World, signed: RunDir) -> None:
+    """A seal that lists both `stats.json` and `STATS.json` cannot be checked where they are one."""
+    manifest = json.loads(signed.manifest.read_bytes())
+    subject = next(item for item in manifest["subject"] if item["name"] == "stats.json")
+    manifest["subject"].append(subject | {"name": "STATS.json"})
+    signed.manifest.write_bytes(canonical(manifest))
+    (signed.path / "STATS.json").write_bytes(signed.stats.read_bytes())
+    assert ("manifest.json", "twin name") in kinds(verify_run(signed, report=False).problems)
+
+
+def test_a_manifest_that_is_too_long_to_check_is_refused_at_once(world: World, signed: RunDir) -> None:
+    """A stranger's seal of 17 MB is a problem, not minutes of parsing; ours are never that long."""
+    signed.manifest.write_bytes(b"[" + b"0," * LONGEST + b"0]")
+    assert kinds(verify_run(signed, report=False).problems) == [("manifest.json", "edited")]
+
+
+def test_times_that_run_backwards_deserve_a_note(world: World, signed: RunDir) -> None:
+    """A clock can be set back, so it is no problem; who reads the times is told."""
+    entries = check_ledger(world.ledger).entries
+    times = iter(["2026-01-02T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z", "2026-01-03T00:00:00.000000Z"])
+    previous, lines = "0" * 64, []
+    for entry in entries:
+        value = {**entry.event.__dict__, "version": 1, "seq": entry.seq, "previous": previous, "signer": None}
+        body = canonical({"entry": value | {"time": next(times)}, "signatures": []})
+        previous = sha256_bytes(body)
+        lines.append(b'{"digest":"%s",%s\n' % (previous.encode(), body[1:]))
+    world.ledger.write_bytes(b"".join(lines))
+    found = check_ledger(world.ledger)
+    assert found.ok
+    assert "the times of 1 entries lie before those of the entries before them, the first is 1" in found.notes

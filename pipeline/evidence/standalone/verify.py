@@ -296,8 +296,8 @@ class Check:
         self.same(self.predicate["manifest_sha256"], self.sealed, "the bundle is about another one")
         manifest = parse(data)
         predicate, kind = manifest["predicate"], manifest["predicate"]["buildDefinition"]["buildType"]
-        types = manifest["_type"], manifest["predicateType"], predicate["evidence_run"]["schema_version"]
-        self.same((*types, kind in RUN_TYPES), (STATEMENT, PROVENANCE, 1, True), "unknown schema")
+        types = manifest["_type"], manifest["predicateType"], repr(predicate["evidence_run"]["schema_version"])
+        self.same((*types, kind in RUN_TYPES), (STATEMENT, PROVENANCE, "1", True), "unknown schema")
         self.same(predicate["runDetails"]["metadata"]["invocationId"], self.run_id, "it seals another run")
         self.ended = predicate["runDetails"]["metadata"]["finishedOn"]
         inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
@@ -341,7 +341,7 @@ class Check:
         entry, digest = value["entry"], hashlib.sha256(b"{" + line[77:]).hexdigest()
         content = line[:11] + line[75:86], parse(raw), digest
         self.same(content, (b'{"digest":"","entry":{', entry, value["digest"]), "its digest is not that of its content")
-        later = entry["time"].rstrip("Z") >= self.ended.rstrip("Z")
+        later = entry["time"][:10] >= self.ended[:10]  # by days: a clock may have been set back a little
         about = entry["run_id"], entry["subject_sha256"], entry["kind"] in SEALS, later
         self.same(about, (self.run_id, self.sealed, True, True), "it is not about the seal of this run")
         index, size, path = proof["index"], proof["size"], [bytes.fromhex(node) for node in proof["path"]]
