@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import EvidenceError, InputChangedError
 from pipeline.evidence.inputs import keep_inputs
+from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
@@ -117,12 +118,15 @@ def open_run(
     """Make the run directory, write the config snapshots, keep the inputs, and enter the run into the ledger.
 
     `asked` is kept as the snapshot instead of the spec, `build_type` says how to read it. `signer` signs the seal,
-    the report's statement and the entries; None leaves them unsigned. Raises RunExistsError, StorageError, and
-    VerificationError when the ledger's end is damaged.
+    the report's statement and the entries; None leaves them unsigned. Raises UsageError for a signer that the
+    project's trust file does not allow, RunExistsError, StorageError, and VerificationError when the ledger's end is
+    damaged.
     """
+    unsigned = check_signer(signer, settings)
     directory = RunDir.create(settings.results, run_id or new_run_id())
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type = asked or spec.to_dict(), build_type
+    run.warnings += [unsigned] if unsigned else []
     try:
         _begin(run, given)
     except BaseException:
@@ -144,10 +148,15 @@ def reopen_run(
     progress: Progress = silent,
     signer: Signer | None = None,
 ) -> OpenRun:
-    """Take up a run whose process ended before the seal; its snapshots and its entry in the ledger are there."""
+    """Take up a run whose process ended before the seal; its snapshots and its entry in the ledger are there.
+
+    Raises UsageError for a signer that the project's trust file does not allow.
+    """
+    unsigned = check_signer(signer, settings)
     state = read_state(directory) or {}
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type = asked, build_type
+    run.warnings += [unsigned] if unsigned else []
     run.started_at = state.get("started_at") or run.started_at
     run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
     run.git = git_state(settings.root)

@@ -132,7 +132,7 @@ def render(
     renderer, the earlier trials) or its own bytes changed since it was made.
     """
     from pipeline.cli import output
-    from pipeline.cli.key_commands import signing_key
+    from pipeline.cli.key_commands import checked, signing_key
     from pipeline.errors import SpecError
     from pipeline.evidence.recording import record_report
     from pipeline.report.bulk import RenderJob, known_format
@@ -155,7 +155,7 @@ def render(
         runs = _started_since(since, settings)
     if stale or ((every or since is not None) and not force):
         runs = [run for run in runs if why_any_stale(run, job) is not None]
-    signer = signing_key()
+    signer = checked(signing_key(), settings)
     before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
     done = []
     for rendered in output.progress(render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.key_commands import ask
+from pipeline.cli.key_commands import project_key
 from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -178,12 +178,12 @@ def print_checkpoint(
 def repair_(as_json: AsJson = False) -> None:
     """Move an unfinished last line, left by a killed process, to a file beside the ledger."""
     from pipeline.cli import output
-    from pipeline.evidence.keys import load_signer
     from pipeline.evidence.ledger import repair
     from pipeline.rundir import LEDGER
     from pipeline.settings import Settings
 
-    entry = repair(Settings.load().results / LEDGER, load_signer(prompt=ask))
+    settings = Settings.load()
+    entry = repair(settings.results / LEDGER, project_key(settings))
     facts = {"repaired": entry is not None, **(entry.event.details if entry else {})}
     output.print_facts(facts, as_json=as_json)
 
@@ -197,14 +197,18 @@ def adopt(
     """Add runs that were sealed without an entry; the ledger says that they were adopted, and when."""
     from pipeline.cli import output
     from pipeline.evidence.events import adopt_run
-    from pipeline.evidence.keys import load_signer
     from pipeline.evidence.ledger_check import check_ledger
     from pipeline.run import list_runs, load_run
+    from pipeline.settings import Settings
 
     if bool(run_id) == every:
         raise UsageError("Give either a RUN_ID (or `last`) or --all.")
-    signer = load_signer(prompt=ask)
-    runs = [run for run in list_runs() if run.manifest_digest] if every else [load_run(run_id)]
+    settings = Settings.load()
+    signer = project_key(settings)
+    if every:
+        runs = [run for run in list_runs(settings=settings) if run.manifest_digest]
+    else:
+        runs = [load_run(run_id, settings=settings)]
     known = check_ledger(runs[0].dir.ledger) if runs else None
     adopted = [run.run_id for run in runs if adopt_run(run.dir, signer, ledger=known) is not None]
     output.print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
@@ -238,14 +242,14 @@ def anchor(
 ) -> None:
     """Attach a time stamp that was made elsewhere over a checkpoint's file."""
     from pipeline.cli import output
-    from pipeline.evidence.keys import load_signer
     from pipeline.evidence.timestamp import attach_anchor
     from pipeline.rundir import LEDGER
     from pipeline.settings import Settings
 
     known = _checkpoint(checkpoint)
     assert known is not None  # noqa: S101 - the option is required
-    entry = attach_anchor(Settings.load().results / LEDGER, known, token, load_signer(prompt=ask))
+    settings = Settings.load()
+    entry = attach_anchor(settings.results / LEDGER, known, token, project_key(settings))
     output.print_facts({"entry": entry.seq, **entry.event.details}, as_json=as_json)
 
 
@@ -260,7 +264,6 @@ def bundle(
     """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this."""
     from pipeline.cli import output
     from pipeline.evidence.bundle import make_bundle
-    from pipeline.evidence.keys import load_signer
     from pipeline.evidence.trust import project_trust
     from pipeline.run import load_run
     from pipeline.settings import Settings
@@ -268,9 +271,8 @@ def bundle(
     settings = Settings.load()
     run = load_run(run_id, settings=settings)
     target = to or Path(f"evidence-{run.run_id}.zip")
-    info = make_bundle(
-        run.dir, target, ledger=run.dir.ledger, signer=load_signer(prompt=ask), trust=project_trust(settings, trust)
-    )
+    signer, allowed = project_key(settings), project_trust(settings, trust)
+    info = make_bundle(run.dir, target, ledger=run.dir.ledger, signer=signer, trust=allowed)
     facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
     output.print_facts({**facts, "signed": info.signed}, as_json=as_json)
 

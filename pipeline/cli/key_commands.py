@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
+    from pipeline.settings import Settings
+
 keys = typer.Typer(no_args_is_help=True, help="Signing keys and the trust file.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -107,6 +109,25 @@ def signing_key() -> Signer | None:
     from pipeline.evidence.keys import load_signer
 
     return load_signer(prompt=ask if sys.stdin is not None and sys.stdin.isatty() else None)
+
+
+def project_key(settings: Settings) -> Signer | None:
+    """Return what signs in a project, its passphrase asked for; see `checked`."""
+    from pipeline.evidence.keys import load_signer
+
+    return checked(load_signer(prompt=ask), settings)
+
+
+def checked(signer: Signer | None, settings: Settings) -> Signer | None:
+    """Return the signer, with a warning when there is none although the project's trust file names keys.
+
+    Raises UsageError for a key that the trust file does not allow.
+    """
+    from pipeline.cli import output
+    from pipeline.evidence.keys import check_signer
+
+    output.warn(check_signer(signer, settings))
+    return signer
 
 
 def ask(question: str) -> str:

@@ -136,10 +136,15 @@ def digest_or_none(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
 
 
+def warn(text: str | None) -> None:
+    """Print a warning on stderr, if there is one."""
+    if text:
+        console(stderr=True).print(Text(f"Warning: {_one_line(text)}", style="yellow"))
+
+
 def warn_unpublished(result: SyncResult | None) -> None:
     """Say why a report is not attached to its tracked run yet."""
-    if result is not None and result.error:
-        console(stderr=True).print(Text(f"Warning: not in MLflow yet: {_one_line(result.error)}", style="yellow"))
+    warn(f"not in MLflow yet: {result.error}" if result is not None and result.error else None)
 
 
 def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:

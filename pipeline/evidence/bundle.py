@@ -79,10 +79,14 @@ class BundleInfo:
 def make_bundle(
     run: RunDir, output: Path, *, ledger: Path | None = None, signer: Signer | None = None, trust: Trust | None = None
 ) -> BundleInfo:
-    """Write a bundle of one run to `output`. Raises VerificationError for a run that does not verify, StorageError."""
-    chain = check_ledger(ledger, trust=trust, signatures=False) if ledger is not None and ledger.is_file() else None
-    if chain is not None and chain.problems:
-        raise VerificationError(f"No proof can be made from a damaged ledger: {chain.problems[0]}")
+    """Write a bundle of one run to `output`.
+
+    What is wrong with the signatures of other runs' entries is no obstacle: the proof needs the chain, and the entry
+    of this run. Raises VerificationError for a run that does not verify or a damaged chain, StorageError.
+    """
+    chain = check_ledger(ledger) if ledger is not None and ledger.is_file() else None
+    if chain is not None and chain.damage:
+        raise VerificationError(f"No proof can be made from a damaged ledger: {chain.damage[0]}")
     verify_run(run, trust=trust, ledger=chain).raise_for_problems()
     files = _files(run, chain, signer, trust)
     partial = output.with_name(f".{output.name}.partial")

@@ -6,6 +6,7 @@ configuration directory. A passphrase comes from EVIDENCE_KEY_PASSPHRASE or is a
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StorageError, UsageError
-from pipeline.evidence.trust import keyid_of, pem_of, read_public_key
-from pipeline.settings import find_root, is_project
+from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
+from pipeline.evidence.trust import TRUST_FILE, project_trust
+from pipeline.settings import Settings, find_root, is_project
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -66,6 +68,34 @@ def load_signer(environ: Mapping[str, str] = os.environ, *, prompt: Prompt | Non
     return _signer(_private(read_private_file(path), str(path), environ, prompt))
 
 
+def check_signer(signer: Signer | None, settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Compare what is about to sign with the project's trust file; return a warning when nothing signs there.
+
+    Raises UsageError for a key that the trust file does not allow now: neither what it signed would verify, nor the
+    ledger it signed an entry of.
+    """
+    trust = project_trust(settings)
+    if trust is None:
+        return None
+    file, names = settings.root / TRUST_FILE, ", ".join(f"{key.name} ({key.keyid[:16]}…)" for key in trust.keys)
+    if signer is None:
+        text = f"No signing key was found (looked for {key_path(environ)}), and {file} names {names or 'no key'}"
+        end = ": require_signatures is true, so this will not verify." if trust.require_signatures else ": unsigned."
+        return f"{text}{end} {KEY_FILE} says where a key is, `evidence keys init` makes one."
+    keyid = signer.public_key.keyid
+    place = KEY if environ.get(KEY) else key_path(environ)
+    known = trust.find(keyid)
+    if known is None:
+        raise UsageError(
+            f"The key {keyid[:16]}… ({place}) may not sign here: {file} names {names or 'no key'}. What it signs would "
+            f"not verify. `evidence keys init --name YOU` adds it; {KEY_FILE} names another key to sign with."
+        )
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    if (late := known.problem_at(now)) is not None:
+        raise UsageError(f"The key {keyid[:16]}… ({place}) may not sign now, as {file} has it: {late}.")
+    return None
+
+
 def read_private_file(path: Path) -> bytes:
     """Read a private key file; raises UsageError when others than its owner may read it."""
     mode = path.stat().st_mode
@@ -98,7 +128,10 @@ def show_key(environ: Mapping[str, str] = os.environ, *, prompt: Prompt | None =
         raise UsageError(f"There is no key at {path}. `evidence keys init` makes one.")
     data = environ[KEY].encode() if path is None else read_private_file(path)
     if path is not None and public_path(path).is_file():
-        public = read_public_key(public_path(path).read_text(encoding="ascii"))
+        try:
+            public = read_public_key(public_path(path).read_text(encoding="ascii"))
+        except ValueError as error:
+            raise UsageError(f"The public key {public_path(path)} cannot be read: {error}.") from None
     else:
         public = _private(data, str(path or KEY), environ, prompt).public_key()
     return KeyInfo(keyid_of(public), pem_of(public), path, b"ENCRYPTED" in data)

@@ -34,13 +34,17 @@ TRIALS = SEALS | {RUN_STARTED, RUN_KILLED}
 
 @dataclass(frozen=True)
 class LedgerCheck:
-    """The outcome of checking a ledger. `entries` are those that could be read, `head` the checkpoint to keep."""
+    """The outcome of checking a ledger. `entries` are those that could be read, `head` the checkpoint to keep.
+
+    `damage` are the problems of the chain itself: they leave signatures out, which concern single entries.
+    """
 
     path: Path
     entries: tuple[Entry, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     runs: dict[str, list[Entry]] = field(default_factory=dict)
+    damage: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -86,25 +90,27 @@ def check_ledger(
     whose signer vouches for the chain before it.
     """
     if ledger.is_symlink() or not ledger.is_file():
-        gone = _checkpoint_problems([], checkpoint)
-        return LedgerCheck(ledger, problems=tuple(gone), notes=("there is no ledger",))
+        gone = tuple(_checkpoint_problems([], checkpoint))
+        return LedgerCheck(ledger, problems=gone, notes=("there is no ledger",), damage=gone)
     try:
         with opened(ledger) as descriptor, open(descriptor, "rb", closefd=False) as file:
             lines = file.read().split(b"\n")
     except OSError as error:
-        return LedgerCheck(ledger, problems=(_problem("missing", f"it cannot be read ({error.strerror})"),))
+        unread = (_problem("missing", f"it cannot be read ({error.strerror})"),)
+        return LedgerCheck(ledger, problems=unread, damage=unread)
     torn = lines.pop()
-    entries, problems = _read(lines)
+    entries, damage = _read(lines)
     if torn:
-        problems.append(_problem("torn", f"{len(torn)} bytes after the last entry are not a whole entry"))
-    problems += _chain_problems(entries)
-    problems += _checkpoint_problems(entries, checkpoint)
-    problems += _signature_problems(entries, trust, every=signatures)
+        damage.append(_problem("torn", f"{len(torn)} bytes after the last entry are not a whole entry"))
+    damage += _chain_problems(entries)
+    damage += _checkpoint_problems(entries, checkpoint)
+    problems = [*damage, *_signature_problems(entries, trust, every=signatures)]
     runs: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.event.run_id is not None:
             runs.setdefault(entry.event.run_id, []).append(entry)
-    return LedgerCheck(ledger, tuple(entries), _capped(problems), tuple(_notes(entries, checkpoint, trust)), runs)
+    notes = tuple(_notes(entries, checkpoint, trust))
+    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, tuple(damage))
 
 
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:

@@ -27,7 +27,8 @@ from pipeline.evidence.keys import (
 )
 from pipeline.evidence.ledger import KEY_ROTATED, Entry, Event, append
 from pipeline.evidence.ledger_check import check_ledger
-from pipeline.evidence.trust import TrustedKey, keyid_of, load_trust, pem_of, read_public_key
+from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
+from pipeline.evidence.trust import TrustedKey, load_trust
 from pipeline.rundir import write_atomic
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ def rotate_key(
     refuse_inside_project(path)
     old = load_private(path, environ, prompt=prompt)
     signer, old_id = signer_of(old), keyid_of(old.public_key())
+    if _find(trust_file, old_id) is None:
+        if trust_file.is_file():
+            raise UsageError(f"{trust_file} does not name the key in use: `evidence keys init` adds it, then rotate.")
+        add_trusted_key(trust_file, name or "me", pem_of(old.public_key()))
     new, waiting = _next_key(path, passphrase, environ, prompt)
     public = pem_of(new)
     if _find(trust_file, keyid_of(new)) is None:

@@ -12,8 +12,6 @@ valid_to = 2027-01-01T00:00:00Z   # optional
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
 import tomllib
 from collections.abc import Iterator
@@ -22,13 +20,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import sha256_bytes
 from pipeline.errors import UsageError, nearest
 from pipeline.evidence.dsse import Signed
+from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 
 TRUST_FILE = Path("config") / "trusted_keys.toml"
@@ -125,38 +122,6 @@ def project_trust(settings: Settings, given: Path | None = None) -> Trust | None
     """Return the given trust file, else the project's `config/trusted_keys.toml`, else None."""
     path = given or settings.root / TRUST_FILE
     return load_trust(path) if given is not None or path.is_file() else None
-
-
-def read_public_key(text: str) -> Ed25519PublicKey:
-    """Return the Ed25519 public key in PEM, base64 of 32 bytes, or base64 DER; raises ValueError."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
-
-    if "-----BEGIN" in text:
-        key: Any = load_pem_public_key(text.strip().encode())
-    else:
-        try:
-            data = base64.b64decode(text.strip(), validate=True)
-        except binascii.Error as error:
-            raise ValueError(str(error)) from None
-        key = Ed25519PublicKey.from_public_bytes(data) if len(data) == 32 else load_der_public_key(data)
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("it is not an Ed25519 key")  # noqa: TRY004 - a malformed file, not a wrong argument
-    return key
-
-
-def keyid_of(key: Ed25519PublicKey) -> str:
-    """Return the id of a key: what `openssl pkey -pubin -outform DER | sha256sum` prints for it."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return sha256_bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
-def pem_of(key: Ed25519PublicKey) -> str:
-    """Return a public key as PEM."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def trusted(text: str, name: str, **bounds: Any) -> TrustedKey:

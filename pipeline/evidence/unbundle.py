@@ -170,9 +170,10 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
     if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, BUNDLE_TYPE):
         return Verification(root.name, (Problem(name, "unknown schema", "a newer evidence-chain may know it"),))
     notes: list[str] = []
-    trust = trust or _brought_along(root, notes)
+    problems = list(found or [])
+    trust = trust or _brought_along(root, notes, problems)
     result = verify_run(run, trust=trust)
-    problems = [*(found or []), *result.problems]
+    problems += result.problems
     problems += [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
     if signed is None:
         notes.append("the bundle is unsigned: its README, keys and ledger proof are the word of whoever packed it")
@@ -186,13 +187,13 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
     )
 
 
-def _brought_along(root: Path, notes: list[str]) -> Trust | None:
+def _brought_along(root: Path, notes: list[str], problems: list[Problem]) -> Trust | None:
     keys: list[TrustedKey] = []
     for path in sorted((root / KEYS).glob("*.pem")):
         try:
             keys.append(trusted(path.read_text(encoding="ascii"), f"the bundle's key {path.name}"))
-        except (OSError, ValueError):
-            notes.append(f"{KEYS}/{path.name} is not an Ed25519 public key")
+        except (OSError, ValueError) as error:
+            problems.append(Problem(f"{KEYS}/{path.name}", "refused", f"it cannot be read as a public key: {error}"))
     if not keys:
         return None
     ids = ", ".join(key.keyid for key in keys)

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.digest import canonical_json
 from pipeline.errors import EvidenceError, NotebookError, UsageError
 from pipeline.evidence.compare import read_inputs
+from pipeline.evidence.keys import check_signer, load_signer
 from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
@@ -90,6 +91,8 @@ def replay_run(
             f"The run {run.run_id} was started by hand ({run.record.origin}): its notebook was not recorded, "
             "so it cannot be replayed. Execute the notebook with `evidence run`."
         )
+    if not discard:
+        check_signer(load_signer(), settings)
     spec = {**run.config, "tracking": {"mode": "off"}, "report": {"enabled": False}}
     progress("restore")
     with _results(settings, discard=discard) as results:

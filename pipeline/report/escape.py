@@ -24,6 +24,7 @@ MARKUP = {
     "}": "&#125;",
 }
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 BLANK_LINE = re.compile(r"\n(?=[ \t]*\n)")
 
@@ -89,7 +90,9 @@ def web_url(url: str | None) -> str | None:
         parts = urlsplit(url)
     except ValueError:
         return None
-    return quote(url, safe=":/?#[]@!$&()*+,;=%-._~") if parts.scheme in {"http", "https"} and parts.netloc else None
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        return None
+    return STRAY_PERCENT.sub("%25", quote(url, safe=":/?#[]@!$&()*+,;=%-._~"))
 
 
 def raw_block(html: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
 from pipeline.report.escape import html_text
 from pipeline.site.layout import COMPARE, INDEX, link_to, root_of
@@ -19,11 +20,11 @@ POLICY = "; ".join(
     )
 )  # fmt: skip
 
-ICON = (
-    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-    "%3Crect width='16' height='16' rx='3' fill='%230b5fa5'/%3E%3Cpath d='M3 11l3-3 2 2 5-6' fill='none' "
-    "stroke='white' stroke-width='1.8'/%3E%3C/svg%3E\">\n"
+ICON_SVG = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='#0b5fa5'/>"
+    "<path d='M3 11l3-3 2 2 5-6' fill='none' stroke='white' stroke-width='1.8'/></svg>"
 )
+ICON = f'<link rel="icon" href="data:image/svg+xml,{quote(ICON_SVG)}">\n'
 
 
 @dataclass(frozen=True)

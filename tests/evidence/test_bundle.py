@@ -100,6 +100,17 @@ def test_what_does_not_verify_is_not_bundled(world: World, signed: RunDir, tmp_p
     assert not target.exists()
 
 
+def test_a_strangers_entry_does_not_hinder_the_proofs_of_other_runs(
+    world: World, signed: RunDir, tmp_path: Path
+) -> None:
+    """A run that an unknown key signed does not verify; an older one is proved, and its bundle verifies."""
+    later = World(world.results, new_signer()).run()
+    make_bundle(signed, tmp_path / "b.zip", ledger=world.ledger, signer=world.signer, trust=world.trust)
+    assert verify_bundle(tmp_path / "b.zip", trust=world.trust).problems == ()
+    with pytest.raises(VerificationError, match="unknown key"):
+        make_bundle(later, tmp_path / "c.zip", ledger=world.ledger, signer=world.signer, trust=world.trust)
+
+
 def test_the_proof_stays_small_and_shows_no_other_entry(world: World, signed: RunDir, tmp_path: Path) -> None:
     """In a ledger of thousands the proof is a dozen digests, and nobody else's strategy is in the bundle."""
     append_many(world.ledger, [Event("trial_counted", strategy="secret-sauce")] * 3000, world.signer)

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,11 @@ from pipeline.evidence import rotation
 from pipeline.evidence.keys import create_key, key_path, load_signer, show_key, signer_pem
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.rotation import add_trusted_key, rotate_key
-from pipeline.evidence.trust import load_trust, project_trust
+from pipeline.evidence.trust import TRUST_FILE, load_trust, project_trust
 from pipeline.evidence.verify import verify_run
+from pipeline.sealing import OpenRun, data_inputs, open_run
 from pipeline.settings import Settings
+from pipeline.spec import RunSpec
 from tests.evidence.sealed_runs import World, kinds, new_signer
 
 
@@ -173,6 +176,68 @@ def test_the_project_has_one_trust_file(project: Settings, tmp_path: Path) -> No
     assert not trust.require_signatures
     with pytest.raises(UsageError, match="cannot be read"):
         project_trust(project, tmp_path / "none.toml")
+
+
+def signer_in(project: Settings, *names: str) -> Any:
+    """Return a new signer; the project's trust file names a key for each of `names`, not this one."""
+    for name in names:
+        add_trusted_key(project.root / TRUST_FILE, name, signer_pem(new_signer()))
+    return new_signer()
+
+
+def open_a_run(project: Settings, signer: Any) -> OpenRun:
+    spec = RunSpec.from_mapping({"run": {"name": "x"}})
+    return open_run(spec, project, origin="test", inputs=data_inputs(spec, project), signer=signer)
+
+
+def test_a_key_that_the_trust_file_does_not_name_opens_no_run(project: Settings) -> None:
+    """What it signs would not verify, and neither would the ledger: both are named before anything is written."""
+    stranger = signer_in(project, "alice", "bob")
+    with pytest.raises(UsageError, match=r"may not sign here: .*trusted_keys.toml names alice \(.*bob") as refused:
+        open_a_run(project, stranger)
+    assert stranger.public_key.keyid[:16] in str(refused.value)
+    assert "keys init" in str(refused.value)
+    assert not project.results.exists()
+    add_trusted_key(project.root / TRUST_FILE, "carol", signer_pem(stranger))
+    assert open_a_run(project, stranger).warnings == open_a_run(project, stranger).warnings
+
+
+@pytest.mark.parametrize("bound", ["valid_to = 2020-01-01", "valid_from = 2999-01-01"])
+def test_a_key_that_may_not_sign_now_opens_no_run(project: Settings, bound: str) -> None:
+    """A key whose time is over, or has not come, would seal what does not verify."""
+    signer = signer_in(project)
+    add_trusted_key(project.root / TRUST_FILE, "alice", signer_pem(signer))
+    with (project.root / TRUST_FILE).open("a", encoding="utf-8") as file:
+        file.write(f"{bound}\n")
+    with pytest.raises(UsageError, match=r"may not sign now.*alice"):
+        open_a_run(project, signer)
+
+
+def test_a_run_without_a_key_where_keys_are_named_says_so(project: Settings) -> None:
+    """Under cron, or with another HOME, no key is found: the run's own warnings tell, the policy's weight with them."""
+    assert not any("signing key" in text for text in open_a_run(project, None).warnings), "no trust file, no word"
+    signer_in(project, "alice")
+    told = [text for text in open_a_run(project, None).warnings if "No signing key was found" in text]
+    assert len(told) == 1
+    assert "names alice (" in told[0]
+    assert str(key_path()) in told[0]
+    file = project.root / TRUST_FILE
+    write(file, file.read_text().replace("\nrequire_signatures = false", "\nrequire_signatures = true"))
+    assert any("this will not verify" in text for text in open_a_run(project, None).warnings)
+
+
+def test_rotation_asks_that_the_old_key_is_trusted(tmp_path: Path, key: Path) -> None:
+    """Its entry would be an unknown key's; without a trust file there is one afterwards, with both keys."""
+    old = create_key(key)
+    world = World(tmp_path / "results", load_signer({"EVIDENCE_KEY_FILE": str(key)}))
+    before = world.run()
+    add_trusted_key(tmp_path / "others.toml", "bob", signer_pem(new_signer()))
+    with pytest.raises(UsageError, match="does not name the key in use"):
+        rotated(world, key, tmp_path / "others.toml")
+    rotated(world, key, tmp_path / "trust.toml")
+    trust = load_trust(tmp_path / "trust.toml")
+    assert [known.keyid for known in trust.keys] == [old.keyid, show_key({"EVIDENCE_KEY_FILE": str(key)}).keyid]
+    assert verify_run(before, trust=trust, ledger=world.ledger).ok
 
 
 def rotated(world: World, key: Path, trust_file: Path) -> rotation.Rotation:

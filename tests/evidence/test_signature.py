@@ -92,6 +92,20 @@ def test_an_independent_implementation_accepts_the_signature(world: World, signe
         assert done.stdout.decode().split()[0] == world.signer.public_key.keyid
 
 
+def test_securesystemslib_needs_the_key_id_as_a_keyword(world: World, signed: RunDir) -> None:
+    """Its own id of a key is another one, and it looks for signatures by that: docs/evidence.md says which to give."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    key = load_pem_public_key(signer_pem(world.signer).encode())
+    envelope = Envelope.from_dict(json.loads(signed.signature.read_bytes()))
+    with pytest.raises(VerificationError):
+        envelope.verify([SSlibKey.from_crypto(key)], 1)
+    assert envelope.verify([SSlibKey.from_crypto(key, keyid=world.signer.public_key.keyid)], 1)
+
+
 @pytest.mark.parametrize("which", ["manifest", "report"])
 def test_the_statements_are_in_toto_statements(signed: RunDir, which: str) -> None:
     """The reference implementation of in-toto attestations reads and validates them, SLSA's provenance too."""

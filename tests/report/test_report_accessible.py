@@ -21,6 +21,7 @@ from report_builder import SPEC
 from pipeline.report.sections.trades import COLUMNS, _cell
 from pipeline.report.tables import Html
 from pipeline.run import Run
+from tests.urls import URL
 
 AXE = Path(__file__).resolve().parents[1] / "assets" / "axe.min.js"
 BAD = ("serious", "critical")
@@ -62,11 +63,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Any) 
     "name", ["finished", *(pytest.param(n, marks=pytest.mark.slow) for n in ("failed", "busy", "drawn"))]
 )
 def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
-    """A parser that follows the standard finds no error in any page."""
+    """A parser that follows the standard finds no error in any page, and every address in one is a URL (RFC 3986)."""
     run: Run = request.getfixturevalue(name)
-    parser = html5lib.HTMLParser(strict=False)
-    parser.parse(run.dir.report.read_text(encoding="utf-8"))
+    parser = html5lib.HTMLParser(strict=False, namespaceHTMLElements=False)
+    tree = parser.parse(run.dir.report.read_text(encoding="utf-8"))
     assert [(place, code) for place, code, _ in parser.errors] == []
+    urls = [tag.get(name) for tag in tree.iter() for name in ("href", "src") if tag.get(name)]
+    assert urls
+    assert [url[:200] for url in urls if not URL.fullmatch(url)] == []
 
 
 @pytest.mark.parametrize("name", ["finished", "failed", "busy", "drawn"])

@@ -141,6 +141,7 @@ def test_only_web_addresses_become_links(url: str | None) -> None:
 def test_links_are_quoted() -> None:
     """An address or a file name cannot end its attribute or climb by accident."""
     assert web_url('https://host/a"b') == "https://host/a%22b"
+    assert web_url("https://host/a%20b/100%") == "https://host/a%20b/100%25"
     assert relative_url("plots/a b#c?.png") == "../plots/a%20b%23c%3F.png"
 
 

@@ -13,9 +13,11 @@ import pytest
 from pipeline.rundir import list_files
 from pipeline.site.layout import STATE
 from tests.site.conftest import HOSTILE, RENDERED, World
+from tests.urls import URL
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src"}
 UNLINKED = {".nojekyll"}
+URLS = {"href", "src", "action", "formaction", "cite", "data", "poster", "background"}
 
 
 class References(HTMLParser):
@@ -131,6 +133,17 @@ def test_pages_are_valid_html(world: World) -> None:
         parser.parse((world.site / page).read_bytes())
         problems = [(where, code) for where, code, _ in parser.errors]
         assert problems == [], page
+
+
+def test_every_url_in_an_attribute_is_one(world: World) -> None:
+    """No space, quote or other character that a URL does not have (RFC 3986), a data: URL's content included."""
+    assert not URL.fullmatch("data:image/svg+xml,%3Csvg viewBox='0 0 16 16'%3E")
+    assert not URL.fullmatch("files/100%.txt")
+    for page in pages(world.site):
+        tree = html5lib.parse((world.site / page).read_bytes(), namespaceHTMLElements=False)
+        given = [(name, value) for tag in tree.iter() for name, value in tag.items() if name in URLS]
+        assert given, page
+        assert [(name, value) for name, value in given if not URL.fullmatch(value)] == [], page
 
 
 @pytest.mark.parametrize("kind", ["index.html", "data"])
