@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo explore test test-slow lint lock docs bench clean
+.PHONY: help demo explore test test-slow test-lowest test-newest test-elsewhere lint lock docs bench clean
 
 help: ## List the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.demo ## Run config/demo.toml on real market data: sealed, tracked, rendered, verified
 	@$(BIN)/evidence run --config config/demo.toml
@@ -24,6 +24,18 @@ test: $(VENV)/.dev ## Run the fast tests
 
 test-slow: $(VENV)/.dev ## Run the tests that `make test` leaves out: slow, servers, browser, Quarto where installed
 	$(BIN)/pytest -n 2 --dist worksteal -m "slow or server or postgres or browser or quarto"
+
+test-lowest: $(VENV)-lowest/.dev ## Run the fast tests with the oldest releases that pyproject.toml allows, in an environment of their own
+	$(VENV)-lowest/bin/pytest -n 2 --dist worksteal
+
+test-newest: $(VENV)/.uv ## Run the fast tests with the newest releases of everything, in an environment of their own
+	@$(call unlocked,$(VENV)-newest,highest --upgrade)
+	$(VENV)-newest/bin/pytest -n 2 --dist worksteal
+
+test-elsewhere: $(VENV)/.dev ## Run the fast tests and the demo without what Windows has not: fork, flock, Unix sockets for kernels
+	PYTHONPATH=$(CURDIR)/tests/elsewhere $(BIN)/pytest -n 2 --dist worksteal
+	PYTHONPATH=$(CURDIR)/tests/elsewhere $(BIN)/evidence run --config config/demo.toml
+	PYTHONPATH=$(CURDIR)/tests/elsewhere $(BIN)/evidence verify last
 
 lint: $(VENV)/.dev ## Check style, types and the import layers
 	$(BIN)/ruff check .
@@ -61,7 +73,7 @@ lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes
 	done
 
 clean: ## Remove the environment and caches; results/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -80,6 +92,15 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv
 	@$(call install,dev)
 	@touch $@
+
+$(VENV)-lowest/.dev: pyproject.toml | $(VENV)/.uv
+	@$(call unlocked,$(VENV)-lowest,lowest-direct)
+	@touch $@
+
+define unlocked
+$(BIN)/uv venv --quiet --python "$$(command -v $(PYTHON))" --allow-existing $(1) && \
+VIRTUAL_ENV=$(1) $(BIN)/uv pip install --quiet --resolution $(2) -r requirements/build.in --editable ".[dev]"
+endef
 
 define install
 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/$(1).txt && \

@@ -20,9 +20,11 @@ import os
 import re
 import shutil
 import socket
+import time
 import unicodedata
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +44,11 @@ ANCHORS_DIR = "anchors"
 UNSEALED = frozenset({MANIFEST, SIGNATURE})
 RUNNING_DIR = ".running"
 PARTIAL = ".partial-"
+WINDOWS_REFUSES = re.compile(
+    r'[<>:"|?*\x01-\x1f]|[. ](?:/|$)|(?:^|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.[^/]*)?(?:/|$)', re.IGNORECASE
+)
+WINDOWS = os.name == "nt"
+PATIENCE = 2.0  # seconds to wait for whoever has a file open that Windows does not replace meanwhile
 
 
 def new_run_id() -> str:
@@ -286,6 +293,13 @@ def one_form(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def refused_by_windows(names: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each path that is no file name on Windows."""
+    for name in names:
+        if WINDOWS_REFUSES.search(name):
+            yield f"{name!r} is no file name on Windows: the run cannot be copied whole to there."
+
+
 def list_files(directory: Path) -> list[str]:
     """Return the sorted POSIX paths of everything below a directory but directories; links are not followed."""
     return sorted(path.relative_to(directory).as_posix() for path in _walk(directory))
@@ -299,16 +313,39 @@ def _walk(directory: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
+def partial_name(path: Path) -> Path:
+    """Return what a file is called while this process writes it: never longer than a system lets names be."""
+    short = path.name if len(path.name) <= 50 else f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
+    return path.with_name(f"{PARTIAL}{os.getpid()}-{short}")
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Give a finished file its final name, in one step; raises OSError.
+
+    Windows replaces no file that somebody has open: there, readers get a moment to end.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            source.replace(target)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 def write_atomic(path: Path, data: bytes) -> Path:
     """Write a file so that its final name only ever holds all of `data`; raises StorageError."""
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        replace_file(partial, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
@@ -326,7 +363,7 @@ def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
     waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{os.getpid()}-{run.run_id}-{target.name}", data)
     try:
         target.parent.mkdir(exist_ok=True)
-        waiting.replace(target)
+        replace_file(waiting, target)
     except OSError as error:
         raise StorageError(f"{target} could not be written: {error.strerror}.") from error
     return target
@@ -337,7 +374,7 @@ def move_into_place(source: Path, target: Path) -> None:
     try:
         if source.is_file():
             target.parent.mkdir(exist_ok=True)
-            source.replace(target)
+            replace_file(source, target)
     except OSError as error:
         raise StorageError(f"{target} could not be written: {error.strerror}.") from error
 

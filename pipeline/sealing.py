@@ -17,7 +17,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
-from pipeline.rundir import RunDir, new_run_id, read_json, read_state, write_atomic, write_state
+from pipeline.rundir import RunDir, new_run_id, read_json, read_state, refused_by_windows, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 from pipeline.tracking.store import CHECKPOINT_TAG, MANIFEST_TAG, RUN_ID_TAG
@@ -182,6 +182,7 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
 
 def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
     """Seal a run as FINISHED, or FAILED with its error; return the manifest's SHA-256."""
+    run.warnings += refused_by_windows(run.dir.sealed_paths())
     environment = Environment.of_this_process()
     inputs = collect_inputs(
         files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import rundir
 from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, UsageError
-from pipeline.rundir import RunDir, find_run, new_run_id, read_state, run_ids, write_atomic, write_state
+from pipeline.rundir import (
+    RunDir,
+    find_run,
+    new_run_id,
+    read_state,
+    refused_by_windows,
+    run_ids,
+    write_atomic,
+    write_state,
+)
 
 
 def test_an_existing_run_is_refused(tmp_path: Path) -> None:
@@ -85,3 +95,59 @@ def test_the_state_tells_a_running_run_from_a_dead_one(tmp_path: Path) -> None:
     dead = read_state(run)
     assert dead is not None
     assert dead["alive"] is False
+
+
+def test_a_long_name_can_be_written(tmp_path: Path) -> None:
+    """A name as long as the system lets names be has room for the name it has while it is being written."""
+    name = "é" * 60 + "x" * 115 + ".json"
+    assert write_atomic(tmp_path / name, b"1").read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("windows", "refusals", "fails"), [(True, 3, False), (True, 10**9, True), (False, 1, True)])
+def test_a_file_that_somebody_has_open_is_replaced_when_they_end(
+    tmp_path: Path, windows: bool, refusals: int, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses meanwhile, so there we wait, not for ever; elsewhere a refusal is one.
+
+    Excuse for the mock: the refusal is Windows' own.
+    """
+    real, left = Path.replace, [refusals]
+
+    def replace(source: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(errno.EACCES, "it is open", str(target))
+        return real(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(rundir, "WINDOWS", windows)
+    monkeypatch.setattr(rundir, "PATIENCE", 0.2)
+    if fails:
+        with pytest.raises(StorageError, match="it is open"):
+            write_atomic(tmp_path / "file", b"new")
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert write_atomic(tmp_path / "file", b"new").read_bytes() == b"new"
+
+
+REFUSED = ["a:b.csv", "what?.csv", "x*", "a|b", "con.csv", "plots/NUL", "aux.d/x", "ends.", "a /b", "tab\t"]
+PORTABLE = [
+    "b.csv",
+    "plots/b.csv",
+    "console.csv",
+    ".hidden",
+    "a..b",
+    "com10.txt",
+    "über.png",
+    "a b.csv",
+    "a-b_c+(1)",
+]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_name_that_windows_refuses_is_told(name: str) -> None:
+    """A run that cannot be copied to a colleague's machine says so, once, with the name; ordinary names say nothing."""
+    told = list(refused_by_windows([name, *PORTABLE]))
+    assert len(told) == 1
+    assert repr(name) in told[0]

@@ -32,7 +32,7 @@ from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir, one_form
+from pipeline.rundir import RunDir, one_form, replace_file
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ def make_bundle(
         output.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             write_zip(file, f"{PREFIX}{run.run_id}", files)
-        partial.replace(output)
+        replace_file(partial, output)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from pipeline.digest import sha256_file
-from pipeline.rundir import PARTIAL
+from pipeline.rundir import PARTIAL, replace_file
 
 INPUTS_DIR = ".inputs"
 DATA_LIMIT = 64 * 1024 * 1024
@@ -62,7 +62,7 @@ def _keep(path: Path, sha256: str, directory: Path) -> None:
     partial = directory / f"{PARTIAL}{uuid.uuid4().hex}"
     try:
         if _copy(path, partial) == sha256:
-            partial.replace(target)
+            replace_file(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -21,16 +21,11 @@ from pipeline.digest import sha256_bytes
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence.dsse import Signed, read_signatures, sign_detached
 from pipeline.evidence.strict_json import canonical, parse_canonical
+from pipeline.file_lock import locked
 from pipeline.rundir import write_atomic
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no fcntl; one process a results directory is assumed there
-    fcntl = None
 
 ENTRY_TYPE = "application/vnd.evidence-chain.ledger-entry+json"
 VERSION = 1
@@ -130,7 +125,7 @@ def append_many(ledger: Path, events: Sequence[Event], signer: Signer | None = N
     """
     try:
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(ledger) as descriptor:
+        with locked(ledger) as descriptor:
             end = os.fstat(descriptor).st_size
             whole, last = read_tail(descriptor, end, ledger)
             wanted = [*_repair(ledger, descriptor, whole, end), *events]
@@ -143,7 +138,7 @@ def append_many(ledger: Path, events: Sequence[Event], signer: Signer | None = N
 
 def repair(ledger: Path, signer: Signer | None = None) -> Entry | None:
     """Move a torn tail aside, as the next append would; return the entry that says so, None when all is whole."""
-    with _locked(ledger) as descriptor:
+    with locked(ledger) as descriptor:
         torn = os.fstat(descriptor).st_size != read_tail(descriptor, os.fstat(descriptor).st_size, ledger)[0]
     if not torn:
         return None
@@ -225,22 +220,9 @@ def _read_at(descriptor: int, size: int, offset: int) -> bytes:
 
 
 @contextmanager
-def _locked(ledger: Path, *, shared: bool = False) -> Iterator[int]:
-    """Open the ledger and hold its lock, which the system drops when this process ends in any way."""
-    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(ledger, flags | getattr(os, "O_BINARY", 0), 0o644)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def opened(ledger: Path) -> Iterator[int]:
     """Open the ledger for reading, while nobody is writing to it."""
-    with _locked(ledger, shared=True) as descriptor:
+    with locked(ledger, shared=True) as descriptor:
         yield descriptor
 
 

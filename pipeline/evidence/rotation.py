@@ -29,7 +29,7 @@ from pipeline.evidence.ledger import KEY_ROTATED, Entry, Event, append
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
 from pipeline.evidence.trust import TrustedKey, load_trust
-from pipeline.rundir import write_atomic
+from pipeline.rundir import replace_file, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -146,7 +146,7 @@ def rotate_key(
     retired = path.with_name(f"{path.stem}-{old_id[:16]}{path.suffix}")
     if not retired.exists():
         write_private_file(retired, path.read_bytes())
-    waiting.replace(path)
+    replace_file(waiting, path)
     public_path(path).write_text(public, encoding="ascii")
     return Rotation(old_id, KeyInfo(keyid_of(new), public, path, passphrase is not None), retired, entry)
 
@@ -186,4 +186,4 @@ def _write(path: Path, text: str) -> None:
     except UsageError:
         trial.unlink()
         raise
-    trial.replace(path)
+    replace_file(trial, path)

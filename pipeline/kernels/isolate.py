@@ -166,7 +166,7 @@ def _own_memory(limit: int | None) -> None:
     import resource
 
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
     start = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
     resource.setrlimit(resource.RLIMIT_DATA, (start + limit, start + limit))
 

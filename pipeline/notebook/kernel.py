@@ -5,6 +5,7 @@ The kernel is a fresh process over IPC, or one forked by a fork server (`pipelin
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from pipeline.notebook.request import DEFAULTS, KernelRequest
 ENGINE = "evidence"
 BEFORE = '__import__("pipeline.notebook.inside", fromlist=["prepare"]).prepare()'
 AFTER = '__import__("pipeline.notebook.inside", fromlist=["record"]).record()'
+TRANSPORT = "EVIDENCE_KERNEL_TRANSPORT"
 MAX_IPC_PATH = 90  # a Unix socket path holds about 107 bytes; the kernel adds "-<port>"
 
 
@@ -68,7 +70,7 @@ class PrivateClient(PreparedClient):
     def create_kernel_manager(self) -> PrivateKernelManager:
         """Return a manager whose connection lies in the private directory; the client shuts its kernel down."""
         manager = PrivateKernelManager(connection_file=str(self.directory / "kernel.json"))
-        if sys.platform != "win32":
+        if _by_ipc():
             manager.transport = "ipc"
             manager.ip = str(self.directory / "kernel")
         self.km = manager
@@ -119,6 +121,11 @@ class EvidenceEngine(Engine):
             private.execute(env=environment, stdout=log, stderr=log)
 
 
+def _by_ipc() -> bool:
+    """Say whether a fresh kernel is talked to through Unix sockets: where there are any, unless TCP is asked for."""
+    return sys.platform != "win32" and os.environ.get(TRANSPORT) != "tcp"
+
+
 def _limits(request: KernelRequest) -> Any:
     """Return nbclient's `timeout_func`: what a cell may take, never more than is left for the notebook."""
     deadline = None if request.timeout is None else time.monotonic() + request.timeout
@@ -134,7 +141,7 @@ def _limits(request: KernelRequest) -> Any:
 @contextmanager
 def _private_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="evidence-"))
-    if len(str(directory)) > MAX_IPC_PATH:
+    if len(str(directory)) > MAX_IPC_PATH and _by_ipc():
         directory.rmdir()
         directory = Path(tempfile.mkdtemp(prefix="evidence-", dir="/tmp"))
     try:

@@ -124,10 +124,10 @@ def _execute(space: Workspace, results: Path, *, origin: str) -> Run:
         "run_id": run_id,
         "origin": origin,
     }
-    with tempfile.NamedTemporaryFile(prefix="evidence-", suffix=".json") as file:
-        file.write(canonical_json(request))
-        file.flush()
-        code, errors = _run_child(Path(file.name), space.root)
+    with tempfile.TemporaryDirectory(prefix="evidence-") as directory:
+        file = Path(directory) / "request.json"
+        file.write_bytes(canonical_json(request))
+        code, errors = _run_child(file, space.root)
     if code != 0:
         text = "\n".join(errors.strip().splitlines()[-LAST_LINES:])
         kind = UsageError if code == USAGE else EvidenceError

@@ -218,13 +218,24 @@ def _overlay(root: Path, target: Path, files: dict[tuple[str, ...], Path]) -> No
     heads = {parts[0] for parts in files}
     for entry in sorted(root.iterdir()) if root.is_dir() else []:
         if entry.name not in heads | {".git"}:
-            (target / entry.name).symlink_to(entry.resolve())
+            _link(target / entry.name, entry.resolve())
     for head in sorted(heads):
         below = {parts[1:]: path for parts, path in files.items() if parts[0] == head}
         if () in below:
-            (target / head).symlink_to(below[()].resolve())
+            _link(target / head, below[()].resolve())
         else:
             _overlay(root / head, target / head, below)
+
+
+def _link(target: Path, source: Path) -> None:
+    """Make `target` a link to `source`, or a copy where links are not allowed (Windows, without the right to)."""
+    try:
+        target.symlink_to(source, target_is_directory=source.is_dir())
+    except OSError:
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy2(source, target)
 
 
 def _link_into(root: Path, files: dict[tuple[str, ...], Path]) -> None:
@@ -232,7 +243,7 @@ def _link_into(root: Path, files: dict[tuple[str, ...], Path]) -> None:
         target = root.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        target.symlink_to(path.resolve())
+        _link(target, path.resolve())
 
 
 def _spec_value(spec: dict[str, Any], name: str) -> str:

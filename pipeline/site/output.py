@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import StorageError
-from pipeline.rundir import PARTIAL
+from pipeline.rundir import partial_name, replace_file
 
 
 class Output:
@@ -75,11 +75,11 @@ def _same(target: Path, data: bytes) -> bool:
 
 def _place(target: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside the target and move it there; raises StorageError."""
-    partial = target.with_name(f"{PARTIAL}{os.getpid()}-{target.name}")
+    partial = partial_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
-        partial.replace(target)
+        replace_file(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise StorageError(

@@ -13,20 +13,14 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StorageError
+from pipeline.file_lock import locked
 
 RAW = "raw"  # the kind of the entry that says: raw MLflow calls were made too
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no fcntl; one process a journal is assumed there
-    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -120,25 +114,23 @@ class JournalWriter:
 
     def _append(self, kind: str, data: dict[str, Any], at: int | None) -> Entry:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            with locked(descriptor):
-                size = self._catch_up(descriptor)
-                entry = Entry(self._last + 1, at or now_ms(), kind, data)
-                _write_all(descriptor, encode(entry), size)
-                self._size, self._last = os.fstat(descriptor).st_size, entry.seq
-                return entry
-        finally:
-            os.close(descriptor)
+        with locked(self.path, append=True) as descriptor:
+            size = self._catch_up(descriptor)
+            entry = Entry(self._last + 1, at or now_ms(), kind, data)
+            _write_all(descriptor, encode(entry), size)
+            self._size, self._last = os.fstat(descriptor).st_size, entry.seq
+            return entry
 
     def _catch_up(self, descriptor: int) -> int:
         """Take up after what others wrote, closing a line that a crash cut short; return the file's size."""
         size = os.fstat(descriptor).st_size
         if size != self._size:
             self._last = read_journal(self.path).last if size else 0
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                _write_all(descriptor, b"\n", size)
-                size += 1
+            if size:
+                os.lseek(descriptor, size - 1, os.SEEK_SET)
+                if os.read(descriptor, 1) != b"\n":
+                    _write_all(descriptor, b"\n", size)
+                    size += 1
         return size
 
 
@@ -154,16 +146,3 @@ def _write_all(descriptor: int, data: bytes, size: int) -> None:
     if written < len(data):
         os.ftruncate(descriptor, size)
         raise OSError(28, "No space left on device")
-
-
-@contextmanager
-def locked(descriptor: int) -> Iterator[None]:
-    """Hold the exclusive lock of an open file."""
-    if fcntl is None:
-        yield
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

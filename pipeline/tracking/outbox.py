@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from pipeline.errors import StorageError
+from pipeline.file_lock import locked
 from pipeline.rundir import RUN_ID, RunDir, read_json, write_json
-from pipeline.tracking.journal import Journal, locked, read_journal
+from pipeline.tracking.journal import Journal, read_journal
 
 OUTBOX_DIR = ".outbox"
 JOURNAL = "tracking.jsonl"
@@ -117,16 +118,13 @@ class Home:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one process at a time deliver this run; raises StorageError."""
-        try:
-            self.outbox.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.outbox / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StorageError(f"{self.outbox} cannot be written: {error.strerror}.") from error
-        try:
-            with locked(descriptor):
-                yield
-        finally:
-            os.close(descriptor)
+        with ExitStack() as held:
+            try:
+                self.outbox.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.outbox / "lock"))
+            except OSError as error:
+                raise StorageError(f"{self.outbox} cannot be written: {error.strerror}.") from error
+            yield
 
     def pending(self) -> int:
         """Return how many journal entries have not reached the store."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pipeline.errors import TrackingError
-from pipeline.tracking import journal
-
-PAUSE = 0.002
+from pipeline.file_lock import locked
 
 
 def is_ready(database: Path) -> bool:
@@ -38,28 +34,13 @@ def turn(database: Path, seconds: float) -> Iterator[None]:
     SQLite lets one process write and makes the others poll, some of them for ever. A lock file beside the
     database queues this package's writers before they get there.
     """
-    if journal.fcntl is None:
-        yield
-        return
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise TrackingError(f"The tracking store {database} cannot be written: {error.strerror}.") from error
-    try:
-        _acquire(descriptor, database, time.monotonic() + seconds)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int, database: Path, deadline: float) -> None:
-    while True:
+    lock = database.with_name(f"{database.name}.lock")
+    with ExitStack() as held:
         try:
-            journal.fcntl.flock(descriptor, journal.fcntl.LOCK_EX | journal.fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TrackingError(f"The tracking store {database} is busy: others keep writing to it.") from None
-            time.sleep(PAUSE)
-        else:
-            return
+            database.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(lock, seconds=seconds))
+        except TimeoutError:
+            raise TrackingError(f"The tracking store {database} is busy: others keep writing to it.") from None
+        except OSError as error:
+            raise TrackingError(f"The tracking store {database} cannot be written: {error.strerror}.") from error
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -132,3 +133,17 @@ def test_where_results_go_outside_of_a_project(tmp_path: Path, monkeypatch: pyte
     assert told in evidence("run", "--config", "run.toml").stderr
     (tmp_path / "results").mkdir()
     assert told not in evidence("run", "--config", "run.toml").stderr
+
+
+@pytest.mark.slow
+def test_a_console_that_lacks_a_character_stops_nothing(project: Settings) -> None:
+    """On a cp1252 console what it cannot show is escaped; the command goes on, and its exit code is its own."""
+    run = World(project.results, None).run()
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    said = ""
+    for arguments, code in ((["list"], 0), (["verify", run.run_id], 0), (["show", "→测"], 2)):
+        done = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=False)
+        said = (done.stdout + done.stderr).decode("cp1252")
+        assert done.returncode == code, said
+        assert "Traceback" not in said
+    assert r"\u2192\u6d4b" in said

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import file_lock
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence import ledger as module
 from pipeline.evidence.ledger import Checkpoint, Event, append, append_many, head, repair
@@ -193,16 +194,20 @@ def test_what_is_not_an_entry_is_refused(chain: Path) -> None:
     assert chain.read_bytes() == before
 
 
-def _write(ledger: Path, writer: int, count: int) -> None:
+def _write(ledger: Path, writer: int, count: int, has_flock: bool) -> None:
+    if not has_flock:
+        file_lock.fcntl = None
     for number in range(count):
         append(ledger, Event("run_started", f"{writer}-{number}"))
 
 
-def test_parallel_writers_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_flock", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["flock", "filelock"])
+def test_parallel_writers_lose_nothing(tmp_path: Path, has_flock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four processes append at once: every entry is there, in one chain, in each writer's own order."""
+    monkeypatch.setattr(file_lock, "fcntl", file_lock.fcntl if has_flock else None)
     ledger = tmp_path / "ledger.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(ledger, writer, 40)) for writer in range(4)]
+    writers = [context.Process(target=_write, args=(ledger, writer, 40, has_flock)) for writer in range(4)]
     for process in writers:
         process.start()
     while any(process.is_alive() for process in writers):

@@ -19,10 +19,10 @@ import mlflow
 import pytest
 from mlflow.store.db import utils
 
+from pipeline.file_lock import locked
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
-from pipeline.tracking.journal import locked
 from pipeline.tracking.session import RunTracking, open_tracking
 from pipeline.tracking.store import Store
 from tests.servers import free_port
@@ -59,7 +59,7 @@ def template_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.getbasetemp()
     shared = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
     database = shared / f"template-{mlflow.__version__}.db"
-    with (shared / "template.lock").open("w") as lock, locked(lock.fileno()):
+    with locked(shared / "template.lock"):
         if not database.exists():
             Store(f"sqlite:///{database}").connect()
             with sqlite3.connect(database) as connection:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -82,27 +80,6 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
         thread.join()
     journal = read_journal(tmp_path / "journal")
     assert [entry.seq for entry in journal.entries] == list(range(1, 401))
-    assert journal.damaged == 0
-
-
-def _append_many(path: str, name: int) -> None:
-    ready = Path(f"{path}.{name}")
-    ready.touch()
-    while not all(Path(f"{path}.{other}").exists() for other in range(3)):
-        time.sleep(0.001)
-    writer = JournalWriter(Path(path))
-    for number in range(300):
-        writer.append("metrics", {"items": {f"m{name}": number}})
-
-
-@pytest.mark.slow
-def test_processes_share_a_journal(tmp_path: Path) -> None:
-    """A notebook that forks workers may log from all of them."""
-    path = tmp_path / "journal"
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        pool.starmap(_append_many, [(str(path), name) for name in range(3)])
-    journal = read_journal(path)
-    assert [entry.seq for entry in journal.entries] == list(range(1, 901))
     assert journal.damaged == 0
 
 
