@@ -31,8 +31,10 @@ def init(
     """
     from pipeline.cli import output
     from pipeline.evidence.keys import create_key, key_path, show_key
+    from pipeline.evidence.ledger import head
     from pipeline.evidence.rotation import add_trusted_key
     from pipeline.evidence.trust import TRUST_FILE, project_trust
+    from pipeline.rundir import LEDGER
     from pipeline.settings import Settings
 
     settings = Settings.load()
@@ -41,8 +43,15 @@ def init(
     if info is None or passphrase or (trust is not None and trust.find(info.keyid) is not None):
         info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
     if add:
-        add_trusted_key(trust_file, name or _user(), info.public_pem)
-    facts = {"keyid": info.keyid, "private_key": str(info.path), "trust_file": str(trust_file) if add else None}
+        # A project that has unsigned runs would have none that verifies if signatures were asked for.
+        add_trusted_key(trust_file, name or _user(), info.public_pem, require=head(settings.results / LEDGER) is None)
+    required = project_trust(settings)
+    facts = {
+        "keyid": info.keyid,
+        "private_key": str(info.path),
+        "trust_file": str(trust_file) if add else None,
+        "require_signatures": required.require_signatures if required else None,
+    }
     output.print_facts(facts, as_json=as_json)
 
 

@@ -36,7 +36,8 @@ TRIALS = SEALS | {RUN_STARTED, RUN_KILLED}
 class LedgerCheck:
     """The outcome of checking a ledger. `entries` are those that could be read, `head` the checkpoint to keep.
 
-    `damage` are the problems of the chain itself: they leave signatures out, which concern single entries.
+    `pruned` are the runs that were removed on purpose, as entries say that count (see `check_ledger`). `damage` are the
+    problems of the chain itself: they leave signatures out, which concern single entries.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class LedgerCheck:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     runs: dict[str, list[Entry]] = field(default_factory=dict)
+    pruned: frozenset[str] = frozenset()
     damage: tuple[Problem, ...] = ()
 
     @property
@@ -68,10 +70,6 @@ class LedgerCheck:
         """Return the entry of the run's last rendered report."""
         return self._last(run_id, {REPORT_RENDERED})
 
-    def pruned(self, run_id: str) -> bool:
-        """Say whether the run was removed on purpose."""
-        return self._last(run_id, {RUN_PRUNED}) is not None
-
     def _last(self, run_id: str, kinds: Iterable[str]) -> Entry | None:
         return next((e for e in reversed(self.runs.get(run_id, [])) if e.event.kind in kinds), None)
 
@@ -87,7 +85,8 @@ def check_ledger(
 
     `checkpoint` is one kept elsewhere: without it a ledger cut back to an earlier state looks whole. With `trust`
     each signature is checked, at about 0.15 ms each; `signatures=False` checks that of the last signed entry only,
-    whose signer vouches for the chain before it.
+    whose signer vouches for the chain before it. After a signed entry each is to be signed. A removed run is one,
+    in a ledger with signatures, only when a key signed that, one of `trust` where that is given.
     """
     if ledger.is_symlink() or not ledger.is_file():
         gone = tuple(_checkpoint_problems([], checkpoint))
@@ -110,7 +109,19 @@ def check_ledger(
         if entry.event.run_id is not None:
             runs.setdefault(entry.event.run_id, []).append(entry)
     notes = tuple(_notes(entries, checkpoint, trust))
-    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, tuple(damage))
+    pruned = frozenset(_pruned(entries, trust))
+    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, pruned, tuple(damage))
+
+
+def _pruned(entries: list[Entry], trust: Trust | None) -> Iterator[str]:
+    """Yield the runs that were removed on purpose: somebody's word alone hides none where others sign."""
+    signed = any(entry.signed is not None for entry in entries)
+    for entry in entries:
+        if entry.event.kind != RUN_PRUNED or entry.event.run_id is None:
+            continue
+        known = entry.signed is not None and (trust is None or not list(trust.check(entry.signed, entry.time)))
+        if known or not (signed or (trust is not None and trust.demands)):
+            yield entry.event.run_id
 
 
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:
@@ -200,9 +211,13 @@ def _checkpoint_problems(entries: list[Entry], checkpoint: Checkpoint | None) ->
 
 
 def _signature_problems(entries: list[Entry], trust: Trust | None, *, every: bool) -> Iterator[Problem]:
+    signed = [entry for entry in entries if entry.signed is not None]
+    after = [entry.seq for entry in entries if entry.signed is None and signed and entry.seq > signed[0].seq]
+    if after and not (trust and trust.require_signatures):
+        text = f"{len(after)} entries, the first is {after[0]}; they are signed from entry {signed[0].seq} on"
+        yield _problem("unsigned", text)
     if trust is None:
         return
-    signed = [entry for entry in entries if entry.signed is not None]
     for entry in signed if every else signed[-1:]:
         assert entry.signed is not None  # noqa: S101 - filtered above
         for kind, message in trust.check(entry.signed, entry.time):

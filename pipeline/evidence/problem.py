@@ -30,7 +30,8 @@ class Verification:
     """The outcome of verifying one run directory, a bundle, or the ledger.
 
     `notes` are sentences worth knowing that are not problems (the run is unsigned, nobody's key was checked);
-    `signer` is the name, or without a trust file the keyid, of the key that signed the manifest.
+    `signer` is the name, or without a trust file the keyid, of the key that signed the manifest; `trusted` says that it
+    is a key of the trust file, and that its signature is good.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Verification:
     manifest_sha256: str | None = None
     notes: tuple[str, ...] = ()
     signer: str | None = None
+    trusted: bool = False
 
     @property
     def ok(self) -> bool:

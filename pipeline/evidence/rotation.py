@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 HEADER = """\
 # Public keys that may sign runs, reports and ledger entries of this project. Commit this file.
-# require_signatures = true makes an unsigned run a problem.
-require_signatures = false
+# require_signatures = true makes an unsigned run a problem; without it, signatures can be taken off unnoticed.
+require_signatures = {require}
 """
 
 
@@ -52,17 +52,18 @@ class Rotation:
     entry: Entry
 
 
-def add_trusted_key(path: Path, name: str, public_key: str) -> str:
+def add_trusted_key(path: Path, name: str, public_key: str, *, require: bool = True) -> str:
     """Append a key to the trust file, made when it is not there; return its keyid. A listed key stays as it is.
 
-    Raises UsageError for a trust file or a key that cannot be read.
+    `require` is what a new trust file says of signatures: that they must be there, or, for a project that has unsigned
+    runs already, that they may. Raises UsageError for a trust file or a key that cannot be read.
     """
     try:
         key = read_public_key(public_key)
     except ValueError as error:
         raise UsageError(f"The public key of {name} cannot be read: {error}.") from None
     if _find(path, keyid_of(key)) is None:
-        _write(path, _text(path) + _block(name, key, None))
+        _write(path, _text(path, require=require) + _block(name, key, None))
     return keyid_of(key)
 
 
@@ -96,8 +97,10 @@ def _find(path: Path, keyid: str) -> TrustedKey | None:
     return load_trust(path).find(keyid) if path.is_file() else None
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8").rstrip("\n") + "\n" if path.is_file() else HEADER
+def _text(path: Path, *, require: bool = True) -> str:
+    if path.is_file():
+        return path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    return HEADER.format(require=str(require).lower())
 
 
 def _block(name: str, key: Ed25519PublicKey, valid_from: str | None) -> str:

@@ -132,7 +132,7 @@ def _signature(run: RunDir, name: str, trust: Trust | None, when: str) -> Iterat
 
 def _unsigned(run: RunDir, name: str, trust: Trust | None) -> Iterator[Problem]:
     """A signed run vouches for its numbers; without a signature of its own the page that shows them is anybody's."""
-    if trust is not None and trust.require_signatures:
+    if trust is not None and trust.demands:
         yield Problem(name, "unsigned", f"{trust.source} asks for a signature")
     elif trust is not None and run.signature.is_file():
         text = "the run is signed, its report is not: anybody can have made it (`evidence render` signs a new one)"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +68,20 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class Trust:
-    """The allowed keys and the policy. `source` names the file in messages."""
+    """The allowed keys and the policy. `source` names the file in messages.
+
+    `named` says that somebody gave these keys for a check (`--trust`): what none of them signed does not pass it.
+    """
 
     keys: tuple[TrustedKey, ...]
     require_signatures: bool = False
     source: str = "trust file"
+    named: bool = False
+
+    @property
+    def demands(self) -> bool:
+        """Say whether what nobody signed is a problem."""
+        return self.require_signatures or self.named
 
     def find(self, keyid: str) -> TrustedKey | None:
         """Return the key with this id."""
@@ -119,9 +128,11 @@ def load_trust(path: Path) -> Trust:
 
 
 def project_trust(settings: Settings, given: Path | None = None) -> Trust | None:
-    """Return the given trust file, else the project's `config/trusted_keys.toml`, else None."""
-    path = given or settings.root / TRUST_FILE
-    return load_trust(path) if given is not None or path.is_file() else None
+    """Return the given trust file, as one that is named, else the project's `config/trusted_keys.toml`, else None."""
+    if given is not None:
+        return replace(load_trust(given), named=True)
+    path = settings.root / TRUST_FILE
+    return load_trust(path) if path.is_file() else None
 
 
 def trusted(text: str, name: str, **bounds: Any) -> TrustedKey:

@@ -12,6 +12,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,19 +172,25 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
         return Verification(root.name, (Problem(name, "unknown schema", "a newer evidence-chain may know it"),))
     notes: list[str] = []
     problems = list(found or [])
+    brought = trust is None
     trust = trust or _brought_along(root, notes, problems)
-    result = verify_run(run, trust=trust)
-    problems += result.problems
-    problems += [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
+    of_list = [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
+    vouched = trust is not None and signed is not None and not of_list
+    # Who signed the list of all files vouches for what was not signed when it was made.
+    result = verify_run(run, trust=replace(trust, named=False) if trust and vouched else trust)
+    problems += [*result.problems, *of_list]
     if signed is None:
         notes.append("the bundle is unsigned: its README, keys and ledger proof are the word of whoever packed it")
-    if signed is None and trust is not None and trust.require_signatures:
+    if signed is None and trust is not None and trust.demands:
         problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
     problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)
     named = {f"{run.run_id}/{problem.path}" for problem in result.problems}
     problems += [problem for problem in _content_problems(root, name, listed) if problem.path not in named]
-    return Verification(
-        run.run_id, tuple(problems), result.files, result.manifest_sha256, (*result.notes, *notes), result.signer
+    return replace(
+        result,
+        problems=tuple(problems),
+        notes=(*result.notes, *notes),
+        trusted=vouched and not brought,
     )
 
 

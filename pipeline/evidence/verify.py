@@ -72,7 +72,10 @@ def _verified(run: RunDir, trust: Trust | None, ledger: LedgerCheck | Path | Non
         problems += [problem for problem in told if str(problem) not in said]
     known = trust.find(signer) if trust and signer else None
     name = known.name if known else signer
-    return Verification(run.run_id, tuple(problems), len(manifest["subject"]), digest, tuple(notes), name)
+    files = len(manifest["subject"])
+    return Verification(
+        run.run_id, tuple(problems), files, digest, tuple(notes), name, trusted=known is not None and not found
+    )
 
 
 def _unsealed(run: RunDir) -> Problem:
@@ -177,7 +180,7 @@ def _signature_problems(
     name = run.signature.name
     if not run.signature.is_file() and not run.signature.is_symlink():
         notes.append("the run is unsigned")
-        required = trust is not None and trust.require_signatures
+        required = trust is not None and trust.demands
         return None, [Problem(name, "unsigned", f"{trust.source} asks for a signature")] if required and trust else []
     try:
         signed = read_envelope(b"" if run.signature.is_symlink() else run.signature.read_bytes())

@@ -9,7 +9,7 @@ from pipeline.evidence.ledger import SEALS, Checkpoint
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.timestamp import AnchorVerifier, check_anchors
-from pipeline.evidence.trust import Trust
+from pipeline.evidence.trust import TRUST_FILE, Trust
 from pipeline.evidence.verify import verify_run
 from pipeline.rundir import LEDGER, RunDir, run_ids
 
@@ -24,6 +24,7 @@ def verify_ledger(
 ) -> tuple[LedgerCheck, Verification]:
     """Check the ledger of a results directory and its anchors; the verification's `files` counts entries.
 
+    Signed entries without `trust` are a problem: a trust file that was taken away must not pass for none.
     `signatures=False` checks the last signature only, which is enough beside a run whose own entries are checked.
     """
     ledger = check_ledger(results / LEDGER, checkpoint=checkpoint, trust=trust, signatures=signatures)
@@ -32,6 +33,11 @@ def verify_ledger(
     if not ledger.entries and not ledger.problems and (sealed := _sealed(results)):
         text = f"it has no entry, although there are {sealed} sealed runs: it was taken away, or they are older than it"
         problems.append(Problem(LEDGER, "missing", f"{text} (then: `evidence ledger adopt --all`)"))
+    if trust is None and any(entry.signed is not None for entry in ledger.entries):
+        text = "the ledger is signed, and no trust file says by whom it may be: put it back, or give one with --trust"
+        problems.append(Problem(TRUST_FILE.as_posix(), "missing", text))
+    gone = sorted(ledger.pruned - set(run_ids(results)))
+    notes += [f"removed on purpose, as the ledger says: {', '.join(gone)}"] if gone else []
     return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes))
 
 
@@ -52,7 +58,7 @@ def _sealed(results: Path) -> int:
 
 
 def _expected(ledger: LedgerCheck, run_id: str) -> bool:
-    return any(e.event.kind in SEALS for e in ledger.runs[run_id]) and not ledger.pruned(run_id)
+    return any(e.event.kind in SEALS for e in ledger.runs[run_id]) and run_id not in ledger.pruned
 
 
 def _missing(run_id: str) -> Problem:

@@ -85,7 +85,7 @@ def test_one_key_signs_in_several_projects(home: Settings, tmp_path: Path, monke
 
 def test_what_does_not_verify_exits_with_3_and_is_named(home: Settings, tmp_path: Path) -> None:
     """A wrong file, a run directory that is gone, a ledger rolled back, a bundle damaged: exit 3 and the name."""
-    call("keys", "init", "--no-add")
+    call("keys", "init")
     first, second = make_run(home), make_run(home)
     call("bundle", first.run_id, "-o", str(tmp_path / "b.zip"))
     (tmp_path / "b.zip").write_bytes((tmp_path / "b.zip").read_bytes()[:-1])

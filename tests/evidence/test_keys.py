@@ -173,7 +173,8 @@ def test_the_project_has_one_trust_file(project: Settings, tmp_path: Path) -> No
     trust = project_trust(project)
     assert trust is not None
     assert trust.keys[0].name == 'Al "Ice" \\ ö'
-    assert not trust.require_signatures
+    assert trust.require_signatures
+    assert not trust.named
     with pytest.raises(UsageError, match="cannot be read"):
         project_trust(project, tmp_path / "none.toml")
 

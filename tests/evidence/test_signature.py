@@ -251,7 +251,7 @@ def test_a_run_sealed_again_with_other_contents_is_named(world: World, signed: R
     """A later entry does not take back an earlier one: numbers edited and sealed anew, without the key, stand beside
     an entry that recorded another manifest. The same manifest entered twice is no contradiction.
     """
-    append(world.ledger, events.sealed(signed))
+    append(world.ledger, events.sealed(signed), world.signer)
     assert verify_run(signed, trust=world.trust, ledger=world.ledger).ok
     write_atomic(signed.stats, b'{"sharpe": 9.0}\n')
     seal(signed)
@@ -259,7 +259,8 @@ def test_a_run_sealed_again_with_other_contents_is_named(world: World, signed: R
     shutil.rmtree(signed.report.parent)
     append(world.ledger, events.sealed(signed))
     assert set(kinds(verify_run(signed, trust=world.trust, ledger=world.ledger).problems)) == {
-        ("manifest.json", "edited")
+        ("ledger.jsonl", "unsigned"),
+        ("manifest.json", "edited"),
     }
 
 

@@ -79,7 +79,7 @@ def test_an_rfc_3161_token_is_attached_and_checked(world: World, checkpoint: Che
         stored.unlink(missing_ok=True)
         if data is not None:
             stored.write_bytes(data)
-        _, damaged = verify_ledger(world.results, anchors=checks)
+        _, damaged = verify_ledger(world.results, trust=world.trust, anchors=checks)
         assert kinds(damaged.problems) == [(f"anchors/{stored.name}", kind)]
 
 
