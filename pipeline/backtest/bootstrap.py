@@ -31,6 +31,7 @@ STATISTICS = ("sharpe", "cagr", "max_drawdown")
 MOSTLY_DEFINED = 0.95
 _CHUNK = 40_000  # numbers held at once in each work array: small enough for the cache of a processor
 _NEVER_ZERO = 1e-300  # growth of a total loss, so that its logarithm is finite
+_DEBT = -1.0 - 1e-9  # a return below this, which is no rounding, leaves less than nothing
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ def bootstrap_intervals(
 
     With `benchmark` returns of the same periods, also benchmark_NAME and NAME_difference (returns minus benchmark),
     both sides resampled with the same indices. `years` is the calendar length behind cagr (default: n /
-    periods_per_year); the risk-free rate is annual. Raises UsageError for NaN, fewer than 2 returns, another length
-    of the benchmark, or options out of range.
+    periods_per_year); the risk-free rate is annual. Returns that end in a debt (one below -1) have no interval: a
+    resample could not go on from it, and only the Sharpe ratio keeps its estimate. Raises UsageError for NaN, fewer
+    than 2 returns, another length of the benchmark, or options out of range.
     """
     chosen = options or BootstrapOptions()
     series = [finite_returns(returns)] if benchmark is None else [finite_returns(returns), finite_returns(benchmark)]
@@ -112,8 +114,13 @@ def bootstrap_intervals(
     block = chosen.block_length or max(optimal_block_length(values) for values in series)
     span = years if years and years > 0.0 else n / periods_per_year
     scale = _Scale(math.sqrt(periods_per_year), span, per_period_rate(risk_free_rate, periods_per_year))
-    estimates = _with_differences([_statistics(values, np.arange(n)[None, :], scale) for values in series])
-    draws = _with_differences(_resampled(series, scale, chosen, block))
+    plain = [_statistics(values, np.arange(n)[None, :], scale) for values in series]
+    drawn = _resampled(series, scale, chosen, block)
+    for values, own, resampled in zip(series, plain, drawn, strict=True):
+        if values.min() < _DEBT:
+            own |= {name: np.full(1, np.nan) for name in ("cagr", "max_drawdown")}
+            resampled |= {name: np.full(chosen.repetitions, np.nan) for name in STATISTICS}
+    estimates, draws = _with_differences(plain), _with_differences(drawn)
     if chosen.method == "bca":
         left_out = _with_differences([_jackknife(values, scale) for values in series])
     else:

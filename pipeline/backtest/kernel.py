@@ -23,6 +23,8 @@ COMPILE_AFTER_BARS = 2_000_000
 # What happens in a bar, in order; the simple mode starts with the stop. The third one is the stop.
 _CLOSE, _OPEN = 0, 1
 _ONE_LESS = 1.0 - 2.0**-52
+# What is left of the cash by a fill that closes, as a share of the cash before it, when only rounding is left.
+_ROUNDING = 2.0**-44
 _compiled: list[Callable[..., Any]] = []
 _plain_bars = [0]  # bars looped over in plain Python so far: decides on speed, never on results
 
@@ -42,7 +44,8 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one function, so that numba comp
              before slippage, price, fee, cash and position after it
 
     With `next_open` a change of the signal at bar t fills at the open of t + 1, otherwise at the close of t.
-    Returns the number of fills and the bar at which the account was ruined, or -1.
+    Cash that is zero but for rounding once a position is closed is zero. Returns the number of fills and the bar at
+    which the account was ruined, or -1.
     """
     open_, high, low, close = bars
     initial_cash, fee, slippage, stop = account
@@ -89,8 +92,11 @@ def simulate(  # noqa: C901, PLR0912, PLR0915 - one function, so that numba comp
                     continue
                 price = raw * (1.0 + slippage) if quantity > 0.0 else raw * (1.0 - slippage)
                 charge = abs(quantity) * price * fee
+                owned = cash
                 cash = cash - quantity * price - charge
                 held = held + quantity
+                if held == 0.0 and abs(cash) <= owned * _ROUNDING:
+                    cash = 0.0
                 if held == 0.0 and ruined < 0 and (reason == LIQUIDATION or cash <= 0.0):
                     ruined = t
                 f_bar[n_fills], f_reason[n_fills] = t, reason

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.backtest.bootstrap import (
+    METHODS,
     STATISTICS,
     BootstrapOptions,
     bootstrap_intervals,
@@ -167,6 +168,24 @@ def test_undefined_is_none() -> None:
     assert once["sharpe"].low is None
     bca = bootstrap_intervals([0.01, 0.02, 0.03] * 10, periods_per_year=252, options=BootstrapOptions(method="bca"))
     assert bca["max_drawdown"].low is None  # never below zero: BCa cannot tell a bias
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_debt_has_no_interval(method: str) -> None:
+    """Nothing goes on from less than nothing: no interval, and no CAGR or drawdown that the curve does not have."""
+    owing = [0.01] * 20 + [-2.5] + [0.0] * 9
+    found = bootstrap_intervals(
+        owing, periods_per_year=252, benchmark=[0.01, -0.01] * 15, options=BootstrapOptions(200, method=method)
+    )
+    for name in ("sharpe", "cagr", "max_drawdown"):
+        for kind in (name, f"{name}_difference"):
+            assert (found[kind].low, found[kind].high, found[kind].standard_error) == (None, None, None)
+        assert found[f"benchmark_{name}"].estimate is not None
+    assert found["sharpe"].estimate is not None
+    assert found["cagr"].estimate is found["max_drawdown"].estimate is None
+    assert found["benchmark_cagr"].low is not None
+    rounded = bootstrap_intervals([0.01] * 20 + [-1.0 - 1e-15] + [0.0] * 9, periods_per_year=252)
+    assert rounded["cagr"].estimate == -1.0
 
 
 def test_seed_decides(returns: np.ndarray) -> None:

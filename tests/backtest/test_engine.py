@@ -202,7 +202,7 @@ def test_ruined_short_is_liquidated(bars) -> None:
     df = bars([FLAT, FLAT, (150, 250, 140, 160), FLAT, FLAT, FLAT])
     result = run(df, [-1, -1, -1, 1, 0, 1])
     assert fills(result) == [(1, "sell", 100.0, "signal"), (2, "buy", 200.0, "liquidation")]
-    assert result.equity_curve.iloc[-1] == pytest.approx(0.0, abs=1e-6)
+    assert result.equity_curve.iloc[-1] == 0.0
     assert result.stats["bankrupt"] == 1
     assert result.config["bankrupt_at"] == "2020-01-03T00:00:00+00:00"
     assert result.stats["total_return"] == pytest.approx(-1.0)
@@ -216,7 +216,7 @@ def test_ruined_short_is_liquidated(bars) -> None:
 @given(SEED, COST, COST, st.booleans(), st.floats(1.01, 3.0))
 @settings(max_examples=60, deadline=None)
 def test_nothing_trades_after_ruin(random_market, seed, fee, slip, mode, jump) -> None:
-    """A liquidation is the last fill, whatever dust of cash rounding leaves, and equity stays what it left."""
+    """A liquidation at the price of ruin is the last fill and leaves nothing: no dust of rounding, at any cost."""
     df = random_market(20, seed)
     entry = max(df.iloc[0]["close"], df.iloc[1]["open"])  # simple and order-based
     df.iloc[8, 1] = entry * 2.0 * jump  # the high of one bar
@@ -224,7 +224,8 @@ def test_nothing_trades_after_ruin(random_market, seed, fee, slip, mode, jump) -
     assert result.fills["reason"].tolist() == ["signal", "liquidation"]
     assert result.stats["bankrupt"] == 1
     assert result.config["bankrupt_at"] == df.index[8].isoformat()
-    assert result.equity_curve.iloc[8:].tolist() == pytest.approx([0.0] * 12, abs=1e-6)
+    assert result.equity_curve.iloc[8:].tolist() == [0.0] * 12
+    assert (result.stats["total_return"], result.stats["cagr"], result.stats["max_drawdown"]) == (-1.0, -1.0, -1.0)
 
 
 @given(SIGNALS, SEED, COST, COST, STOP, st.booleans(), st.sampled_from([0.01, 0.1]))
@@ -303,6 +304,20 @@ def test_compiled_loop_equals_plain_python(random_market, signals, seed, fee, sl
     )
     for field in fields(Simulation):
         np.testing.assert_array_equal(getattr(plain, field.name), getattr(compiled, field.name), strict=True)
+
+
+@pytest.mark.parametrize("fee", [0.0, 0.0001, 0.001, 0.0123])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_signal_at_the_price_of_ruin_ends_the_account(fee: float, compiled: bool) -> None:  # noqa: FBT001
+    """Cash that is zero but for rounding is zero whatever closed the position, in both loops: nothing trades after."""
+    ruin = 200.0 / (1.0 + fee)
+    prices = np.array([100.0, 100.0, ruin, 100.0, 100.0])
+    high = np.array([100.0, 100.0, ruin * (1 - 1e-15), 100.0, 100.0])  # no liquidation: the signal closes at the open
+    signal = np.array([-1, 1, 1, -1, -1], np.int8)
+    costs = {"fee": fee, "slippage": 0.0, "stop": 0.0, "next_open": True}
+    done = run_kernel((prices, high, prices, prices), signal, initial_cash=1e5, compiled=compiled, **costs)
+    assert done.equity[2:].tolist() == [0.0, 0.0, 0.0]
+    assert (done.ruined, len(done.bar)) == (2, 2)
 
 
 def test_loop_is_compiled_when_it_pays(random_market, monkeypatch: pytest.MonkeyPatch) -> None:
