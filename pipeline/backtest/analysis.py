@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.backtest.engine import BacktestResult
 from pipeline.backtest.metrics import NO_VARIANCE, drawdown, simple_returns
 from pipeline.backtest.significance import NORMAL, finite_returns, per_period_rate
+from pipeline.backtest.windows import at_last, windows_of
 from pipeline.errors import UsageError
 
 _DAY = pd.Timedelta(days=1)
@@ -87,25 +88,30 @@ def rolling_stats(
 ) -> pd.DataFrame:
     """Return annualised sharpe and volatility over the last `window` returns, and beta to a benchmark's returns.
 
-    One row a bar, NaN before a full window and where there is no variance. `benchmark` is an equity or price series
+    One row a bar, NaN before a full window. Where there is no variance volatility is 0 and the ratio, or for the
+    benchmark beta, is NaN. `benchmark` is an equity or price series
     on the same bars; beta = covariance / variance of the benchmark. The risk-free rate is annual.
     """
     if window < 2:
         raise UsageError(f"window = {window}: must be at least 2 bars.")
-    returns = _returns(equity, initial)
-    root = math.sqrt(periods_per_year)
-    rolling = returns.rolling(window)
-    deviation = rolling.std()
-    moving = deviation.where(deviation >= NO_VARIANCE)
-    excess = rolling.mean() - per_period_rate(risk_free_rate, periods_per_year)
-    table = pd.DataFrame({"sharpe": excess / moving * root, "volatility": deviation * root})
+    if benchmark is not None and not benchmark.index.equals(equity.index):
+        raise UsageError("The benchmark of rolling_stats must be on the bars of the equity curve.")
+    n, root = len(equity), math.sqrt(periods_per_year)
+    returns = simple_returns(equity, initial)
+    own = windows_of(returns, returns, window)
+    deviation = np.sqrt(own.covariance)
+    moves = deviation >= NO_VARIANCE
+    excess = own.x - per_period_rate(risk_free_rate, periods_per_year)
+    found = {
+        "sharpe": excess / np.where(moves, deviation, math.nan) * root,
+        "volatility": np.where(moves, deviation, 0.0) * root,
+    }
     if benchmark is not None:
-        if not benchmark.index.equals(equity.index):
-            raise UsageError("The benchmark of rolling_stats must be on the bars of the equity curve.")
-        market = _returns(benchmark, None)
-        variance = market.rolling(window).var()
-        table["beta"] = rolling.cov(market) / variance.where(variance >= NO_VARIANCE**2)
-    return table
+        market = simple_returns(benchmark)
+        variance = windows_of(market, market, window).covariance
+        together = windows_of(returns, market, window).covariance
+        found["beta"] = together / np.where(variance >= NO_VARIANCE**2, variance, math.nan)
+    return pd.DataFrame({name: at_last(values, n) for name, values in found.items()}, index=equity.index)
 
 
 def yearly_returns(equity: pd.Series, initial: float | None = None) -> pd.Series:
@@ -212,12 +218,6 @@ def crisis_windows(
         rows.append(row)
     names = ["name", "start", "end", "is_whole", "bars", "total_return", "max_drawdown"]
     return pd.DataFrame(rows, columns=[*names, *(["benchmark_return"] if benchmark is not None else [])])
-
-
-def _returns(equity: pd.Series, initial: float | None) -> pd.Series:
-    """Return a return for every bar but the first, which is NaN."""
-    values = simple_returns(equity, initial)
-    return pd.Series(np.append(math.nan, values), index=equity.index)
 
 
 def _month(stamps: Any) -> pd.DatetimeIndex:

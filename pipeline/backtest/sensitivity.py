@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.metrics import drawdown, return_stats, simple_returns
 from pipeline.backtest.strategies import Parameter, SignalFn, Strategy, as_strategy, check_signals, resolve_params
+from pipeline.backtest.windows import at_last, windows_of
 from pipeline.errors import StrategyError, UsageError
 
 METRICS = ("total_return", "cagr", "annual_volatility", "sharpe", "max_drawdown", "total_trades", "turnover")
@@ -138,8 +139,9 @@ def regimes(close: pd.Series, *, window: int = 63, min_history: int = 252) -> pd
     """
     if window < 2 or min_history < 3:
         raise UsageError(f"window = {window} must be at least 2 and min_history = {min_history} at least 3.")
-    changes = close.pct_change(fill_method=None)
-    measures = {"trend": close / close.shift(window) - 1.0, "volatility": changes.rolling(window).std()}
+    changes = close.pct_change(fill_method=None).to_numpy()
+    deviation = np.sqrt(at_last(windows_of(changes, changes, window).covariance, len(close)))
+    measures = {"trend": close / close.shift(window) - 1.0, "volatility": pd.Series(deviation, index=close.index)}
     labels = {}
     for name, values in measures.items():
         so_far = values.expanding(min_history)

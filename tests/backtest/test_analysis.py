@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.backtest import BacktestEngine, BacktestResult, compute_stats, drawdown, get_strategy
 from pipeline.backtest.analysis import (
@@ -24,6 +25,7 @@ from pipeline.backtest.analysis import (
     yearly_returns,
 )
 from pipeline.backtest.metrics import simple_returns
+from pipeline.backtest.windows import windows_of
 from pipeline.errors import UsageError
 
 DAYS = st.lists(st.sampled_from([-0.1, -0.01, 0.0, 0.02, 0.1]), min_size=1, max_size=60)
@@ -100,6 +102,43 @@ def test_rolling_without_variance_is_nan(result: BacktestResult, sp500: pd.DataF
         rolling_stats(equity, window=1, periods_per_year=365)
     with pytest.raises(UsageError, match="on the bars of the equity curve"):
         rolling_stats(equity, window=5, periods_per_year=365, benchmark=equity.iloc[1:])
+
+
+@pytest.mark.parametrize("seed", [7, 9, 11])
+def test_flat_windows_leave_nothing(seed: int) -> None:
+    """A window without a move has volatility and beta 0 and no ratio, whatever was before; all others are numpy's."""
+    rng = np.random.default_rng(seed)
+    own = np.concatenate([rng.normal(0, 0.02, 300), np.zeros(80), rng.normal(0, 0.01, 100), np.zeros(300)])
+    market = np.concatenate([rng.normal(0, 0.02, 600), np.zeros(180)])
+    equity, index = curve([100.0, *(100 * np.cumprod(1 + own))]), curve([100.0, *(100 * np.cumprod(1 + market))])
+    table = rolling_stats(equity, window=60, periods_per_year=252, benchmark=index).iloc[60:]
+    ours, theirs = (sliding_window_view(simple_returns(values), 60) for values in (equity, index))
+    flat, still = (ours == 0.0).all(axis=1), (theirs == 0.0).all(axis=1)
+    assert flat.sum() > 200
+    assert still.sum() > 100
+    assert (table["volatility"][flat] == 0.0).all()
+    assert table["sharpe"][flat].isna().all()
+    assert (table["beta"][flat & ~still] == 0.0).all()
+    assert table["beta"][still].isna().all()
+    deviation = ours[~flat].std(axis=1, ddof=1)
+    assert table["volatility"][~flat].to_numpy() == pytest.approx(deviation * math.sqrt(252), rel=1e-12)
+    ratio = ours[~flat].mean(axis=1) / deviation * math.sqrt(252)
+    assert table["sharpe"][~flat].to_numpy() == pytest.approx(ratio, rel=1e-12, abs=1e-12)
+    pairs = zip(ours[~still], theirs[~still], strict=True)
+    beta = [np.cov(one, other)[0, 1] / other.var(ddof=1) for one, other in pairs]
+    assert table["beta"][~still].to_numpy() == pytest.approx(beta, rel=1e-12, abs=1e-12)
+
+
+@given(st.integers(1, 40), st.integers(1, 45))
+def test_windows(n: int, length: int) -> None:
+    """There is one window for each place it fits, none for a series that is too short; a NaN spoils its own only."""
+    values = np.arange(float(n)) ** 2
+    found = windows_of(values, values, length)
+    assert len(found.x) == max(n - length + 1, 0)
+    if len(found.x):
+        assert found.x == pytest.approx(sliding_window_view(values, length).mean(axis=1))
+    spoilt = windows_of(np.append(math.nan, values), np.append(math.nan, values), length)
+    assert spoilt.x[1:].tolist() == found.x.tolist()
 
 
 def test_yearly_returns(result: BacktestResult) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.figures import figure_block, side_by_side
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW = 20
 FEW_RETURNS = 30
-NO_VOLATILITY = 1e-6
 
 
 def rolling(page: Page) -> str:
@@ -36,9 +34,6 @@ def rolling(page: Page) -> str:
         curve, window=window, periods_per_year=per_year, benchmark=other, initial=result.config["initial_cash"]
     )
     beside = None if other is None else rolling_stats(other, window=window, periods_per_year=per_year)
-    for moving in (own, beside):
-        if moving is not None:  # what is left of the rounding of a sum that runs on is no volatility
-            moving.loc[moving["volatility"] < NO_VOLATILITY, "sharpe"] = math.nan
     beta = f" and beta to {page.benchmark_name}" if other is not None else ""
     caption = (
         f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {per_year:g} bars a year; "
