@@ -1,6 +1,6 @@
 """How far a backtest can be trusted, computed in the run while its bars and its strategy are there: `robustness.json`.
 
-    leakage       the verdict of the truncation and future-shuffle test
+    leakage       the verdict of the truncation and future-shuffle test, and whether the strategy can be judged by it
     bootstrap     intervals of Sharpe ratio, CAGR and maximum drawdown, alone and against the benchmark
     sensitivity   re-runs with other costs, delays and parameters, nothing tracked
     regimes       the same returns split by trend and volatility known at the bar before
@@ -41,6 +41,14 @@ BOOTSTRAP_CELLS = 200_000_000
 DIGITS = 10
 NO_CASE = "The result was not made by `run.backtest`, so there was nothing to run again."
 NO_BARS_A_YEAR = "Fewer than two bars, so nothing can be annualised."
+# What a run says about look-ahead, by the status of its check.
+LOOK_AHEAD = {
+    "clean": "no look-ahead found",
+    "leak": "looks ahead",
+    "unjudged": "look-ahead cannot be judged",
+    "stochastic": "look-ahead unknown",
+    "unchecked": "look-ahead not checked",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +101,10 @@ def _refusal(case: Case | None, budget: float) -> str:
 
 def _calls(case: Case) -> int:
     """Return about how often all parts together call the strategy on the whole of the bars."""
+    from pipeline.backtest.dependence import MOST_CALLS
     from pipeline.backtest.sensitivity import STEPS
 
-    return 2 + 2 * CUTS + 3 + 2 * len(STEPS) * max(1, len(case.params))
+    return 2 + 2 * CUTS + MOST_CALLS + 3 + 2 * len(STEPS) * max(1, len(case.params))
 
 
 def _leakage(subject: Subject) -> dict[str, Any]:
@@ -109,6 +118,8 @@ def _leakage(subject: Subject) -> dict[str, Any]:
     return {
         "status": verdict.status,
         "sentence": verdict.sentence,
+        "reason": verdict.reason,
+        "responses": verdict.responses,
         "first": first,
         "cuts": len(verdict.cuts),
         "seed": SEED,
@@ -116,6 +127,12 @@ def _leakage(subject: Subject) -> dict[str, Any]:
         "differences": len(verdict.differences),
         "failures": {str(cut): text for cut, text in verdict.failures.items()},
     }
+
+
+def look_ahead_status(leakage: Any) -> str:
+    """Return the status in the part `leakage` of a robustness.json, whoever wrote it; unchecked when it has none."""
+    status = leakage.get("status") if isinstance(leakage, dict) else None
+    return status if isinstance(status, str) and status in LOOK_AHEAD else "unchecked"
 
 
 def bootstrap_facts(

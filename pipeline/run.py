@@ -13,6 +13,7 @@ from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.verify import Verification, verify_run
 from pipeline.notebook.quick_import import import_nbformat
+from pipeline.robustness import look_ahead_status
 from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
 from pipeline.settings import Settings
 
@@ -115,6 +116,14 @@ class Run:
         """Metrics by name; undefined ones are None."""
         stats: Any = _json_or(self.dir.stats, {})
         return stats if isinstance(stats, dict) else {}
+
+    @property
+    def look_ahead(self) -> str | None:
+        """What the check for look-ahead found: a status of pipeline.robustness.LOOK_AHEAD; None without a backtest."""
+        if self.is_sweep or not self.stats:
+            return None
+        examined = _json_or(self.dir.robustness, {})
+        return look_ahead_status(examined.get("leakage") if isinstance(examined, dict) else None)
 
     @cached_property
     def tracking(self) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
+from pipeline.robustness import LOOK_AHEAD, look_ahead_status
 from pipeline.rundir import RunDir, new_run_id, read_json, read_state, refused_by_windows, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
@@ -209,7 +210,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
 
 
 def notebook_warnings(run: RunDir) -> Iterator[str]:
-    """Yield what the run's own files say against it: that it ran another strategy, or one that looks ahead."""
+    """Yield what the run's own files say against it: another strategy, one that looks ahead, or that none can judge."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(run.other_strategy)
         yield (
@@ -218,8 +219,9 @@ def notebook_warnings(run: RunDir) -> Iterator[str]:
         )
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         leakage = read_json(run.robustness)["leakage"]
-        if leakage["status"] == "leak":
-            yield f"LOOKS AHEAD: {leakage['sentence']}"
+        status = look_ahead_status(leakage)
+        if status == "leak" or (status == "unjudged" and leakage["reason"] != "constant"):
+            yield f"{LOOK_AHEAD[status].upper()}: {leakage['sentence']}"
 
 
 def run_tags(run: OpenRun) -> dict[str, str]:

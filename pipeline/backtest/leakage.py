@@ -2,22 +2,24 @@
 
 Truncation: signals computed on the first k bars must equal the first k signals on all bars. Future shuffle: with the
 bars from k on in another order, the first k signals must stay. Both compare the function with itself, so a clean
-verdict means that no leak showed at the cuts tried; it is not a proof. What it cannot see: docs/statistics.md.
+verdict means that no leak showed at the cuts tried; it is not a proof. Signals that do not come from the bars that the
+function is given cannot be judged in this way (pipeline.backtest.dependence). What it cannot see: docs/statistics.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.dependence import Reason, dependence
 from pipeline.backtest.strategies import SignalFn, as_strategy, check_signals, resolve_params
 from pipeline.errors import StrategyError, UsageError
 
-Status = Literal["clean", "leak", "stochastic", "unchecked"]
+Status = Literal["clean", "leak", "unjudged", "stochastic", "unchecked"]
 Test = Literal["truncation", "shuffle"]
 
 
@@ -42,11 +44,14 @@ class Difference:
 class LeakageVerdict:
     """The outcome, a sentence about it, and what it rests on.
 
-    status      clean; leak; stochastic: equal input gave different signals, so nothing can be said; unchecked: the
-                strategy failed on every cut, or there are fewer than two bars
+    status      clean; leak; unjudged: the signals depend on something else than the bars, or on nothing;
+                stochastic: equal input gave different signals, so nothing can be said; unchecked: the strategy failed
+                on every cut, or there are fewer than two bars
     first       the difference at the earliest bar, over all cuts and both tests; None unless it leaks
     cuts        bars that were cut at; calls: how often the strategy was called
     failures    cut -> what the strategy raised there, for cuts that could not be judged by truncation or shuffle
+    reason      why it is unjudged: constant, independent or mixed (see BlindSpot); None otherwise
+    responses   signals that changed at most when all bars were replaced; None where that was not tried
     """
 
     status: Status
@@ -56,6 +61,8 @@ class LeakageVerdict:
     cuts: tuple[int, ...]
     calls: int
     failures: dict[int, str]
+    reason: Reason | None = None
+    responses: int | None = None
 
     @property
     def clean(self) -> bool:
@@ -114,9 +121,14 @@ def check_leakage(
             if differs:
                 found.append(_difference(test, whole, then, pd.DatetimeIndex(df.index)))
                 break  # one difference a cut is enough
-    judged = [cut for cut in chosen if cut not in failures]
-    status: Status = "leak" if found else "clean" if judged else "unchecked"
-    return _verdict(status, call, chosen, failures, found)
+    if found or len(failures) == len(chosen):
+        return _verdict("leak" if found else "unchecked", call, chosen, failures, found)
+    known = dependence(call, strategy.signal_fn, df, whole, rng)
+    verdict = replace(_verdict("clean", call, chosen, failures, found), responses=known.responses)
+    if known.blind_spot is None:
+        return verdict
+    sentence = f"Whether {call.name} looks into the future cannot be judged: {known.blind_spot.clause}."
+    return replace(verdict, status="unjudged", sentence=sentence, reason=known.blind_spot.reason)
 
 
 def _without_future(df: pd.DataFrame, cut: int, rng: np.random.Generator) -> Iterator[tuple[Test, pd.DataFrame]]:

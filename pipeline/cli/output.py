@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 UNREADABLE = "UNREADABLE"
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", UNREADABLE: "red"}
+LOOK_AHEAD = {
+    "clean": "none found",
+    "leak": "FOUND",
+    "unjudged": "cannot be judged",
+    "stochastic": "unknown",
+    "unchecked": "not checked",
+}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -209,6 +216,7 @@ def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
         "status",
         "return",
         "sharpe",
+        "look-ahead",
         "sealed",
         "mlflow",
         "report",
@@ -235,6 +243,7 @@ def _row(run: Run) -> list[str | Text]:
         Text(record.status, style=STYLES.get(record.status, "")),
         f"{total_return:.1%}" if is_number else format_stat(total_return),
         format_stat(stats.get("sharpe")),
+        LOOK_AHEAD.get(run.look_ahead or "", "–"),
         "yes" if run.manifest_digest else "no",
         _tracking_state(run) if record.status != UNREADABLE else "–",
         "yes" if _has_report(run) else "–",
@@ -269,6 +278,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "manifest_sha256": run.manifest_digest,
         "config": run.config,
         "stats": run.stats,
+        "look_ahead": run.look_ahead,
         "tracking": run.tracking if readable else None,
         "tracking_pending": run.pending if readable else 0,
     }
@@ -310,6 +320,8 @@ def _print_facts(out: Console, run: Run) -> None:
     headline = [f"{name} {format_stat(run.stats[name])}" for name in HEADLINE if name in run.stats]
     if headline:
         out.print(f"metrics     {', '.join(headline)}")
+    if run.look_ahead is not None:
+        out.print(f"look-ahead  {LOOK_AHEAD[run.look_ahead]}")
     out.print(f"directory   {run.dir.path}")
     if run.dir.report.is_file():
         out.print(f"report      {run.dir.report.as_uri()}")

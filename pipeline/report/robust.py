@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 SEALED, COMPUTED = "sealed", "computed"
-STATUSES = frozenset({"clean", "leak", "stochastic", "unchecked"})
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,27 @@ class Robustness:
 
     @property
     def leak_status(self) -> str:
-        """clean, leak, stochastic, unchecked, or empty when there was no check."""
-        status = (self.leakage or {}).get("status")
-        return status if isinstance(status, str) and status in STATUSES else ""
+        """clean, leak, unjudged, stochastic, or unchecked."""
+        from pipeline.robustness import look_ahead_status
+
+        return look_ahead_status(self.leakage)
+
+    @property
+    def responsive(self) -> bool | None:
+        """Whether a signal changed when all bars were replaced; None where that was not tried."""
+        found = number((self.leakage or {}).get("responses"))
+        return None if found is None else found > 0
+
+    @property
+    def blind_reason(self) -> str:
+        """Why an unjudged strategy is so: constant, independent or mixed; empty otherwise."""
+        reason = (self.leakage or {}).get("reason")
+        return reason if isinstance(reason, str) and self.leak_status == "unjudged" else ""
+
+    def delayed_sharpe(self, bars: int) -> float | None:
+        """Return the Sharpe ratio of the re-run whose signals come `bars` later; None when there is none."""
+        late = (row for row in self.sensitivity if row["kind"] == "delay" and row.get("change") == bars)
+        return next((number(row.get("sharpe")) for row in late), None)
 
 
 def read_robustness(run: Run) -> Robustness:

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from pipeline.report.robust import Range
 
 LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
+UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}. The numbers hold only if it does not."
+WHY_UNJUDGED = {
+    "constant": "its signal is the same at every bar, whatever the bars",
+    "independent": "its signals do not depend on the bars it is given",
+    "mixed": "its signals depend on more than the bars it is given",
+    "fails": "it fails on any other bars",
+}
+COLLAPSE = "One bar of delay takes its Sharpe ratio from {} to {}; such a collapse is a sign of look-ahead."
+ONLY_LUCK = "that is about luck and says nothing about look-ahead"
 STOCHASTIC = "The strategy gives different signals for the same bars, so another run would give other numbers."
 FAILED = "This run failed, so its numbers may be those of a part of it."
 BROKEN = "Files of this run differ from its seal, so these may not be the numbers it had."
@@ -29,13 +38,17 @@ def verdict(page: Page) -> str:
     if not page.stats:
         return ""
     sharpe = page.stats.get("sharpe")
-    known = [_sharpe(page, float(sharpe)), _difference(page), _few(page), _deflated(page)] if _is(sharpe) else []
+    known = []
+    if _is(sharpe):
+        known = [_sharpe(page, float(sharpe)), _collapse(page), _difference(page), _few(page), _deflated(page)]
     return " ".join(part for part in [*_warnings(page), *(known or [_nothing(page)])] if part)
 
 
 def _warnings(page: Page) -> list[str]:
     """Return what has to be said before any number."""
-    said = [{"leak": LEAKS, "stochastic": STOCHASTIC}.get(page.robustness.leak_status, "")]
+    why = WHY_UNJUDGED.get(page.robustness.blind_reason, WHY_UNJUDGED["mixed"])
+    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why)}
+    said = [by_status.get(page.robustness.leak_status, "")]
     said.append("" if page.finished else FAILED)
     said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)
     return [*said, RUINED if page.stats.get("bankrupt") else ""]
@@ -65,12 +78,9 @@ def interval(found: Range, kind: str = RATIO) -> str:
 
 def leak_word(status: str) -> tuple[str, str]:
     """Return the style and the words of the mark for a verdict of the look-ahead check."""
-    words = {
-        "clean": ("finished", "NO LOOK-AHEAD FOUND"),
-        "leak": ("failed", "LOOKS AHEAD"),
-        "stochastic": ("killed", "LOOK-AHEAD UNKNOWN"),
-    }
-    return words.get(status, ("killed", "LOOK-AHEAD NOT CHECKED"))
+    from pipeline.robustness import LOOK_AHEAD
+
+    return {"clean": "finished", "leak": "failed"}.get(status, "killed"), LOOK_AHEAD[status].upper()
 
 
 def _sharpe(page: Page, sharpe: float) -> str:
@@ -80,6 +90,17 @@ def _sharpe(page: Page, sharpe: float) -> str:
         return f"{shown}; its interval is undefined for this run."
     bounds = f"{shown}, {page.intervals.percent} interval {interval(found)}"
     return f"{bounds}, {_against_zero(found, 'not distinguishable from 0')}."
+
+
+def _collapse(page: Page) -> str:
+    """Say that the ratio does not outlast one bar of delay: it falls below its own interval, and to half or less."""
+    found, late = page.interval("sharpe"), page.robustness.delayed_sharpe(1)
+    before = page.robustness.delayed_sharpe(0)
+    if found is None or found.low is None or late is None or before is None:
+        return ""
+    if not found.low > max(late, 0.0) or late > before / 2.0:
+        return ""
+    return COLLAPSE.format(format_number(before, RATIO), format_number(late, RATIO))
 
 
 def _difference(page: Page) -> str:
@@ -105,7 +126,8 @@ def _deflated(page: Page) -> str:
         return ""
     runs = f"This is one of {page.trials.count:,} trials of this strategy on this data"
     side = "at least" if deflated.dsr >= CONVINCING else "short of"
-    return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95%."
+    only = "" if page.robustness.leak_status == "clean" else f"; {ONLY_LUCK}"
+    return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95%{only}."
 
 
 def _share(value: float) -> str:

@@ -308,7 +308,7 @@ def test_compiled_loop_equals_plain_python(random_market, signals, seed, fee, sl
 
 @pytest.mark.parametrize("fee", [0.0, 0.0001, 0.001, 0.0123])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_signal_at_the_price_of_ruin_ends_the_account(fee: float, compiled: bool) -> None:  # noqa: FBT001
+def test_a_signal_at_the_price_of_ruin_ends_the_account(fee: float, compiled: bool) -> None:
     """Cash that is zero but for rounding is zero whatever closed the position, in both loops: nothing trades after."""
     ruin = 200.0 / (1.0 + fee)
     prices = np.array([100.0, 100.0, ruin, 100.0, 100.0])

@@ -74,7 +74,12 @@ def leak_mark(page: Page) -> str:
     """Say in a word what the look-ahead check found; empty for a run without results."""
     if not page.stats:
         return ""
-    style, word = leak_word(page.robustness.leak_status)
+    return look_ahead_mark(page.robustness.leak_status)
+
+
+def look_ahead_mark(status: str) -> str:
+    """Return the mark for a status of the look-ahead check."""
+    style, word = leak_word(status)
     return f'<span class="mark mark-{style}">{word}</span>'
 
 

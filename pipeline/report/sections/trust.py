@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from pipeline.report.escape import html_text, markdown_text, raw_block
 from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number
 from pipeline.report.robust import SEALED
+from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
-from pipeline.report.verdict import interval, leak_word
+from pipeline.report.verdict import interval
 
 if TYPE_CHECKING:
     from pipeline.backtest.significance import SharpeEvidence
@@ -65,7 +66,7 @@ def look_ahead(page: Page) -> str:
     """Return the verdict of the look-ahead check with its sentence and what it rests on."""
     if not page.robustness.present:
         return NOT_EXAMINED
-    leakage, (style, word) = page.robustness.leakage, leak_word(page.robustness.leak_status)
+    leakage = page.robustness.leakage
     if leakage is None:
         said = page.robustness.notes.get("leakage", "")
         rest = ""
@@ -74,12 +75,22 @@ def look_ahead(page: Page) -> str:
         rest = (
             "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
             "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
+            f"{_responses(page)}"
             f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
             "No alarm is not a proof: only the cuts tried were looked at."
         )
-    mark = f'<span class="mark mark-{style}">{html_text(word)}</span>'
+    mark = look_ahead_mark(page.robustness.leak_status)
     note = f'\n<p class="note">{html_text(rest)}</p>' if rest else ""
     return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
+
+
+def _responses(page: Page) -> str:
+    """Say what came of replacing all bars, without which an answer to the two tests says little."""
+    if page.robustness.responsive is None:
+        tried = page.robustness.leak_status == "clean"
+        return "Whether the signals depend on the bars at all was not tested by this run's version. " if tried else ""
+    changed = _whole((page.robustness.leakage or {}).get("responses"))
+    return f"With all bars replaced {changed} of the signals changed. "
 
 
 def _row(name: str, value: str, convention: str) -> list[Cell]:

@@ -172,11 +172,21 @@ class SweepFacts(Page):
             return None
         return curve / float(curve.iloc[0]) if len(curve) > 1 and curve.iloc[0] > 0 else None
 
+    @cached_property
+    def best_look_ahead(self) -> str:
+        """What the best trial's run found out about look-ahead, a status; unchecked without such a run."""
+        from pipeline.run import Run
+
+        if self.best is None:
+            return "unchecked"
+        return Run(RunDir(self.run.dir.results, self.best.run_id)).look_ahead or "unchecked"
+
     @property
     def around_sha256(self) -> str:
         """Return one digest over what the page shows that is not in the sweep's own directory."""
         benchmark = None if self.held is None else [float(self.held.iloc[-1]), len(self.held)]
-        return sha256_bytes(canonical_json({"reports": sorted(self.reports), "benchmark": benchmark}))
+        around = {"reports": sorted(self.reports), "benchmark": benchmark, "look_ahead": self.best_look_ahead}
+        return sha256_bytes(canonical_json(around))
 
 
 def is_number(value: object) -> bool:

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 from pipeline.errors import masked
 from pipeline.report.escape import html_lines, html_text, raw_block, web_url
 from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric
-from pipeline.report.sections.summary import plain, seal_mark, signature_mark, status_mark
+from pipeline.report.sections.summary import look_ahead_mark, plain, seal_mark, signature_mark, status_mark
 from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage
 
+LOOK_AHEAD = {
+    "leak": "Trial {}, the best, looks into the future, so no number on this page says what it could have earned.",
+    "unjudged": "Whether trial {}, the best, looks into the future cannot be judged: its report says why. The numbers "
+    "hold only if it does not.",
+    "stochastic": "Trial {}, the best, gives different signals for the same bars, so another sweep would give other "
+    "numbers.",
+}
 SHORT = 10
 SHOWN = 2  # objectives among the headline numbers
 
@@ -23,11 +30,13 @@ def header(page: SweepPage) -> str:
     """Return the page's title block, the verdict and the headline numbers."""
     subject = " · ".join(html_text(part) for part in _subject(page) if part)
     search = html_text(" · ".join(_search(page)))
+    marks = [status_mark(page.run.status), seal_mark(page), signature_mark(page)]
+    marks += [look_ahead_mark(page.best_look_ahead)] if page.best else []
     html = (
         '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
         f'<p class="subject">{subject}<br>{search}</p>\n'
-        f'<p class="marks">{status_mark(page.run.status)} {seal_mark(page)} {signature_mark(page)}</p>\n'
+        f'<p class="marks">{" ".join(marks)}</p>\n'
         f'<p class="ids">{" ".join(_ids(page))}</p>\n'
         "</header>"
     )
@@ -37,8 +46,14 @@ def header(page: SweepPage) -> str:
 def verdict_block(page: SweepPage) -> str:
     """Return the verdict, a paragraph a sentence or two."""
     values = page.best.values if page.best else ()
-    paragraphs = verdict(page.judged, values, adaptive=page.adaptive)
+    paragraphs = [*_look_ahead(page), *verdict(page.judged, values, adaptive=page.adaptive)]
     return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs))
+
+
+def _look_ahead(page: SweepPage) -> Iterator[str]:
+    """Say what forbids to trust any number: what the run of the best trial found out about look-ahead."""
+    if page.best is not None and (said := LOOK_AHEAD.get(page.best_look_ahead)):
+        yield said.format(page.best.number)
 
 
 def cards(page: SweepPage) -> str:
