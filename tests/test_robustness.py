@@ -43,7 +43,8 @@ def test_all_parts_of_a_clean_strategy(bars: pd.DataFrame, tmp_path: Path) -> No
     found = json.loads(write_robustness(subject, tmp_path).read_bytes(), parse_constant=pytest.fail)
     assert found["notes"] == {}
     assert found["base_equal"] is True
-    assert found["leakage"]["status"] == "clean"
+    assert (found["leakage"]["status"], found["leakage"]["reason"]) == ("clean", None)
+    assert found["leakage"]["responses"] > 100
     assert {row["kind"] for row in found["sensitivity"]} == {"cost", "delay", "param"}
     assert [row["change"] for row in found["sensitivity"] if row["kind"] == "cost"] == [0, 1, 2, 5]
     assert [row["change"] for row in found["sensitivity"] if row["kind"] == "delay"] == [0, 1, 2, 3]
@@ -73,6 +74,14 @@ def test_a_leak_is_found(bars: pd.DataFrame) -> None:
     assert found["leakage"]["status"] == "leak"
     assert found["leakage"]["first"]["bar"] >= 0
     assert "looks into the future" in found["leakage"]["sentence"]
+
+
+def test_signals_made_before_are_not_judged(bars: pd.DataFrame) -> None:
+    """Tomorrow's rises from outside of the function are not called clean: none of them answers to other bars."""
+    rises = bars["close"].shift(-1) > bars["close"]
+    found = robustness(examined(bars, lambda df, params: rises.reindex(df.index).astype("int8"), params={}))["leakage"]
+    assert (found["status"], found["reason"], found["responses"]) == ("unjudged", "independent", 0)
+    assert "cannot be judged: its signals do not depend on the bars it is given" in found["sentence"]
 
 
 def test_a_strategy_that_breaks_when_called_again_is_a_note(bars: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 import pipeline
 from pipeline.artifacts import equity_table
 from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
+from pipeline.cli.output import print_run, print_runs
 from pipeline.errors import ArtifactError, UsageError
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
@@ -94,6 +96,36 @@ def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None
     assert other.startswith("ANOTHER STRATEGY: the notebook ran ")
     assert "knows_tomorrow, not ma_crossover" in other
     assert ahead.startswith("LOOKS AHEAD: ")
+
+
+def test_signals_made_in_another_cell_are_a_warning(project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be judged is said by the record, `evidence show` and `evidence list`; always long is no warning."""
+    found = {}
+    for name in ("made before", "always long"):
+        run = pipeline.start_run(**SHORT, name=name, tracking={"mode": "off"}, settings=project)
+        bars = run.load_data()
+        rises = bars["close"].shift(-1) > bars["close"]
+
+        def made_before(df: pd.DataFrame, params: Mapping[str, Any], rises: pd.Series = rises) -> pd.Series:
+            return rises.reindex(df.index).astype("int8")
+
+        def always_long(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
+            return pd.Series(1, index=df.index)
+
+        run.save(run.backtest(bars, made_before if name == "made before" else always_long))
+        run.finish()
+        found[name] = Run(run.dir)
+        assert found[name].look_ahead == "unjudged"
+    said = [text for text in found["made before"].record.warnings if text.startswith("LOOK-AHEAD CANNOT BE JUDGED: ")]
+    assert len(said) == 1
+    assert "its signals do not depend on the bars it is given" in said[0]
+    assert not any(text.startswith("LOOK") for text in found["always long"].record.warnings)
+    print_run(found["made before"], as_json=False)
+    assert "look-ahead  cannot be judged" in capsys.readouterr().out
+    print_runs([found["made before"]], total=1, as_json=False)
+    assert "cannot be judged" in capsys.readouterr().out
+    print_runs([found["made before"]], total=1, as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["look_ahead"] == "unjudged"
 
 
 def test_the_specs_strategy_is_no_other(project: Settings) -> None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pipeline.report.robust import Range
 
 LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
-UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}. The numbers hold only if it does not."
+UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}. "
+ONLY_IF = "The numbers hold only if no signal knew a later bar."
 WHY_UNJUDGED = {
     "constant": "its signal is the same at every bar, whatever the bars",
     "independent": "its signals do not depend on the bars it is given",
@@ -47,7 +48,7 @@ def verdict(page: Page) -> str:
 def _warnings(page: Page) -> list[str]:
     """Return what has to be said before any number."""
     why = WHY_UNJUDGED.get(page.robustness.blind_reason, WHY_UNJUDGED["mixed"])
-    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why)}
+    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why) + ONLY_IF}
     said = [by_status.get(page.robustness.leak_status, "")]
     said.append("" if page.finished else FAILED)
     said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,77 @@ def test_the_verdict_puts_a_leak_first(finished: Run) -> None:
         assert sentence.startswith(start.replace("other", "different"))
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("independent", "its signals do not depend on the bars it is given."),
+        ("mixed", "its signals depend on more than the bars it is given."),
+        ("constant", "its signal is the same at every bar, whatever the bars."),
+        ("fails", "it fails on any other bars."),
+        ("of a later version", "its signals depend on more than the bars it is given."),
+    ],
+)
+def test_what_cannot_be_judged_is_never_clean(copied: Run, render: Any, reason: str, said: str) -> None:
+    """Mark, verdict and section say that look-ahead cannot be judged and why, and luck is not all there is to it."""
+    values = copy.deepcopy(builder.examined())
+    values["leakage"] |= {"status": "unjudged", "reason": reason, "responses": 0, "sentence": "Whether x looks <ahead>"}
+    write_json(copied.dir.robustness, values)
+    deflated = DeflatedSharpe(0.03, 12, 1e-4, 0.02, 1.0, "estimate")
+    page = open_with(copied, deflated=deflated, trials=Trials(12, 3, (), 0))
+    sentence = verdict(page).replace(
+        "Files of this run differ from its seal, so these may not be the numbers it had. ", ""
+    )
+    assert sentence.startswith(f"Whether the strategy looks into the future cannot be judged: {said} The numbers hold")
+    assert sentence.endswith(
+        "to be more than luck, at least 95%; that is about luck and says nothing about look-ahead."
+    )
+    render(copied)
+    text = text_of(copied)
+    assert text.count("LOOK-AHEAD CANNOT BE JUDGED") == 2
+    assert "NO LOOK-AHEAD FOUND" not in text
+    assert "Whether x looks <ahead>" in text
+    assert "With all bars replaced 0 of the signals changed." in text
+
+
+def test_an_older_clean_says_what_was_not_tested(copied: Run, render: Any) -> None:
+    """A run that was examined before bars were replaced is read as it was, and the page says what is not known."""
+    values = copy.deepcopy(builder.examined())
+    for name in ("reason", "responses"):
+        del values["leakage"][name]
+    write_json(copied.dir.robustness, values)
+    render(copied)
+    assert "NO LOOK-AHEAD FOUND" in text_of(copied)
+    assert "Whether the signals depend on the bars at all was not tested" in text_of(copied)
+
+
+@pytest.mark.parametrize(
+    ("base", "late", "low", "said"),
+    [
+        (5.4, -0.15, 4.9, "One bar of delay takes its Sharpe ratio from 5.40 to −0.15; such a collapse is a sign of"),
+        (5.4, 2.6, 4.9, "from 5.40 to 2.60"),
+        (5.4, 2.8, 4.9, ""),
+        (0.5, -0.1, 0.0, ""),
+        (0.5, 0.2, 0.1, ""),
+        (5.4, None, 4.9, ""),
+        (5.4, -0.15, None, ""),
+    ],
+)
+def test_a_collapse_under_delay_is_a_sign(
+    finished: Run, base: float, late: float | None, low: float | None, said: str
+) -> None:
+    """A ratio that one bar of delay takes below its interval and to half is named; what chance may do is not."""
+    rows = tuple(
+        {"kind": "delay", "name": "signal_delay", "change": change, "sharpe": value}
+        for change, value in ((0.0, base), (1.0, late))
+    )
+    found = Robustness(present=True, leakage={"status": "clean"}, sensitivity=rows)
+    page = open_with(
+        finished, stats={"sharpe": base}, robustness=found, intervals=intervals(Range(base, low, base + 0.5))
+    )
+    assert said in verdict(page)
+    assert ("collapse" in verdict(page)) == bool(said)
+
+
 def test_the_verdict_tells_what_was_chosen_from(finished: Run) -> None:
     """A deflated ratio short of 95 % is said to be short of it."""
     for probability, said in (
@@ -163,7 +235,8 @@ def test_an_absent_file_reads_as_nothing(tmp_path: Path) -> None:
     """The reader never raises."""
     found = read_robustness(Run(RunDir(tmp_path, builder.run_id(99))))
     assert not found.present
-    assert found.leak_status == ""
+    assert found.leak_status == "unchecked"
+    assert (found.responsive, found.blind_reason, found.delayed_sharpe(0)) == (None, "", None)
 
 
 def spec(fast: int, name: str = "ma_crossover") -> dict[str, Any]:

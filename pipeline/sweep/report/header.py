@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOOK_AHEAD = {
     "leak": "Trial {}, the best, looks into the future, so no number on this page says what it could have earned.",
     "unjudged": "Whether trial {}, the best, looks into the future cannot be judged: its report says why. The numbers "
-    "hold only if it does not.",
+    "hold only if no signal knew a later bar.",
     "stochastic": "Trial {}, the best, gives different signals for the same bars, so another sweep would give other "
     "numbers.",
 }
