@@ -34,6 +34,8 @@ class Overfitting:
     """What CSCV found. Arrays have one value a split, in the order of itertools.combinations of in-sample blocks.
 
     pbo                  share of splits whose winner ranks at or below the median out of sample; None if undefined
+    blind                the same for a choice without looking, each trial alike: 1/2 for an even number of unlike
+                         trials, more for an odd one (2/3 of three) or with ties, 1 when no split tells trials apart
     logits               ln(w / (1 - w)), w = mid-rank of the winner out of sample / (trials + 1)
     winners              column that was best in sample (the first of equals)
     in_sample, out_of_sample   the winner's Sharpe ratio per period on either half
@@ -54,6 +56,7 @@ class Overfitting:
     n_blocks: int
     n_splits: int
     rows_dropped: int
+    blind: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ def probability_of_overfitting(trial_returns: pd.DataFrame | np.ndarray, *, n_bl
         chosen = np.zeros((len(rows), n_blocks))
         np.put_along_axis(chosen, rows, 1.0, axis=1)
         parts.append(_judge_winners(_block_sharpes(blocks, chosen), _block_sharpes(blocks, 1.0 - chosen)))
-    ranks, winners, inside, outside = (np.concatenate(column) for column in zip(*parts, strict=True))
+    ranks, winners, inside, outside, blind = (np.concatenate(column) for column in zip(*parts, strict=True))
     defined = bool(np.isfinite(ranks).all())
     slope, intercept = _line(inside, outside) if defined else (None, None)
     share = ranks / (n_trials + 1.0)
@@ -104,6 +107,7 @@ def probability_of_overfitting(trial_returns: pd.DataFrame | np.ndarray, *, n_bl
         n_blocks=n_blocks,
         n_splits=len(halves),
         rows_dropped=len(values) - length * n_blocks,
+        blind=float(blind.mean()) if defined else None,
     )
 
 
@@ -245,8 +249,11 @@ def _block_sharpes(blocks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return np.where(idle, 0.0, np.where(flat, np.nan, ratio))
 
 
-def _judge_winners(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return, for each split, the winner's mid-rank (1 = worst) and column, and its ratios in and out of sample."""
+def _judge_winners(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return, for each split, the winner's mid-rank (1 = worst) and column, its ratios in and out of sample.
+
+    The last one is the share of all trials whose mid-rank out of sample is at or below the median.
+    """
     undefined = ~(np.isfinite(inside).all(axis=1) & np.isfinite(outside).all(axis=1))
     inside, outside = np.where(undefined[:, None], 0.0, inside), np.where(undefined[:, None], 0.0, outside)
     best = inside.max(axis=1)
@@ -259,7 +266,21 @@ def _judge_winners(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray,
         ranks[row] = _mean_rank_of(outside[row], equals)
         result[row] = outside[row, equals].mean()
     ranks[undefined], best[undefined], result[undefined] = np.nan, np.nan, np.nan
-    return ranks, winners, best, result
+    return ranks, winners, best, result, _share_up_to_median(outside)
+
+
+def _share_up_to_median(values: np.ndarray) -> np.ndarray:
+    """Return, for each row, the share of values whose mid-rank is at most the middle one.
+
+    These are the values below the lower median, and those equal to it unless more are below than above them.
+    """
+    n = values.shape[1]
+    middle = np.partition(values, (n - 1) // 2, axis=1)[:, [(n - 1) // 2]]
+    near = _TIE * np.maximum(1.0, np.abs(middle))
+    below = (values < middle - near).sum(axis=1)
+    equal = (np.abs(values - middle) <= near).sum(axis=1)
+    share: np.ndarray = (below + np.where(2 * below + equal <= n, equal, 0)) / n
+    return share
 
 
 def _mid_rank(values: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -59,7 +59,10 @@ class Deflation:
 
 @dataclass(frozen=True)
 class Overfit:
-    """PBO by CSCV over the trials' returns; see pipeline.backtest.overfitting. `logits` hold a value a split."""
+    """PBO by CSCV over the trials' returns; see pipeline.backtest.overfitting. `logits` hold a value a split.
+
+    `blind` is the PBO of a blind choice among these trials; None in sweeps of earlier versions.
+    """
 
     pbo: float | None
     probability_of_loss: float | None
@@ -70,6 +73,7 @@ class Overfit:
     logits: tuple[float, ...]
     in_sample: tuple[float, ...]
     out_of_sample: tuple[float, ...]
+    blind: float | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +270,11 @@ def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfi
         return None
     if found.pbo is None:
         notes.append("no probability of overfitting: a trial has no Sharpe ratio in some block")
+    if found.blind == 1.0:
+        notes.append(
+            "the probability of overfitting is not applicable: the trials have equal Sharpe ratios in each half"
+        )
+        return None
     return Overfit(
         found.pbo,
         found.probability_of_loss,
@@ -273,7 +282,10 @@ def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfi
         found.degradation_intercept,
         found.n_blocks,
         found.n_splits,
-        *(_thinned(array) for array in (found.logits, found.in_sample, found.out_of_sample)),
+        _thinned(found.logits),
+        _thinned(found.in_sample),
+        _thinned(found.out_of_sample),
+        found.blind,
     )
 
 

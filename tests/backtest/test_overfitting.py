@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import rankdata
 
 from pipeline.backtest.overfitting import (
     combinatorial_purged,
@@ -65,11 +66,44 @@ def test_noise_is_not_exactly_one_half() -> None:
     assert np.std(found, ddof=1) == pytest.approx(0.21, abs=0.01)
 
 
+@pytest.mark.parametrize("trials", [2, 3, 4, 5, 7, 20])
+def test_a_blind_choice_by_the_number_of_trials(trials: int) -> None:
+    """The middle one of an odd number counts as overfit, so a choice by lot has (N + 1) / 2N; an even number 1/2."""
+    found = probability_of_overfitting(NOISE[:, :trials], n_blocks=8)
+    assert found.blind == pytest.approx(math.ceil(trials / 2) / trials, rel=1e-12)
+
+
+def test_noise_of_few_trials_is_near_a_blind_choice() -> None:
+    """The best of three trials without skill has a PBO near 2/3 over many histories, not near one half."""
+    seeds = range(200)
+    noise = [np.random.default_rng(seed).normal(0, 0.01, (400, 3)) for seed in seeds]
+    found = [probability_of_overfitting(values, n_blocks=8) for values in noise]
+    assert np.mean([each.pbo for each in found]) == pytest.approx(2 / 3, abs=0.03)
+
+
+@given(hnp.arrays(np.float64, (16, 5), elements=st.integers(-2, 2).map(lambda value: value / 100)))
+@settings(max_examples=40, deadline=None)
+def test_a_blind_choice_is_the_mean_over_all_choices(values: np.ndarray) -> None:
+    """It is the share of trials whose mid-rank out of sample is at or below the middle, ties included."""
+    found = probability_of_overfitting(values, n_blocks=4)
+    if found.blind is None:
+        return
+    halves = [values.reshape(4, 4, 5)[list(other)].reshape(8, 5) for other in itertools.combinations(range(4), 2)]
+    shares = []
+    for half in halves:
+        deviation = half.std(axis=0, ddof=1)
+        idle = (half == 0.0).all(axis=0)
+        ranks = rankdata(np.where(idle, 0.0, half.mean(axis=0) / np.where(idle, 1.0, deviation)).round(9))
+        shares.append((ranks <= 3.0).mean())
+    assert found.blind == pytest.approx(np.mean(shares), abs=1e-12)
+
+
 def test_equal_columns_are_no_skill() -> None:
-    """Identical trials share the middle rank: logit 0, which counts as overfit."""
-    found = probability_of_overfitting(np.repeat(NOISE[:, :1], 20, axis=1), n_blocks=8)
-    assert not found.logits.any()
-    assert found.pbo == 1.0
+    """Identical trials share the middle rank: logit 0, which counts as overfit, as it would for any choice."""
+    for values in (np.repeat(NOISE[:, :1], 20, axis=1), np.zeros((160, 3))):
+        found = probability_of_overfitting(values, n_blocks=8)
+        assert not found.logits.any()
+        assert found.pbo == found.blind == 1.0
 
 
 def test_agrees_with_ffn() -> None:

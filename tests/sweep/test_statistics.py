@@ -101,6 +101,30 @@ def test_the_numbers_are_those_of_the_library() -> None:
     assert len(found.cross_validation.paths) == 4
 
 
+def test_trials_that_nothing_tells_apart_have_no_probability_of_overfitting() -> None:
+    """Identical trials, and such as never traded, were not chosen among: not applicable, and not 100 %."""
+    trials, returns = sample(trials=4)
+    for same in (returns * 0.0, pd.DataFrame(dict.fromkeys(returns, returns[0]))):
+        found = judged(trials, same)
+        assert found.overfitting is None
+        assert any("probability of overfitting is not applicable" in note for note in found.notes)
+    unlike = judged(trials, returns).overfitting
+    assert unlike is not None
+    assert unlike.blind == 0.5
+    three = judged(*sample(trials=3)).overfitting
+    assert three is not None
+    assert three.blind == pytest.approx(2 / 3)
+
+
+def test_statistics_of_an_earlier_version_are_read() -> None:
+    """What a sweep did not record is unknown."""
+    values = judged(*sample()).to_dict()
+    del values["overfitting"]["blind"]
+    found = SweepStatistics.from_dict(values).overfitting
+    assert found is not None
+    assert found.blind is None
+
+
 def test_failed_and_pruned_trials_count() -> None:
     """N is every trial that ran; the ledger's count wins when it knows of more, never when of fewer."""
     trials, returns = sample()

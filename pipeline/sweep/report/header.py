@@ -178,7 +178,9 @@ def _cards(page: SweepPage) -> Iterator[tuple[str, str, str]]:
                 f"worth {effective_text(deflation.effective)} trials",
             )
     if found.overfitting is not None:
-        yield "Overfitting (PBO)", format_number(found.overfitting.pbo, PERCENT), "a blind choice: 50%"
+        blind = found.overfitting.blind
+        beside = "" if blind is None else f"a blind choice: {format_number(blind, PERCENT)}"
+        yield "Overfitting (PBO)", format_number(found.overfitting.pbo, PERCENT), beside
     if found.walk_forward is not None and found.counts.complete > 1:
         forward = found.walk_forward
         yield (

@@ -112,10 +112,15 @@ def _effective(found: Deflation) -> Iterator[Row]:
 
 def _overfitting(found: Overfit) -> Iterator[Row]:
     splits = f"{found.n_splits:,} splits into halves of {found.n_blocks} blocks"
+    blind = (
+        ""
+        if found.blind is None
+        else f" A choice without looking at the first half has {format_number(found.blind, PERCENT)}."
+    )
     yield Row(
         "Probability of overfitting (PBO)", format_number(found.pbo, PERCENT),
         f"CSCV, {splits}: share in which the best trial of one half ranks at or below the median in the other "
-        "(Bailey, Borwein, López de Prado and Zhu 2017). A blind choice has about 50%.",
+        f"(Bailey, Borwein, López de Prado and Zhu 2017).{blind}",
     )  # fmt: skip
     yield Row(
         "Probability of a loss", format_number(found.probability_of_loss, PERCENT),

@@ -9,7 +9,6 @@ from pipeline.sweep.report.words import effective_text, joined, label, objective
 from pipeline.sweep.statistics import Counts, Deflation, Overfit, Plateau, SweepStatistics
 
 CONVINCING = 0.95
-BLIND = 0.5
 FEW = 10
 HOLDS, BARELY = 0.75, 0.25
 
@@ -124,9 +123,12 @@ def _outside(found: SweepStatistics, *, adaptive: bool) -> Iterator[str]:
 def _overfit(overfit: Overfit, pbo: float) -> str:
     share = f"In {_percent(pbo)} of {overfit.n_splits:,} splits of the period"
     text = f"{share} the trial with the best Sharpe ratio in one half was no better than the median in the other (PBO)"
-    if pbo >= BLIND:
-        return f"{text}: no better than a blind choice, which has about 50%."
-    return f"{text}; a blind choice has about 50%."
+    if overfit.blind is None:
+        return f"{text}."
+    blind = _percent(overfit.blind)
+    if pbo >= overfit.blind:
+        return f"{text}: no better than a blind choice among these trials, which has {blind}."
+    return f"{text}; a blind choice among these trials has {blind}."
 
 
 def _neighbourhood(plateau: Plateau | None, metric: str) -> str:

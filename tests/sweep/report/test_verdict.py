@@ -28,7 +28,7 @@ WHOLE = SweepStatistics(
     ranking=(7, 3),
     periods_per_year=252.0,
     deflation=Deflation(0.58, 340, 0.31, 0.8376, 0.99, 2.68, 0.07, 0.98738),
-    overfitting=Overfit(0.43031, 0.02, -0.99, 0.05, 16, 12_870, (0.1,), (0.04,), (0.02,)),
+    overfitting=Overfit(0.43031, 0.02, -0.99, 0.05, 16, 12_870, (0.1,), (0.04,), (0.02,), 0.5),
     walk_forward=Forward((WINDOW,) * 6, 0.504, 0.588, (), ()),
     cross_validation=CrossValidated(8, 2, 1, 5, (0.6,), (0.4,), (0.3, 0.41, 0.52), (7,)),
     plateau=Plateau((1, 2, 3, 4), 0.1, 0.47, 0.39, 0.5),
@@ -53,7 +53,7 @@ def test_the_whole_verdict() -> None:
         "short of 95%; correlated as they are, the completed trials are worth about 2.7 independent ones, which gives "
         "98.7%, at least 95%. "
         "In 43.0% of 12,870 splits of the period the trial with the best Sharpe ratio in one half was no better than "
-        "the median in the other (PBO); a blind choice has about 50%. "
+        "the median in the other (PBO); a blind choice among these trials has 50.0%. "
         "Chosen anew before each of 6 windows by the Sharpe ratio of the past alone, the trials had one of 0.59 out of "
         "sample, against 0.50 in sample. "
         "On the 3 paths of cross-validation the ratio lies between 0.30 and 0.52, 0.41 at the median. "
@@ -112,7 +112,13 @@ WORDS = {
     ),
     "almost certain": (changed("deflation", dsr=0.99999), "with a probability of more than 99.9%, at least 95%;"),
     "almost impossible": (changed("deflation", dsr=0.00001), "with a probability of less than 0.1%, short of 95%;"),
-    "a blind choice": (changed("overfitting", pbo=0.62), "(PBO): no better than a blind choice, which has about 50%."),
+    "a blind choice": (
+        changed("overfitting", pbo=0.62), "(PBO): no better than a blind choice among these trials, which has 50.0%."
+    ),
+    "a blind choice of three": (
+        changed("overfitting", pbo=0.62, blind=2 / 3), "(PBO); a blind choice among these trials has 66.7%."
+    ),
+    "an earlier version": (changed("overfitting", blind=None), "no better than the median in the other (PBO). Chosen"),
     "never overfitted": (changed("overfitting", pbo=0.0), "In 0% of 12,870 splits"),
     "a plateau": (changed("plateau", share=1.0), "The neighbourhood of the best trial holds: 100% of the 4 nearest"),
     "a peak": (changed("plateau", share=0.0), "The neighbourhood of the best trial does not hold: 0% of the 4 nearest"),
