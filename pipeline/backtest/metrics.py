@@ -15,6 +15,8 @@ import pandas as pd
 # A standard deviation of simple returns below this is rounding error of dividing equal prices, so it is none.
 NO_VARIANCE = 1e-13
 SECONDS_PER_YEAR = 365.25 * 86_400
+# Equity below this share of the starting equity, on either side of zero, is rounding error of a total loss.
+TOTAL_LOSS = 1e-12
 
 Stat = float | int | None
 
@@ -41,7 +43,7 @@ def compute_stats(
     with np.errstate(over="ignore", invalid="ignore"):  # absurd growth overflows: inf and NaN become None below
         returns = simple_returns(equity, start)
         stats |= return_stats(returns, periods_per_year=periods_per_year, risk_free_rate=risk_free_rate)
-    growth = float(equity.iloc[-1]) / start
+    growth = _growth(equity, start)
     stats |= {"final_equity": float(equity.iloc[-1]), "total_return": growth - 1.0, "cagr": cagr(equity, start)}
     stats |= _drawdown_stats(equity, start, stats["cagr"])
     stats |= _trade_stats(trades)
@@ -101,13 +103,19 @@ def cagr(equity: pd.Series, initial: float | None = None) -> float | None:
     """
     start = float(equity.iloc[0] if initial is None else initial)
     years = calendar_years(equity.index)
-    growth = float(equity.iloc[-1]) / start
+    growth = _growth(equity, start)
     if years <= 0.0 or growth < 0.0:
         return None
     try:
         return float(growth ** (1.0 / years) - 1.0)
     except OverflowError:  # a few seconds of data raised to a whole year
         return None
+
+
+def _growth(equity: pd.Series, start: float) -> float:
+    """Return the last value over the start; 0 where rounding is all that a total loss left."""
+    growth = float(equity.iloc[-1]) / start
+    return 0.0 if abs(growth) < TOTAL_LOSS else growth
 
 
 def calendar_years(index: pd.Index) -> float:

@@ -30,7 +30,10 @@ Number = float | int | None
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the listing. `seal` is signed, sealed, broken or unsealed; `stats` are rounded to six digits."""
+    """One row of the listing. `seal` is signed, sealed, broken or unsealed; `stats` are rounded to six digits.
+
+    `look_ahead` is what the check found (Run.look_ahead), empty without a backtest.
+    """
 
     run_id: str
     name: str
@@ -42,6 +45,7 @@ class Entry:
     experiment: str
     tags: tuple[str, ...]
     spark: str
+    look_ahead: str
     stats: dict[str, Number]
 
     @property
@@ -87,6 +91,7 @@ def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
         experiment=_text(config, "run", "experiment"),
         tags=_tags(config),
         spark=spark(equity),
+        look_ahead=run.look_ahead or "",
         stats={one_line(name): rounded(value) for name, value in _stats(run).items()},
     )
 

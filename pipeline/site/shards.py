@@ -47,6 +47,6 @@ def head_script(names: Sequence[str], runs: int) -> str:
 def _row(entry: Entry, metrics: Sequence[str]) -> list[Any]:
     facts: list[Any] = [
         entry.run_id, entry.name, entry.status, entry.seal, entry.started_at, entry.strategy, entry.symbol,
-        entry.experiment, list(entry.tags), entry.spark,
+        entry.experiment, list(entry.tags), entry.spark, entry.look_ahead,
     ]  # fmt: skip
     return facts + [entry.stats.get(name) for name in metrics]

@@ -103,6 +103,17 @@ def test_very_short_curves(n: int) -> None:
     assert stats["n_bars"] == n
 
 
+@pytest.mark.parametrize("left", [0.0, 1e-11, -1e-11, 7e-9])
+def test_what_rounding_leaves_of_a_total_loss_is_nothing(left: float) -> None:
+    """An engine that ends with dust in place of 0 has lost all: total return and CAGR are -1."""
+    index = pd.date_range("2020-01-01", periods=400, freq="D", tz="UTC")
+    equity = pd.Series(np.append(np.linspace(100_000.0, 10_000.0, 399), left), index=index)
+    stats = compute_stats(equity, periods_per_year=365.0)
+    assert (stats["total_return"], stats["cagr"]) == (-1.0, -1.0)
+    owing = compute_stats(equity - equity.iloc[-1] - 1.0, periods_per_year=365.0, initial_cash=100_000.0)
+    assert owing["cagr"] is None
+
+
 def test_start_is_a_peak() -> None:
     """A fall from the starting equity on the very first bar is a drawdown and part of the total return."""
     equity = curve([0.0, 0.01], start=90.0)

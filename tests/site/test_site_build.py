@@ -41,7 +41,7 @@ def rows(site: Path) -> dict[str, list[Any]]:
     for path in sorted((site / "data").glob("runs-*.js")):
         text = path.read_text(encoding="ascii")
         metrics, listed = json.loads(f"[{text.removeprefix('EvidenceSite.shard(').removesuffix(');' + chr(10))}]")
-        found |= {row[0]: [*row[:10], dict(zip(metrics, row[10:], strict=True))] for row in listed}
+        found |= {row[0]: [*row[:11], dict(zip(metrics, row[11:], strict=True))] for row in listed}
     return found
 
 
@@ -73,6 +73,24 @@ def test_marks_are_what_verification_finds(world: World) -> None:
     seals = {number: rows(world.site)[planned.run_id][3] for number, planned in world.runs.items()}
     special = {KILLED: "unsealed", BROKEN: "broken", SIGNED: "signed"}
     assert seals == {number: special.get(number, "sealed") for number in world.runs}
+
+
+def test_rows_say_what_the_look_ahead_check_found(tmp_path: Path) -> None:
+    """The status is that of the run: unchecked without a file that can be read, empty for a run that failed."""
+    settings = new_project(tmp_path / "project")
+    examined = {"leak": "leak", "unjudged": "unjudged", "clean": "clean", "of a later version": "unchecked"}
+    runs = [
+        varied(number, files={"robustness.json": json.dumps({"leakage": {"status": status}}).encode()})
+        for number, status in enumerate(examined)
+    ]
+    runs += [varied(4), varied(5, files={"robustness.json": b"[1"}), varied(6, status="FAILED", error={"message": "x"})]
+    make_runs(settings.results, runs)
+    build_site(settings, tmp_path / "_site")
+    listed = rows(tmp_path / "_site")
+    found = [listed[planned.run_id][10] for planned in runs]
+    assert found == [*examined.values(), "unchecked", "unchecked", ""]
+    compared = (tmp_path / "_site" / "runs" / runs[1].run_id / "data.js").read_text()
+    assert '"look_ahead":"unjudged"' in compared
 
 
 def test_numbers_are_the_sealed_ones(world: World) -> None:

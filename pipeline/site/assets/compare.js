@@ -80,10 +80,14 @@
           }).join("; ") + ". Metrics are of each whole run.");
       }
     }
-    var weak = runs.filter(function (run) { return run.seal === "broken" || run.seal === "unsealed" || run.status !== "FINISHED"; });
+    var weak = runs.filter(function (run) {
+      return run.seal === "broken" || run.seal === "unsealed" || run.status !== "FINISHED" || site.LOOK_AHEAD[run.look_ahead];
+    });
     if (weak.length) {
       said.push("Weak evidence: " + weak.map(function (run) {
-        return run.letter + " (" + run.status + ", " + (site.SEALS[run.seal] || ["", run.seal])[1].toLowerCase() + ")";
+        var ahead = site.LOOK_AHEAD[run.look_ahead];
+        return run.letter + " (" + run.status + ", " + (site.SEALS[run.seal] || ["", run.seal])[1].toLowerCase() +
+          (ahead ? ", " + ahead[1].toLowerCase() : "") + ")";
       }).join(", ") + ".");
     }
     return said;
@@ -124,7 +128,7 @@
       el("td", {}, [el("a", { href: site.pageOf(run.run_id), text: run.title }), el("span", { "class": "facts-line", text: facts })]),
       el("td", { text: run.curve ? day(run.curve.first) + " \u2013 " + day(run.curve.last) : "\u2013" }),
       el("td", {}, [el("code", { "class": "digest", text: (run.data_sha256 || "\u2013").slice(0, 12) })]),
-      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)]),
+      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead))),
       el("td", {}, [drop])
     ]);
   }

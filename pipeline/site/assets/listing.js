@@ -203,7 +203,7 @@
         el("code", { text: run.id.slice(0, 8) }), el("span", { "class": "facts-line", text: facts })]),
       el("td", { "class": "spark-cell" }, [sparkline(run.spark)]),
       el("td", { "class": "when", text: run.started.replace("T", " ").slice(0, 16) || "\u2013" }),
-      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)])
+      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead)))
     ];
     columns().forEach(function (name) {
       var kind = name === state.metric ? "asked" : "m-" + name;

@@ -72,10 +72,11 @@ var EvidenceSite = (function () {
   site.shard = function (metrics, rows) {
     loaded = rows.map(function (row) {
       var stats = {};
-      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[10 + i];
+      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[11 + i];
       return {
         id: row[0], name: row[1] || "Run " + row[0].slice(0, 8), status: row[2], seal: row[3], started: row[4],
-        strategy: row[5], symbol: row[6], experiment: row[7], tags: row[8], spark: row[9], stats: stats,
+        strategy: row[5], symbol: row[6], experiment: row[7], tags: row[8], spark: row[9], look_ahead: row[10],
+        stats: stats,
         text: (row[1] + " " + row[0] + " " + row[5] + " " + row[6] + " " + row[7] + " " + row[8].join(" ")).toLowerCase()
       };
     });
@@ -154,6 +155,14 @@ var EvidenceSite = (function () {
   site.SEALS = {
     signed: ["finished", "Signature and seal match"], sealed: ["finished", "Seal matches"],
     broken: ["failed", "Seal broken"], unsealed: ["killed", "Not sealed"]
+  };
+  site.LOOK_AHEAD = {
+    leak: ["failed", "Looks ahead"], unjudged: ["killed", "Look-ahead cannot be judged"],
+    stochastic: ["killed", "Look-ahead unknown"]
+  };
+  site.lookAheadMarks = function (found) {
+    var said = site.LOOK_AHEAD[found];
+    return said ? [site.el("span", { "class": "mark mark-" + said[0], text: said[1] })] : [];
   };
   site.sealMark = function (seal) {
     var said = site.SEALS[seal] || ["killed", seal];
