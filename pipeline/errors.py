@@ -51,6 +51,10 @@ class DataError(UsageError):
     """Market data is missing, unreadable or breaks the data contract."""
 
 
+class DataWarning(UserWarning):
+    """Market data that is used, but should be looked at: how it was read, gaps, leaps, rows that break an ordering."""
+
+
 class StrategyError(UsageError):
     """A strategy is unknown, a parameter is out of bounds, or its signals are malformed."""
 

@@ -2,8 +2,8 @@
 
 results/<run_id>/
   config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  equity.csv
-  robustness.json  trades.parquet  trades.csv  plots/*.png  reports/trades_summary.json  reports/backtest_report.txt
-  tracking.json  manifest.json  manifest.dsse.json  debug/*
+  data.json  robustness.json  trades.parquet  trades.csv  plots/*.png
+  reports/trades_summary.json  reports/backtest_report.txt  tracking.json  manifest.json  manifest.dsse.json  debug/*
   report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
   of a sweep instead: trials.jsonl  returns.parquet  statistics.json  study.journal  best.toml
 results/ledger.jsonl  what happened in `results/`, chained; results/anchors/* time stamps of its checkpoints
@@ -91,6 +91,11 @@ class Layout:
     def robustness(self) -> Path:
         """How far the results can be trusted, strict JSON; absent when nothing was examined."""
         return self.path / "robustness.json"
+
+    @property
+    def data_facts(self) -> Path:
+        """What the bars are labelled by, their gaps and leaps, strict JSON; absent when no bars were read."""
+        return self.path / "data.json"
 
     @property
     def trades_parquet(self) -> Path:

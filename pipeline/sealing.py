@@ -210,7 +210,9 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
 
 
 def notebook_warnings(run: RunDir) -> Iterator[str]:
-    """Yield what the run's own files say against it: another strategy, one that looks ahead, or that none can judge."""
+    """Yield what the run's own files say against it: its data, another strategy, one that looks ahead or cannot be judged."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        yield from map(str, read_json(run.data_facts)["warnings"])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(run.other_strategy)
         yield (
@@ -232,7 +234,7 @@ def run_tags(run: OpenRun) -> dict[str, str]:
         RUN_ID_TAG: run.dir.run_id,
         "run_id": run.dir.run_id,
         "strategy": run.spec.strategy.name,
-        "symbol": run.spec.data.symbol,
+        **({"symbol": run.spec.data.symbol} if run.spec.data.symbol else {}),
         "origin": run.origin,
         **git,
     }
@@ -256,7 +258,7 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     """Return the text MLflow shows above the run: what ran, how it ended, where the report is, how to check it."""
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
     lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
-    text = [f"{run.spec.strategy.name} on {run.spec.data.symbol}, {status}.", *lines]
+    text = [f"{run.spec.strategy.name} on {run.spec.data.symbol or run.spec.data.source}, {status}.", *lines]
     report = run.dir.report.relative_to(run.dir.path).as_posix()
     link = artifact_url(run_url, report)
     shown = f"[{report}]({link})" if link else f"artifact `{report}`"

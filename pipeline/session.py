@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from weakref import WeakKeyDictionary
 
 from pipeline.artifacts import check_artifacts, write_backtest_artifacts
-from pipeline.errors import ArtifactError, EvidenceError, SpecError, UsageError
+from pipeline.backtest.spacing import DataRecord
+from pipeline.errors import ArtifactError, DataWarning, EvidenceError, SpecError, UsageError
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, write_robustness
 from pipeline.rundir import RunDir, read_json, write_atomic, write_json
@@ -74,12 +75,28 @@ class NotebookRun:
         self.settings = settings
         self.tracker = tracker
         self._cases: WeakKeyDictionary[BacktestResult, Case] = WeakKeyDictionary()
+        self._data = DataRecord()
 
     def load_data(self) -> pd.DataFrame:
-        """Return the bars the spec names, checked against the data contract; raises DataError."""
+        """Return the bars the spec names, checked against the data contract; raises DataError.
+
+        How they were read, their gaps and leaps are recorded; what should be looked at is a DataWarning too.
+        """
         from pipeline.backtest.from_spec import spec_bars
 
-        return spec_bars(self.spec.data, self.settings.root)
+        bars = spec_bars(self.spec.data, self.settings.root)
+        self._data = DataRecord(notes=bars.notes)
+        for text in self._record_data(bars.frame):
+            warnings.warn(text, DataWarning, stacklevel=2)
+        return bars.frame
+
+    def _record_data(self, df: pd.DataFrame) -> list[str]:
+        """Write what is known of the bars of this run; return what is to be warned of."""
+        if self.dir.manifest.is_file():
+            return []
+        facts = self._data.facts(df)
+        write_json(self.dir.data_facts, facts)
+        return list(facts["warnings"])
 
     def strategy_fn(self) -> SignalFn:
         """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`.
@@ -106,40 +123,48 @@ class NotebookRun:
         return get_strategy(self.spec.strategy.name, search=self.settings.root)
 
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
-        """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules."""
+        """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules.
+
+        Raises DataError for bars that break the data contract.
+        """
+        from pipeline.backtest.contract import check_frame
         from pipeline.backtest.from_spec import spec_engine
         from pipeline.backtest.sensitivity import Case
 
-        rules = self.spec.backtest
+        check_frame(df)
+        rules, symbol = self.spec.backtest, self.spec.data.symbol or ""
         engine = spec_engine(rules)
         function, params = signal_fn or self._strategy().signal_fn, dict(self.spec.strategy.params)
         costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
         result = engine.run_realistic(
-            df=df, strategy_signal_fn=function, strategy_params=params, symbol=self.spec.data.symbol, **costs
+            df=df, strategy_signal_fn=function, strategy_params=params, symbol=symbol, **costs
         )
-        self._cases[result] = Case(engine, df.copy(), function, params, self.spec.data.symbol, **costs)
+        self._cases[result] = Case(engine, df.copy(), function, params, symbol, **costs)
         return result
 
     def buy_and_hold(self, df: pd.DataFrame) -> pd.Series:
         """Return the equity of the initial cash held in the instrument from the first close on, without costs."""
         equity: pd.Series = df["close"] / df["close"].iloc[0] * self.spec.backtest.initial_cash
-        return equity.rename("benchmark_equity")
+        return _on_labels(equity).rename("benchmark_equity")
 
     def benchmark(self, df: pd.DataFrame) -> pd.Series:
         """Return the equity of the benchmark the spec names, on the bars of `df`; by default buying and holding them.
 
         Raises DataError when the series does not cover the bars.
         """
-        wanted = self.spec.benchmark
-        if wanted.source is None:
-            return self.buy_and_hold(df)
         import pandas as pd
 
-        from pipeline.backtest.benchmark import benchmark_equity, load_series
-        from pipeline.backtest.data import source_path
+        from pipeline.backtest.benchmark import match_benchmark
+        from pipeline.backtest.from_spec import spec_benchmark
+        from pipeline.backtest.timestamps import utc_labels
 
-        series = load_series(source_path(wanted.source, self.settings.root), column=wanted.column)
-        return benchmark_equity(series, pd.DatetimeIndex(df.index), self.spec.backtest.initial_cash)
+        series = spec_benchmark(self.spec.benchmark, self.settings.root)
+        if series is None:
+            return self.buy_and_hold(df)
+        matched = match_benchmark(series, utc_labels(pd.DatetimeIndex(df.index)), self.spec.backtest.initial_cash)
+        self._data = self._data.with_benchmark(matched.note)
+        self._record_data(df)
+        return matched.equity
 
     @property
     def benchmark_label(self) -> str:
@@ -147,7 +172,7 @@ class NotebookRun:
         from pipeline.backtest.benchmark import benchmark_label
 
         wanted = self.spec.benchmark
-        return benchmark_label(wanted.source, wanted.label, self.spec.data.symbol)
+        return benchmark_label(wanted.source, wanted.label, self.spec.data.symbol or "")
 
     def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None, robustness: bool = True) -> None:
         """Write the artifacts of the run directory's contract, and record the metrics with the tracker.
@@ -160,8 +185,11 @@ class NotebookRun:
         so is a result under another symbol, other costs or other execution. Another strategy is a warning of the run.
         """
         self._require_open()
+        benchmark = None if benchmark is None else _on_labels(benchmark)
         self._check_benchmark(result, benchmark)
         self._check_account(result)
+        if (case := self._cases.get(result)) is not None:
+            self._record_data(case.df)
         label = self.benchmark_label
         write_backtest_artifacts(
             result,
@@ -195,7 +223,7 @@ class NotebookRun:
         from pipeline.backtest.strategies import as_strategy
 
         own = as_strategy(self._strategy().signal_fn).name, as_strategy(self.strategy_fn()).name
-        asked = {"symbol": self.spec.data.symbol, **self.spec.backtest.model_dump()}
+        asked = {"symbol": self.spec.data.symbol or "", **self.spec.backtest.model_dump()}
         if (ran := result.config.get("strategy")) in own:
             asked["params"] = self.spec.strategy.params
             self.dir.other_strategy.unlink(missing_ok=True)
@@ -245,7 +273,7 @@ class NotebookRun:
         rows = [
             ("run_id", self.run_id),
             ("strategy", f"{self.spec.strategy.name} {self.spec.strategy.params}"),
-            ("data", f"{self.spec.data.symbol}, {self.spec.data.source}"),
+            ("data", ", ".join(filter(None, (self.spec.data.symbol, self.spec.data.source)))),
         ]
         cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in rows)
         return f"<table>{cells}</table>"
@@ -344,6 +372,15 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
         raise
     inside.seed_everything(spec.run.seed)
     return InteractiveRun(opened, tracking)
+
+
+def _on_labels(values: pd.Series) -> pd.Series:
+    """Return a series on the labels that results have: UTC, days as midnight UTC."""
+    import pandas as pd
+
+    from pipeline.backtest.timestamps import utc_labels
+
+    return values.set_axis(utc_labels(pd.DatetimeIndex(values.index)))
 
 
 def _close(given: pd.Series, expected: pd.Series) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest, shown
 
@@ -17,6 +17,7 @@ Scalar = bool | int | float | str
 
 # Other names of bundled strategies. A spec holds the own one: trials are counted by it.
 STRATEGY_ALIASES = {"breakout": "donchian"}
+SAMPLE_SYMBOLS = {"sample:sp500": "SPX"}
 SWEEP_ONLY = ("sweep", "space", "validation")  # the sections that a sweep spec has besides those of a run spec
 
 
@@ -60,15 +61,35 @@ class RunSection(Section):
 class DataSection(Section):
     """Which market data is used."""
 
-    source: str = Field("sample:sp500", min_length=1, description="`sample:NAME`, or a CSV or Parquet file")
-    symbol: str = Field("SPX", min_length=1, max_length=100, description="name of the instrument")
+    source: str = Field("sample:sp500", min_length=1, description="`sample:NAME`, or a CSV, Parquet or Feather file")
+    symbol: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="name of the instrument, also which one of several in the file; default: unknown, a sample's own",
+    )
     start: dt.date | None = Field(None, description="first day used, inclusive")
     end: dt.date | None = Field(None, description="last day used, inclusive")
-    columns: dict[str, str] = Field(default_factory=dict, description="column names, as open = 'Open'")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="column names, as open = 'Open'; numbers in a file without a header; '' leaves volume or time out",
+    )
     timezone: str | None = Field(None, description="zone of timestamps without one, as 'America/New_York'")
     date_format: str | None = Field(
-        None, description="strptime format of the timestamps, or s, ms, us, ns for a Unix epoch"
+        None,
+        description="strptime format of the timestamps, s, ms, us or ns for a Unix epoch, or excel for its day numbers",
     )
+    decimal: Literal[".", ","] | None = Field(None, description="decimal sign; default: found out where only one fits")
+    skip_rows: int = Field(0, ge=0, description="lines above the header of a text file")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _symbol_of_sample(cls, values: Any) -> Any:
+        """Name a sample; what a file of the user's own holds is not known."""
+        if isinstance(values, dict) and values.get("symbol") is None:
+            own = SAMPLE_SYMBOLS.get(values.get("source", "sample:sp500"))
+            return {**values, "symbol": own} if own else values
+        return values
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -109,9 +130,11 @@ class BenchmarkSection(Section):
     """What the strategy is measured against; without a source, the run's own data bought and held, without costs."""
 
     source: str | None = Field(
-        None, min_length=1, description="`sample:NAME`, or a CSV or Parquet file; default: the run's own data"
+        None, min_length=1, description="`sample:NAME`, or a CSV, Parquet or Feather file; default: the run's own data"
     )
     column: str | None = Field(None, min_length=1, description="its column; default: close, or the only one")
+    timezone: str | None = Field(None, description="zone of its timestamps without one")
+    date_format: str | None = Field(None, description="format of its timestamps, as in `[data]`")
     label: str | None = Field(None, min_length=1, max_length=60, description="what it is called in figures and tables")
 
 

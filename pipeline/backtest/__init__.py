@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         resolve_params,
         strategy_names,
     )
+    from pipeline.backtest.timestamps import time_labels, utc_labels
 
 _HOME = {
     "data_digest": "data",
@@ -48,6 +49,8 @@ _HOME = {
     "get_strategy": "strategies",
     "resolve_params": "strategies",
     "strategy_names": "strategies",
+    "time_labels": "timestamps",
+    "utc_labels": "timestamps",
 }
 
 __all__ = [
@@ -69,6 +72,8 @@ __all__ = [
     "sample_names",
     "source_path",
     "strategy_names",
+    "time_labels",
+    "utc_labels",
 ]
 
 

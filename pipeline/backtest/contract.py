@@ -2,58 +2,85 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import DataError
+from pipeline.backtest.column_names import PRICES
+from pipeline.backtest.timestamps import utc_labels
+from pipeline.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
 
-PRICES = ("open", "high", "low", "close")
 SHOWN_ROWS = 3
+# How far, relatively, an ordering of prices may be broken: adjusting prices for dividends rounds each on its own.
+ROUNDING = 1e-9
+TWICE = "each timestamp occurs once"
+HIGHEST, LOWEST = "high >= max(open, close)", "low <= min(open, close)"
 
 
-def checked(values: pd.DataFrame, stamps: pd.DatetimeIndex, places: Sequence[str], *, where: str) -> pd.DataFrame:
+def checked(
+    values: pd.DataFrame,
+    stamps: pd.DatetimeIndex,
+    places: Sequence[str],
+    *,
+    where: str,
+    written: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Return `values` as float64 columns on the index `stamps` if they keep the contract.
 
-    What passes a few array comparisons keeps it; pandera says of the rest what is wrong where.
-    `places` names the rows for messages, as "line 2". Raises DataError listing every broken rule with its first rows.
+    What passes a few array comparisons keeps it; pandera says of the rest what is wrong where. `places` names the rows
+    for messages, as "line 2"; `written` are the values as the file has them, when they were turned into numbers.
+    Raises DataError listing every broken rule with its first rows.
     """
     if len(values) == 0:
         raise DataError(f"{where} has no rows.")
-    frame = pd.DataFrame({name: pd.to_numeric(values[name], errors="coerce") for name in values.columns})
-    frame = frame.astype("float64").set_axis(pd.RangeIndex(len(frame)), axis=0)
-    frame.insert(0, "timestamp", stamps)
+    frame = _numeric(values, stamps)
     bars = frame.set_index("timestamp")
     fine = _plainly_fine(bars) and ("volume" not in bars or _volume_fine(bars["volume"].to_numpy()))
     if not fine and (broken := _violations(frame)):
-        raise DataError(_message(frame, values, broken, places, where))
+        raise DataError(_message(frame, values if written is None else written, broken, places, where))
     return bars
 
 
-def check_frame(df: pd.DataFrame, *, where: str = "the data frame") -> None:
-    """Check a frame already in the loaded form (see pipeline.backtest.data); rows are named by timestamp.
+def check_frame(df: pd.DataFrame, *, where: str = "the data frame", orderings: bool = True) -> None:
+    """Check a frame already in the loaded form (see pipeline.backtest.data); rows are named by number.
 
-    Raises DataError.
+    Without a zone the index counts as UTC. Unless `orderings`, a high below the open or close, or a low above them, is
+    only a DataWarning with the rows. Raises DataError.
     """
     missing = [name for name in PRICES if name not in df.columns]
-    if missing or not isinstance(df.index, pd.DatetimeIndex) or df.index.tz is None:
+    if missing or not isinstance(df.index, pd.DatetimeIndex):
+        named = ", ".join(map(str, list(df.columns)[:8]))
         raise DataError(
             f"{where} needs the columns {', '.join(PRICES)} and a DatetimeIndex in UTC"
-            f"{'; missing: ' + ', '.join(missing) if missing else ''}. pipeline.backtest.load_ohlcv gives such a frame."
+            f"{f'; missing: {chr(44).join(missing)}; found: {named}' if missing else ''}. pipeline.backtest.load_ohlcv "
+            "gives such a frame."
         )
-    if not _plainly_fine(df):
-        names = [name for name in (*PRICES, "volume") if name in df.columns]
-        checked(
-            df[names],
-            df.index.as_unit("ns").tz_convert("UTC"),
-            [f"row {row}" for row in range(1, len(df) + 1)],
-            where=where,
-        )
+    if _plainly_fine(df):
+        return
+    values = df[[name for name in (*PRICES, "volume") if name in df.columns]]
+    if len(values) == 0:
+        raise DataError(f"{where} has no rows.")
+    frame = _numeric(values, utc_labels(df.index))
+    broken = _violations(frame)
+    places = [f"row {row}" for row in range(1, len(df) + 1)]
+    if not orderings and broken and set(broken) <= {HIGHEST, LOWEST}:
+        warnings.warn(_message(frame, values, broken, places, where), DataWarning, stacklevel=3)
+    elif broken:
+        raise DataError(_message(frame, values, broken, places, where))
+
+
+def _numeric(values: pd.DataFrame, stamps: pd.DatetimeIndex) -> pd.DataFrame:
+    """Return the values as float64 beside the column `timestamp`, rows numbered from 0."""
+    frame = pd.DataFrame({name: pd.to_numeric(values[name], errors="coerce") for name in values.columns})
+    frame = frame.astype("float64").set_axis(pd.RangeIndex(len(frame)), axis=0)
+    frame.insert(0, "timestamp", stamps)
+    return frame
 
 
 def ohlcv_schema(*, volume: bool) -> DataFrameSchema:
@@ -70,10 +97,11 @@ def ohlcv_schema(*, volume: bool) -> DataFrameSchema:
         at_least_zero = pa.Check(lambda s: ~(s < 0), error="volume is not negative")
         columns["volume"] = pa.Column("float64", [_number(pa), at_least_zero], nullable=True)
     increasing = pa.Check(lambda s: ~(s.diff() < pd.Timedelta(0)), error="timestamps increase from row to row")
-    unique = pa.Check(lambda s: ~s.duplicated(), error="each timestamp occurs once")
+    unique = pa.Check(lambda s: ~s.duplicated(), error=TWICE)
     columns["timestamp"] = pa.Column("datetime64[ns, UTC]", [increasing, unique])
-    high = pa.Check(lambda d: ~(d["high"] < d[["open", "close"]].max(axis=1)), error="high >= max(open, close)")
-    low = pa.Check(lambda d: ~(d["low"] > d[["open", "close"]].min(axis=1)), error="low <= min(open, close)")
+    top, bottom = 1.0 - ROUNDING, 1.0 + ROUNDING
+    high = pa.Check(lambda d: ~(d["high"] < d[["open", "close"]].max(axis=1) * top), error=HIGHEST)
+    low = pa.Check(lambda d: ~(d["low"] > d[["open", "close"]].min(axis=1) * bottom), error=LOWEST)
     return pa.DataFrameSchema(columns, checks=[high, low], strict=True)
 
 
@@ -106,6 +134,11 @@ def _message(
         )
     if (frame["high"] < frame["low"]).mean() > 0.5:
         parts.append("In most rows high is below low: the two columns look swapped.")
+    if TWICE in broken:
+        parts.append(
+            "Keep one row of each timestamp; bars within a day need a time of day, which may be a column of its own "
+            "(columns.time)."
+        )
     parts.append("Repair the rows, or say which column is which in data.columns.")
     return "\n".join(parts)
 
@@ -126,8 +159,8 @@ def _plainly_fine(df: pd.DataFrame) -> bool:
     return bool(
         np.isfinite(high).all()
         and (low > 0).all()
-        and (high >= np.maximum(open_, close)).all()
-        and (low <= np.minimum(open_, close)).all()
+        and (high >= np.maximum(open_, close) * (1.0 - ROUNDING)).all()
+        and (low <= np.minimum(open_, close) * (1.0 + ROUNDING)).all()
         and (stamps[1:] > stamps[:-1]).all()
     )
 

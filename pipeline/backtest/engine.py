@@ -10,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from pipeline.backtest.contract import PRICES, check_frame
+from pipeline.backtest.column_names import PRICES
+from pipeline.backtest.contract import check_frame
 from pipeline.backtest.data import periods_per_year as infer_periods_per_year
 from pipeline.backtest.kernel import run_kernel
 from pipeline.backtest.metrics import Stat, compute_stats
 from pipeline.backtest.strategies import SignalFn, as_strategy, check_signals, resolve_params
+from pipeline.backtest.timestamps import utc_labels
 from pipeline.backtest.trades import fills_frame, trades_frame
 from pipeline.errors import UsageError
 
@@ -102,34 +104,35 @@ class BacktestEngine:
         ):
             object.__setattr__(self, name, value)
 
-    def run_realistic(
+    def run_realistic(  # noqa: PLR0917 - existing code gives its arguments in this order
         self,
-        *,
         df: pd.DataFrame,
         strategy_signal_fn: SignalFn,
         strategy_params: Mapping[str, Any] | None = None,
-        symbol: str,
+        symbol: str = "",
         fee_bps: float = 0.0,
         slippage_bps: float = 0.0,
     ) -> BacktestResult:
         """Backtest one strategy on one instrument.
 
-        `df` holds bars as load_ohlcv returns them. `strategy_signal_fn(df, params)` returns 1, 0 or -1 for every
-        bar; params are checked against its schema when it has one. Fees and slippage are basis points of
-        notional and of price, charged on every fill. The frame given is not changed.
+        `df` holds bars as load_ohlcv returns them; an index without a zone is taken as UTC, one whose values all begin
+        a day in its zone as those days. `strategy_signal_fn(df, params)` returns 1, 0 or -1 for every bar; params are
+        checked against its schema when it has one. Fees and slippage are basis points of notional and of price,
+        charged on every fill. The frame given is not changed.
 
-        Raises DataError (bars break the contract), StrategyError (params or signals), UsageError (costs).
+        A high below the open or close, or a low above them, is a DataWarning with the rows. Raises DataError (bars
+        break the contract), StrategyError (params or signals), UsageError (costs).
         """
         _require("fee_bps", fee_bps, 0.0, BPS, or_equal=True)
         _require("slippage_bps", slippage_bps, 0.0, BPS, or_equal=True)
-        check_frame(df)
+        check_frame(df, orderings=False)
         stamps = pd.DatetimeIndex(df.index)
         bars = tuple(np.array(df[name], dtype=np.float64) for name in PRICES)
         strategy = as_strategy(strategy_signal_fn)
         params = resolve_params(strategy, strategy_params)
         given = strategy_signal_fn(df.copy(), dict(params))
         signals = check_signals(given, stamps, strategy=strategy.name)
-        index = stamps.tz_convert("UTC").as_unit("ns").rename("timestamp")
+        index = utc_labels(stamps)
         config = self._config(index, strategy.name, params, symbol, fee_bps=fee_bps, slippage_bps=slippage_bps)
         result = self._simulate(bars, signals.to_numpy(), index, config)
         self._track(result)

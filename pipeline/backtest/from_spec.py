@@ -5,25 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.spec import BacktestSection, DataSection
+from pipeline.spec import BacktestSection, BenchmarkSection, DataSection
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.bars import Bars
     from pipeline.backtest.engine import BacktestEngine
 
 
-def spec_bars(data: DataSection, root: Path) -> pd.DataFrame:
+def spec_bars(data: DataSection, root: Path) -> Bars:
     """Return the bars that `data` names, checked against the data contract; raises DataError."""
-    from pipeline.backtest.data import load_ohlcv, source_path
+    from pipeline.backtest.bars import Reading, read_bars
+    from pipeline.backtest.data import source_path
 
-    return load_ohlcv(
-        source_path(data.source, root),
-        start=data.start,
-        end=data.end,
-        columns=data.columns or None,
-        timezone=data.timezone,
-        date_format=data.date_format,
+    reading = Reading(data.columns, data.timezone, data.date_format, data.decimal, data.skip_rows, data.symbol)
+    return read_bars(source_path(data.source, root), reading, start=data.start, end=data.end)
+
+
+def spec_benchmark(benchmark: BenchmarkSection, root: Path) -> pd.Series | None:
+    """Return the series that `benchmark` names, None without a source; raises DataError."""
+    if benchmark.source is None:
+        return None
+    from pipeline.backtest.benchmark import load_series
+    from pipeline.backtest.data import source_path
+
+    return load_series(
+        source_path(benchmark.source, root),
+        column=benchmark.column,
+        timezone=benchmark.timezone,
+        date_format=benchmark.date_format,
     )
 
 

@@ -69,6 +69,17 @@ class Facts:
         return bool((index == index.normalize()).all())
 
     @cached_property
+    def data_facts(self) -> dict[str, Any]:
+        """What the run recorded of its bars; empty for a run without `data.json`, or one that cannot be read."""
+        from pipeline.rundir import read_json
+
+        try:
+            found = read_json(self.run.dir.data_facts)
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and found.get("schema_version") == 1 else {}
+
+    @cached_property
     def trades(self) -> pd.DataFrame:
         """The trades; empty when the run left none that can be read."""
         return _read(self.run, "trades", needed=("side", "net_pnl", "is_open"))

@@ -164,6 +164,12 @@ class Page(Facts):
 
         return trades.listing(self)
 
+    def data(self) -> str:
+        """The bars: what labels them, how they were read, gaps and leaps."""
+        from pipeline.report.sections import data
+
+        return data.data(self)
+
     def provenance(self) -> str:
         """Who made this run from what, how it is tracked, and whether its seal matches."""
         from pipeline.report.sections import provenance

@@ -193,7 +193,7 @@ def _prepare(work: Work) -> Bench:
     path = source_path(data.source, work.settings.root)
     if sha256_file(path) != work.data_sha256:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
-    bars = spec_bars(data, work.settings.root)
+    bars = spec_bars(data, work.settings.root).frame
     strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
     return Bench(bars, strategy)
 
@@ -211,7 +211,7 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
                 df=bench.bars if stop >= len(bench.bars) else bench.bars.iloc[:stop],
                 strategy_signal_fn=bench.strategy.signal_fn,
                 strategy_params=spec.strategy.params,
-                symbol=spec.data.symbol,
+                symbol=spec.data.symbol or "",
                 fee_bps=spec.backtest.fee_bps,
                 slippage_bps=spec.backtest.slippage_bps,
             )

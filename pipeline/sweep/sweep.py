@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.backtest.spacing import examine_spacing
 from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
@@ -38,7 +39,7 @@ from pipeline.sealing import (
 )
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
-from pipeline.sweep.evaluate import Work
+from pipeline.sweep.evaluate import Work, bars_of
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.objectives import DIRECTIONS, directions
@@ -194,6 +195,7 @@ def _conclude(
     spec, trials = search.work.spec, tuple(search.told)
     with run.stage("statistics"):
         returns = returns_table(search)
+        run.warnings += examine_spacing(bars_of(search.work)).sentences()
         notes: list[str] = []
         searched = forward.found(notes) if forward else None
         statistics = sweep_statistics(
@@ -301,8 +303,6 @@ def _render(run: OpenRun, tracking: RunTracking) -> None:
 def returns_table(search: Search) -> pd.DataFrame:
     """Return the simple returns of completed trials: a row a bar from the second on, a column a trial."""
     import pandas as pd
-
-    from pipeline.sweep.evaluate import bars_of
 
     bars = pd.DatetimeIndex(bars_of(search.work).index)
     index = bars[1:].tz_convert("UTC").as_unit("ns").rename("timestamp")

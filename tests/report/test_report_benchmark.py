@@ -73,7 +73,8 @@ def test_series_are_read(tmp_path: Path, text: str, column: str | None, values: 
         ("date,a\n2020-01-01,1\n", "b", r"no column 'b' for benchmark\.column"),
         ("date,a\n2020-01-01,1\n2020-01-02,0\n", None, "line 3: a is not a positive number"),
         ("date,a\n2020-01-01,x\n", None, "line 2: a is not a positive number"),
-        ("date,a\n2020-01-02,1\n2020-01-01,1\n", None, "must strictly increase"),
+        ("date,a\n2020-01-02,1\n2020-01-01,1\n2020-01-03,1\n", None, "must strictly increase"),
+        ("2020-01-02,1\n2020-01-03,1\n", None, "no header: line 1 is a row of values.*Write one above it"),
     ],
 )
 def test_bad_series_are_refused(tmp_path: Path, text: str, column: str | None, said: str) -> None:
