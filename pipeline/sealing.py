@@ -210,7 +210,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
 
 
 def notebook_warnings(run: RunDir) -> Iterator[str]:
-    """Yield what the run's own files say against it: its data, another strategy, one that looks ahead or cannot be judged."""
+    """Yield what the run's own files say against it: its data, another strategy, look-ahead found or not judged."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         yield from map(str, read_json(run.data_facts)["warnings"])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -223,7 +223,9 @@ class NotebookRun:
         from pipeline.backtest.strategies import as_strategy
 
         own = as_strategy(self._strategy().signal_fn).name, as_strategy(self.strategy_fn()).name
-        asked = {"symbol": self.spec.data.symbol or "", **self.spec.backtest.model_dump()}
+        asked = dict(self.spec.backtest.model_dump())
+        if result.config.get("symbol"):  # a result may leave it unknown
+            asked["symbol"] = self.spec.data.symbol or ""
         if (ran := result.config.get("strategy")) in own:
             asked["params"] = self.spec.strategy.params
             self.dir.other_strategy.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.backtest.contract import PRICES
+from pipeline.backtest.column_names import PRICES
 from pipeline.backtest.outside import outside_data
 
 Reason = Literal["constant", "independent", "mixed", "fails"]

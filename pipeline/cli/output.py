@@ -239,7 +239,7 @@ def _row(run: Run) -> list[str | Text]:
         record.started_at[:19].replace("T", " "),
         _one_line(record.name),
         _one_line(config.get("strategy", {}).get("name", "")),
-        _one_line(config.get("data", {}).get("symbol", "")),
+        _one_line(config.get("data", {}).get("symbol") or ""),
         Text(record.status, style=STYLES.get(record.status, "")),
         f"{total_return:.1%}" if is_number else format_stat(total_return),
         format_stat(stats.get("sharpe")),

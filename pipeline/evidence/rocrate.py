@@ -121,7 +121,7 @@ class _Crate:
         return [*self.run.sealed_paths(), *others, *(path.relative_to(self.run.path).as_posix() for path in views)]
 
     def _root(self, agent: Any, organization: Any) -> None:
-        strategy, data = self.spec["strategy"]["name"], self.spec["data"]["symbol"]
+        strategy, data = self.spec["strategy"]["name"], self.spec["data"]["symbol"] or self.spec["data"]["source"]
         root = self.crate.root_dataset
         root["name"] = f"{self.spec['run']['name']} ({self.run.run_id})"
         root["description"] = (

@@ -43,6 +43,7 @@ def log_backtest_metadata(
 
     def record() -> None:
         values = _mapping(config if config is not None else getattr(result, "config", None))
+        values = {key: value for key, value in values.items() if key != "symbol" or value}
         params = {("strategy.params" if key == "params" else key): value for key, value in values.items()}
         labels: dict[str, Any] = {name: values[name] for name in ("strategy", "symbol", "execution") if name in values}
         commit = git_commit()
