@@ -12,7 +12,6 @@ files = ["stats.json"]            # the only sealed files that are shown; patter
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from pipeline.errors import UsageError, nearest
 from pipeline.settings import Settings
+from pipeline.site.patterns import own_patterns
 
 OPTIONS_FILE = Path("config") / "site.toml"
 PUBLIC_FILES = (
@@ -70,11 +70,10 @@ def _checked(values: dict[str, Any], path: Path) -> SiteOptions:
     if not isinstance(title, str) or not title.strip() or not isinstance(files, bool):
         raise UsageError(f"{path}: title is text, files is true or false.")
     lists = {FIELDS.get(key, key): _texts(table, key, path) for key in PUBLIC if key in table}
-    for pattern in lists.get("patterns", ()):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise UsageError(f"{path}, [public] patterns: {pattern!r} is no regular expression: {error}.") from None
+    try:
+        own_patterns(lists.get("patterns", ()))
+    except UsageError as error:
+        raise UsageError(f"{path}, {error}") from None
     return replace(SiteOptions(title, files), **lists)  # type: ignore[arg-type]
 
 

@@ -22,19 +22,14 @@ from pipeline.errors import RenderError
 from pipeline.run import Artifact, Run, RunRecord
 from pipeline.settings import Settings
 from pipeline.site.options import SiteOptions
+from pipeline.site.patterns import GENERAL, own_patterns, spans, whole_words
+from pipeline.site.pictures import png_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MARK = "[left out]"
-EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-ADDRESS = r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>)\]}]*"
-PATH = r"(?<![\w.:/<\\])(?:~|\$HOME)?/(?:[^\s\"'<>:;,()/]+/)+[^\s\"'<>:;,()]*"
-HOME = r"(?<![\w./])(?:~|/home|/Users|/root)(?:/[^\s\"'<>:;,()]*)+"
-WINDOWS = r"(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)[^\s\"'<>:;,()]+"
-IP = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\w.])"
 STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-Za-z]:[\\/]|\\\\|file:)")
-GENERAL = "|".join((ADDRESS, EMAIL, WINDOWS, HOME, PATH, IP))
 # Names that say nothing about anybody, and occur in plain English.
 NOBODY = frozenset(
     {"root", "user", "admin", "nobody", "ubuntu", "debian", "runner", "localhost", "host", "app", "test"}
@@ -57,17 +52,20 @@ class Redactor:
     files: tuple[str, ...] = ()
 
     @cached_property
-    def _named(self) -> re.Pattern[str] | None:
-        return _either(self.hide, self.patterns)
+    def _named(self) -> list[Any]:
+        return [*whole_words(self.hide), *own_patterns(self.patterns)]
 
     @cached_property
-    def _all(self) -> re.Pattern[str]:
-        named = _either((*self.words, *self.hide), self.patterns)
-        return re.compile(GENERAL if named is None else f"{GENERAL}|{named.pattern}")
+    def _all(self) -> list[Any]:
+        return [GENERAL, *whole_words(self.words), *self._named]
 
     def text(self, text: object) -> str:
         """Return `text` with `[left out]` in the place of what must not be shown."""
-        return self._all.sub(MARK, str(text))
+        whole, kept, at = str(text), [], 0
+        for start, end in spans(whole, self._all):
+            kept += [whole[at:start], MARK]
+            at = end
+        return "".join([*kept, whole[at:]])
 
     def setting(self, text: str) -> str:
         """Return a text that may be nothing but a path: one that begins as a path goes whole, blanks in it or not."""
@@ -85,11 +83,10 @@ class Redactor:
 
     def check(self, text: str, what: str) -> str:
         """Return `text`; raises RenderError when one of the words or patterns is still in it."""
-        found = self._named.search(text) if self._named else None
-        if found:
+        for start, end in spans(text, self._named):
             raise RenderError(
-                f"{what} would show {found[0]!r}, which a public page must not. Nothing of it was written; take the "
-                "word out of the project's pages, or out of [public] in config/site.toml."
+                f"{what} would show {text[start:end]!r}, which a public page must not. Nothing of it was written; take "
+                "the word out of the project's pages, or out of [public] in config/site.toml."
             )
         return text
 
@@ -97,16 +94,10 @@ class Redactor:
         """Say whether a sealed file may be shown: it is on the list, and has nothing that would be left out."""
         if not any(fnmatch(name, pattern) for pattern in self.files) or self.text(name) != name:
             return False
-        text = data.decode("utf-8", errors="replace")
-        if name.endswith((".csv", ".json", ".txt")):
-            return self._all.search(text) is None
-        return (found := _either((*self.words, *self.hide), self.patterns)) is None or found.search(text) is None
-
-
-def _either(words: tuple[str, ...], patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Return a pattern that finds any of the words, whole and in any case, or of the patterns; None for none."""
-    parts = [rf"(?i:(?<!\w){re.escape(word)}(?!\w))" for word in words] + [f"(?:{pattern})" for pattern in patterns]
-    return re.compile("|".join(parts)) if parts else None
+        if name.endswith(".png"):
+            texts = png_texts(data)
+            return texts is not None and not any(True for text in texts for _ in spans(text, self._all))
+        return not any(True for _ in spans(data.decode("utf-8", errors="replace"), self._all))
 
 
 def make_redactor(options: SiteOptions, settings: Settings) -> Redactor:

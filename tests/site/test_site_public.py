@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,16 @@ def test_prose_with_a_hidden_word_is_refused(tmp_path: Path) -> None:
         ("mail a.b@c.de!", f"mail {MARK}!"),
         ("192.168.0.1:8080", MARK),
         ("'/tmp/x/y'", f"'{MARK}'"),
+        ("::1 and fe80::1%eth0, 2001:db8:0:0:0:0:2:1", f"{MARK} and {MARK}, {MARK}"),
+        ("db-01:5432, mlflow.internal:80, localhost:99", f"{MARK}, {MARK}, {MARK}"),
+        ("as user@host7 or git@code.acme:desk/alpha.git", f"as {MARK} or {MARK}"),
+        ("from ../secret/x.csv, ~jdoe/x.csv, $HOME/x, ${DATA}/y", f"from {MARK}, {MARK}, {MARK}, {MARK}"),
+        ("in /srv/My Documents/bars of May.csv now", f"in {MARK} now"),
+        (r"in C:\My Documents\b.csv now, as DESK\jdoe", f"in {MARK} now, as {MARK}"),
+        ("mlflow-artifacts:/1/a and jdbc:oracle:thin:@x", f"{MARK} and {MARK}"),
+        ("AWS_SESSION=abc123 API_TOKEN = x/y", f"{MARK} {MARK}"),
+        ("password: hunter2, 'api_key': 'k'", f"{MARK} '{MARK}'"),
+        ("at 12:30:45, year:2015, 16:9, a:b, fast=20", "at 12:30:45, year:2015, 16:9, a:b, fast=20"),
         ("and/or, 1/2/3, 2026-01-01T00:00:00Z, sample:sp500", "and/or, 1/2/3, 2026-01-01T00:00:00Z, sample:sp500"),
         ("notebooks/backtest.ipynb", "notebooks/backtest.ipynb"),
         ("mine:signal, S&P 500, 1.2.3, -0.5 %", "mine:signal, S&P 500, 1.2.3, -0.5 %"),
@@ -165,6 +177,47 @@ def test_a_setting_that_is_a_path_goes_whole(text: str, expected: str) -> None:
     """A path with blanks in it leaves nothing of itself where a value of the run spec is a path."""
     assert Redactor().setting(text) == expected
     assert Redactor().value({"source": text}, settings=True) == {"source": expected}
+
+
+def test_patterns_of_one_s_own_are_each_their_own() -> None:
+    """Flags in one are no matter to the others; what overlaps is left out once."""
+    redactor = Redactor(patterns=("(?i)acme", "ACC-[0-9]+", "me c"))
+    assert redactor.text("for Acme co, ACC-1, acc-2") == f"for {MARK}o, {MARK}, acc-2"
+
+
+def test_a_pattern_that_searches_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repetition of a repetition ends the build with its name, if it would not end by itself."""
+    monkeypatch.setattr("pipeline.site.patterns.SECONDS", 0.1)
+    with pytest.raises(RenderError, match=r"The pattern '\(a\|aa\)\+\$'"):
+        Redactor(patterns=("(a|aa)+$",)).text("a" * 60 + "b")
+    assert Redactor(patterns=("(a+)+$",)).text("a" * 60 + "b") == "a" * 60 + "b"
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    head = (b"IHDR", struct.pack(">2I5B", 1, 1, 8, 0, 0, 0, 0))
+    parts = [head, *chunks, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (png(), True),
+        (png((b"tEXt", b"Software\0Matplotlib version3.10")), True),
+        (png((b"tEXt", b"Author\0j.doe@fund.example")), False),
+        (png((b"zTXt", b"Comment\0\0" + zlib.compress(b"made in /home/jdoe/desk"))), False),
+        (png((b"iTXt", b"Where\0\0\0en\0Ort\0/opt/private/feed")), False),
+        (png((b"iTXt", b"Where\0\1\0en\0Ort\0" + zlib.compress(b"/opt/private/feed"))), False),
+        (png((b"eXIf", b"MM\0*")), False),
+        (png() + b"/opt/private/feed", False),
+        (b"\x89PNG\r\n\x1a\n", False),
+    ],
+)
+def test_what_a_picture_says_beside_itself(picture: bytes, expected: bool) -> None:
+    """Authors and paths in a PNG's texts, compressed or not, and what cannot be read as text, keep it off the page."""
+    assert Redactor(files=("plots/*.png",)).shows("plots/a.png", picture) is expected
 
 
 def test_this_host_and_user_are_hidden(tmp_path: Path) -> None:
