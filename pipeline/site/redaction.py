@@ -22,7 +22,7 @@ from pipeline.errors import RenderError
 from pipeline.run import Artifact, Run, RunRecord
 from pipeline.settings import Settings
 from pipeline.site.options import SiteOptions
-from pipeline.site.patterns import GENERAL, own_patterns, spans, whole_words
+from pipeline.site.patterns import GENERAL, Pattern, own_patterns, spans, whole_words
 from pipeline.site.pictures import png_texts
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Redactor:
     files: tuple[str, ...] = ()
 
     @cached_property
-    def _named(self) -> list[Any]:
+    def _named(self) -> list[Pattern]:
         return [*whole_words(self.hide), *own_patterns(self.patterns)]
 
     @cached_property
-    def _all(self) -> list[Any]:
-        return [GENERAL, *whole_words(self.words), *self._named]
+    def _all(self) -> list[Pattern]:
+        return [*GENERAL, *whole_words(self.words), *self._named]
 
     def text(self, text: object) -> str:
         """Return `text` with `[left out]` in the place of what must not be shown."""
