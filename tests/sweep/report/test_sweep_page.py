@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.report.numbers import format_number, metric
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json
+from pipeline.rundir import RunDir, read_json, write_json
 from pipeline.sweep.report import build_sweep_page, open_sweep
 from pipeline.sweep.report.facts import SweepFacts
 from pipeline.sweep.report.maps import make_map, make_side
@@ -60,6 +61,52 @@ def test_the_statistics_are_those_of_the_file(grid: Run) -> None:
         "Neighbours near the best": percent(plateau["share"]),
         "Neighbours, median and worst": f"{ratio(plateau['median'])} and {ratio(plateau['worst'])}",
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "said"),
+    [
+        ("leak", "LOOKS AHEAD", "Trial {}, the best, looks into the future"),
+        (
+            "unjudged",
+            "LOOK-AHEAD CANNOT BE JUDGED",
+            "Whether trial {}, the best, looks into the future cannot be judged",
+        ),
+        ("stochastic", "LOOK-AHEAD UNKNOWN", "Trial {}, the best, gives different signals"),
+        ("clean", "NO LOOK-AHEAD FOUND", "Trial {} has the best Sharpe ratio"),
+        (None, "LOOK-AHEAD NOT CHECKED", "Trial {} has the best Sharpe ratio"),
+    ],
+)
+def test_the_look_ahead_of_the_best_trials_run_comes_first(
+    copied: Run, status: str | None, mark: str, said: str
+) -> None:
+    """What the best trial's run found is among the marks and before any number; without one it is unchecked."""
+    before = build_sweep_page(copied)
+    around = before.around_sha256
+    assert before.best is not None
+    best = RunDir(copied.dir.results, before.best.run_id)
+    if status is not None:
+        best.path.mkdir()
+        write_json(best.stats, {"sharpe": 5.4})
+        write_json(best.robustness, {"leakage": {"status": status}})
+    page = build_sweep_page(Run(copied.dir))
+    head = page.header()
+    assert f">{mark}</span>" in head
+    assert head.split('<p class="verdict">')[1].replace("\u00a0", " ").startswith(said.format(before.best.number))
+    assert (page.around_sha256 == around) == (status is None)
+
+
+def test_a_blind_choice_stands_beside_the_probability_of_overfitting(grid: Run) -> None:
+    """The number beside PBO is the one of these trials; a sweep of an earlier version has none."""
+    blind = percent(read_json(grid.dir.statistics)["overfitting"]["blind"])
+    page = build_sweep_page(grid)
+    assert f"a blind choice: {blind}" in page.header()
+    assert f"without looking at the first half has {blind}" in page.statistics()
+    assert page.judged.overfitting is not None
+    older = replace(page.judged, overfitting=replace(page.judged.overfitting, blind=None))
+    page.__dict__["judged"] = older
+    assert "blind" not in page.header()
+    assert "without looking" not in page.statistics()
 
 
 def test_decay_is_annual(grid: Run) -> None:
