@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.rundir import Layout, write_json
+from pipeline.rundir import Layout, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +133,15 @@ def look_ahead_status(leakage: Any) -> str:
     """Return the status in the part `leakage` of a robustness.json, whoever wrote it; unchecked when it has none."""
     status = leakage.get("status") if isinstance(leakage, dict) else None
     return status if isinstance(status, str) and status in LOOK_AHEAD else "unchecked"
+
+
+def look_ahead_of(directory: Layout) -> str:
+    """Return the status of a run's look-ahead check; unchecked without a robustness.json that can be read."""
+    try:
+        examined = read_json(directory.robustness)
+    except (OSError, ValueError, RecursionError):
+        return "unchecked"
+    return look_ahead_status(examined.get("leakage") if isinstance(examined, dict) else None)
 
 
 def bootstrap_facts(

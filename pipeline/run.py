@@ -13,7 +13,7 @@ from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.verify import Verification, verify_run
 from pipeline.notebook.quick_import import import_nbformat
-from pipeline.robustness import look_ahead_status
+from pipeline.robustness import look_ahead_of
 from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
 from pipeline.settings import Settings
 
@@ -122,8 +122,7 @@ class Run:
         """What the check for look-ahead found: a status of pipeline.robustness.LOOK_AHEAD; None without a backtest."""
         if self.is_sweep or not self.stats:
             return None
-        examined = _json_or(self.dir.robustness, {})
-        return look_ahead_status(examined.get("leakage") if isinstance(examined, dict) else None)
+        return look_ahead_of(self.dir)
 
     @cached_property
     def tracking(self) -> dict[str, Any] | None:

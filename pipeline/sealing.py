@@ -17,7 +17,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
-from pipeline.robustness import LOOK_AHEAD, look_ahead_status
+from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
 from pipeline.rundir import RunDir, new_run_id, read_json, read_state, refused_by_windows, write_atomic, write_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
@@ -258,6 +258,7 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     """Return the text MLflow shows above the run: what ran, how it ended, where the report is, how to check it."""
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
     lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
+    lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
     text = [f"{run.spec.strategy.name} on {run.spec.data.symbol or run.spec.data.source}, {status}.", *lines]
     report = run.dir.report.relative_to(run.dir.path).as_posix()
     link = artifact_url(run_url, report)

@@ -20,7 +20,7 @@ from pipeline.errors import ArtifactError, UsageError
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.sealing import notebook_warnings
+from pipeline.sealing import _description, notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
@@ -116,6 +116,7 @@ def test_signals_made_in_another_cell_are_a_warning(project: Settings, capsys: p
         run.finish()
         found[name] = Run(run.dir)
         assert found[name].look_ahead == "unjudged"
+        assert "look-ahead cannot be judged" in _description(run._opened, "FINISHED", None)  # what MLflow shows
     said = [text for text in found["made before"].record.warnings if text.startswith("LOOK-AHEAD CANNOT BE JUDGED: ")]
     assert len(said) == 1
     assert "its signals do not depend on the bars it is given" in said[0]
