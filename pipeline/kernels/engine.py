@@ -6,6 +6,7 @@ import functools
 import logging
 from typing import Any
 
+from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine
 from papermill.log import logger
 from papermill.utils import merge_kwargs, remove_args
@@ -15,6 +16,7 @@ from pipeline.kernels.manager import ForkedKernelManager
 from pipeline.kernels.protocol import ForkServerError, fork_available
 from pipeline.kernels.saving import SparingNotebookClient
 
+DIED_EARLY = "The forked one died before the first cell."
 _own: dict[str, ForkServer] = {}
 
 
@@ -23,10 +25,16 @@ class ForkedNotebookClient(SparingNotebookClient):
 
     source: KernelSource
     memory: int | None = None
+    manager: ForkedKernelManager | None = None
+
+    @property
+    def began(self) -> bool:
+        """Say whether the kernel has begun with a cell."""
+        return self.manager is not None and self.manager.began
 
     def create_kernel_manager(self) -> ForkedKernelManager:
         """Return a manager of one forked kernel."""
-        self.km = ForkedKernelManager(self.source, memory=self.memory)
+        self.km = self.manager = ForkedKernelManager(self.source, memory=self.memory)
         return self.km
 
     async def _async_poll_kernel_alive(self) -> None:
@@ -49,7 +57,10 @@ class ForkedEngine(NBClientEngine):
         execution_timeout: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Execute the notebook in a forked kernel, or in an ordinary one where that is not possible."""
+        """Execute the notebook in a forked kernel, or in an ordinary one where that is not possible.
+
+        A forked kernel that dies before it begins with the first cell is followed by an ordinary one.
+        """
         options = merge_kwargs(
             remove_args(["input_path", "timeout", "startup_timeout"], **kwargs),
             timeout=execution_timeout or kwargs.get("timeout"),
@@ -57,13 +68,17 @@ class ForkedEngine(NBClientEngine):
             kernel_name=kernel_name,
             log=logger,
         )
+        client = ForkedNotebookClient(nb_man, **options)
         try:
-            client = ForkedNotebookClient(nb_man, **options)
             client.source, client.memory = kernels or kernel_source(), memory
             _check_same_python(kernel_name)
             return client.execute()
         except ForkServerError as reason:
             logger.log(logging.WARNING, "An ordinary kernel is used. %s", reason)
+        except DeadKernelError:
+            if client.began:
+                raise
+            logger.log(logging.WARNING, "An ordinary kernel is used. %s", DIED_EARLY)
         return super().execute_managed_notebook(
             nb_man, kernel_name, start_timeout=start_timeout, execution_timeout=execution_timeout, **kwargs
         )

@@ -32,6 +32,7 @@ class Wire:
         end.setblocking(False)
         self.session, self.process = session, process
         self.done = False  # the kernel said that it has ended
+        self.began = False  # the kernel said that it has begun with a request
         self.closed = asyncio.Event()
         self._socket, self._unpacker = end, Unpacker()
         self._queues: dict[str, deque[dict[str, Any]]] = {}
@@ -87,7 +88,9 @@ class Wire:
                 self.closed.set()
                 continue
             _, parts = self.session.feed_identities(frames)
-            self.put(channel, self.session.message(parts))
+            message = self.session.message(parts)
+            self.began = self.began or message["content"].get("execution_state") == "busy"
+            self.put(channel, message)
 
     def put(self, channel: str, message: dict[str, Any]) -> None:
         """Give a message to whoever gets the next one of a channel."""
@@ -209,6 +212,11 @@ class ForkedKernelManager:
         self.exit_code: int | None = None
         self.idle = False  # nothing runs that the end of the kernel would have to interrupt
         self._client: WireClient | None = None
+
+    @property
+    def began(self) -> bool:
+        """Say whether the kernel has begun with a request."""
+        return self._client is not None and self._client.wire.began
 
     @property
     def has_kernel(self) -> bool:

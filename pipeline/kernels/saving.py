@@ -17,7 +17,8 @@ LATEST = 1.0  # seconds in a cell after which the notebook on disk shows that it
 class SparingNotebookClient(PapermillNotebookClient):
     """Saves when the last save is twenty times its own duration ago, and once in each cell that takes long.
 
-    Papermill itself saves at the beginning and, whatever happened, at the end.
+    Papermill itself saves at the beginning and, whatever happened, at the end, and within a cell after each
+    `autosave_cell_every` seconds: these are counted and kept as papermill does.
     """
 
     _next_save = 0.0
@@ -26,23 +27,32 @@ class SparingNotebookClient(PapermillNotebookClient):
     def execute(self, **kwargs: Any) -> Any:
         """Execute the notebook; papermill's manager of it saves sparingly meanwhile."""
         manager = self.nb_man
-        save = manager.save
+        save, autosave = manager.save, manager.autosave_cell
         self._next_save = time.monotonic() + FIRST
 
         def sparing(**given: Any) -> None:
             manager.nb = given.get("nb") or manager.nb
             began = time.monotonic()
             self._skipped = began < self._next_save
-            if not self._skipped:
+            if self._skipped:
+                manager.last_save_time = manager.now()
+            else:
                 save(**given)
                 ended = time.monotonic()
                 self._next_save = ended + (ended - began) / SHARE
 
-        manager.save = sparing
+        def autosaving(**given: Any) -> None:
+            manager.save = save
+            try:
+                autosave(**given)
+            finally:
+                manager.save = sparing
+
+        manager.save, manager.autosave_cell = sparing, autosaving
         try:
             return super().execute(**kwargs)
         finally:
-            del manager.save
+            del manager.save, manager.autosave_cell
 
     async def async_execute_cell(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a cell; when it takes long, what was skipped until then is saved."""
@@ -57,5 +67,6 @@ class SparingNotebookClient(PapermillNotebookClient):
     async def _save_late(self) -> None:
         await asyncio.sleep(min(LATEST, max(0.0, self._next_save - time.monotonic())))
         if self._skipped:
-            self._next_save = 0.0
+            since, self._next_save = self.nb_man.last_save_time, 0.0
             self.nb_man.save()
+            self.nb_man.last_save_time = since

@@ -1,23 +1,44 @@
-"""Execute a notebook for a run: papermill's errors, nbclient's and the kernel's become this project's."""
+"""Execute a notebook for a run: nbclient's errors and the kernel's become this project's."""
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
-import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CellFailedError, CellTimeoutError, EvidenceError, KernelDiedError, StorageError
-from pipeline.notebook.quick_import import import_nbformat
+from pipeline.errors import (
+    LONGEST_EVALUE,
+    LONGEST_MESSAGE,
+    LONGEST_TRACEBACK,
+    CellFailedError,
+    CellTimeoutError,
+    EvidenceError,
+    KernelDiedError,
+    StorageError,
+    shortened,
+)
+from pipeline.notebook.execution import CellError, Execution, how_it_ended, in_cell, listed_cells
+from pipeline.notebook.prepare import KERNEL, PreparedNotebook, mark_error, prepare_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook
 
 if TYPE_CHECKING:
     from pipeline.kernels import KernelSource
 
-ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """How a notebook ended that did not fail: sentences for the record, and one when it ended before its last cell."""
+
+    notes: tuple[str, ...]
+    left_early: str | None
 
 
 def execute_notebook(
@@ -28,105 +49,88 @@ def execute_notebook(
     *,
     root: Path,
     kernels: KernelSource | None = None,
-) -> str | None:
+) -> Executed:
     """Execute `notebook` with `parameters` and write the executed notebook to `output`, also on failure.
 
-    `kernels` starts the kernel (see `pipeline.notebook.forked`), None is a fresh process. Returns why a fresh kernel
-    was used although another was asked for, None when all is as asked. Raises CellFailedError, CellTimeoutError or
+    What is executed are the bytes that were read and digested, not the file. `kernels` starts the kernel (see
+    `pipeline.notebook.forked`), None is a fresh process; when a fresh one had to be used instead, a note says why. A
+    cell tagged `raises-exception` may raise, and the notebook goes on. Raises CellFailedError, CellTimeoutError or
     KernelDiedError once `output` holds what was reached.
     """
-    import_nbformat()
-    import papermill
+    prepared = prepare_notebook(notebook, parameters, output=output, root=root)
     from nbclient import exceptions as nbclient_errors
-    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import write_ipynb
 
-    from pipeline.notebook.kernel import ENGINE
+    from pipeline.notebook.kernel import EvidenceEngine
 
-    _quiet()
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # what matters is checked before and recorded after
+    output = output.absolute()
     output.parent.mkdir(parents=True, exist_ok=True)
-    error: EvidenceError | None = None
-    notes: list[str] = []
+    execution, error = Execution(), None
+    options = {"request": request, "kernels": kernels, "execution": execution}
     try:
-        papermill.execute_notebook(
-            str(notebook.path),
-            str(output),
-            parameters=dict(parameters),
-            engine_name=ENGINE,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            request=request,
-            kernels=kernels,
-            notes=notes,
-        )
-    except PapermillExecutionError as failure:
-        error = _cell_failed(output, failure)
+        EvidenceEngine.execute_notebook(prepared.nb, KERNEL, output_path=str(output), progress_bar=False, **options)
+        if execution.error is not None:
+            error = _cell_failed(prepared, execution.error)
+            mark_error(prepared.nb, execution.error.index)
+            write_ipynb(prepared.nb, str(output))
     except nbclient_errors.CellTimeoutError:
-        error = _timed_out(output, request)
+        error = _timed_out(prepared, request)
     except nbclient_errors.DeadKernelError:
-        cell = _running_cell(output)
-        error = KernelDiedError(
-            f"The kernel died {_in_cell(cell)}. It may have run out of memory or been killed.", cell=cell
-        )
+        error = _died(prepared, execution)
     except OSError as failure:
+        if failure.errno not in DISK_FULL and failure.filename != str(output):
+            raise
         raise StorageError(f"The executed notebook {output} could not be written: {failure.strerror}.") from failure
-    _make_portable(output, notebook.path, root)
     if error is not None:
         raise error
-    return notes[0] if notes else None
+    return Executed(tuple(execution.notes), _left_early(prepared, execution))
 
 
-def _quiet() -> None:
-    """Keep papermill's log off the terminal: what matters is checked before and recorded after."""
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-
-
-def _cell_failed(output: Path, failure: Any) -> CellFailedError:
-    cell = _input_index(_cells(output), lambda c: any(o.get("output_type") == "error" for o in c.get("outputs", [])))
-    message = f"{failure.ename}: {failure.evalue} ({_in_cell(cell)})"
-    traceback = _without_colours("\n".join(failure.traceback))
+def _cell_failed(prepared: PreparedNotebook, error: CellError) -> EvidenceError:
+    place = prepared.places[error.index]
+    what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+    message = f"{shortened(what, LONGEST_MESSAGE)} ({in_cell(place)})"
+    if error.ename == "SystemExit":
+        message = f"{message}: the notebook ended itself with sys.exit. {_not_run(prepared, error.index)}".rstrip()
     return CellFailedError(
-        message, cell=-1 if cell is None else cell, ename=failure.ename, evalue=failure.evalue, traceback=traceback
+        message,
+        cell=-1 if place is None else place,
+        ename=shortened(error.ename, LONGEST_MESSAGE),
+        evalue=shortened(error.evalue, LONGEST_EVALUE),
+        traceback=shortened(COLOURS.sub("", error.traceback), LONGEST_TRACEBACK),
     )
 
 
-def _timed_out(output: Path, request: KernelRequest) -> CellTimeoutError:
-    cell = _running_cell(output)
+def _timed_out(prepared: PreparedNotebook, request: KernelRequest) -> CellTimeoutError:
+    cell = _running_cell(prepared)
     limits = f"run.cell_timeout = {request.cell_timeout}, run.timeout = {request.timeout}"
-    return CellTimeoutError(f"The time limit was reached {_in_cell(cell)} ({limits}).", cell=cell)
+    return CellTimeoutError(f"The time limit was reached {in_cell(cell)} ({limits}).", cell=cell)
 
 
-def _cells(output: Path) -> list[dict[str, Any]]:
-    cells: list[dict[str, Any]] = json.loads(output.read_bytes())["cells"]
-    return cells
+def _died(prepared: PreparedNotebook, execution: Execution) -> KernelDiedError:
+    cell = _running_cell(prepared)
+    return KernelDiedError(f"The kernel died {in_cell(cell)}. {how_it_ended(execution.kernel_exit)}", cell=cell)
 
 
-def _running_cell(output: Path) -> int | None:
-    """Return the index of the cell that was being executed when the notebook stopped."""
-    started = [c for c in _cells(output) if c["metadata"].get("papermill", {}).get("start_time")]
-    return _input_index(_cells(output), lambda cell: bool(started) and cell == started[-1])
+def _running_cell(prepared: PreparedNotebook) -> int | None:
+    """Return the place of the cell that was being executed when the notebook stopped."""
+    started = [
+        place
+        for cell, place in zip(prepared.nb.cells, prepared.places, strict=True)
+        if cell.metadata.get("papermill", {}).get("start_time")
+    ]
+    return started[-1] if started else None
 
 
-def _input_index(cells: list[dict[str, Any]], matches: Any) -> int | None:
-    """Return the position in the input notebook of the first matching cell: papermill's own cells do not count."""
-    own = [cell for cell in cells if not ADDED_BY_PAPERMILL & set(cell["metadata"].get("tags", []))]
-    return next((index for index, cell in enumerate(own) if matches(cell)), None)
+def _left_early(prepared: PreparedNotebook, execution: Execution) -> str | None:
+    """Say which call ended the notebook before its last cell; None when all cells ran."""
+    if execution.left_at is None or not prepared.skipped_after(execution.left_at):
+        return None
+    where = in_cell(prepared.places[execution.left_at])
+    return f"The notebook called {execution.left_by} {where}. {_not_run(prepared, execution.left_at)}"
 
 
-def _in_cell(cell: int | None) -> str:
-    return "before the first cell" if cell is None else f"in cell {cell} of the notebook, counted from 0"
-
-
-def _without_colours(text: str) -> str:
-    import re
-
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
-
-
-def _make_portable(output: Path, source: Path, root: Path) -> None:
-    """Take the machine's paths out of the metadata papermill wrote."""
-    notebook = json.loads(output.read_bytes())
-    record = notebook["metadata"].get("papermill", {})
-    record["input_path"] = Path(os.path.relpath(source, root)).as_posix()
-    record["output_path"] = output.name
-    output.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _not_run(prepared: PreparedNotebook, index: int) -> str:
+    skipped = prepared.skipped_after(index)
+    return f"Not run: {listed_cells(skipped)}." if skipped else ""

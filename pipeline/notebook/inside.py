@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import random
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 RUN_ID = "EVIDENCE_RUN_ID"
 SEED = "EVIDENCE_SEED"
 MODULES_FILE = "EVIDENCE_MODULES_FILE"
+SHOWN = "evidence-shown"  # how this module encodes what UTF-8 cannot
 
 
 def prepare() -> None:
-    """Seed the kernel with the run's seed, and take the digests of the modules it imports from now on."""
+    """Seed the kernel with the run's seed, and take the digests of the modules it imports from now on.
+
+    A cell that calls `exit()` ends the notebook, not the kernel, which has its imports to record; and a message with
+    half of a surrogate pair is sent, not lost.
+    """
+    from IPython import get_ipython
+
     from pipeline.notebook.warm import package
 
     package()
     seed_everything(int(os.environ[SEED]))
+    shell: Any = get_ipython()
+    shell.ask_exit = partial(shell.payload_manager.write_payload, {"source": "ask_exit", "keepkernel": True})
+    codecs.register_error(SHOWN, _shown)
+    shell.kernel.session.pack = partial(_pack, shell.kernel.session.pack)
+
+
+def _pack(pack: Callable[[Any], bytes], message: Any) -> bytes:
+    """Return a message as JSON in UTF-8; what UTF-8 cannot say is shown by its code point."""
+    try:
+        return pack(message)
+    except UnicodeEncodeError:
+        from jupyter_client.jsonutil import json_default
+
+        return json.dumps(message, default=json_default, ensure_ascii=False).encode("utf-8", errors=SHOWN)
+
+
+def _shown(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    code_points = (f"\\\\u{ord(character):04x}" for character in error.object[error.start : error.end])
+    return "".join(code_points), error.end
 
 
 def seed_everything(seed: int) -> None:
@@ -27,9 +61,11 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 - notebooks use the global generator, so that is what is seeded
 
 
-def record() -> None:
-    """Write the digests of all project modules this kernel has imported to the file the parent named."""
+def record(file: str) -> None:
+    """Write the digests of all project modules this kernel has imported to `file`."""
     from pipeline.evidence.modules import modules_of_this_process
     from pipeline.rundir import write_json
 
-    write_json(Path(os.environ[MODULES_FILE]), modules_of_this_process())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notebook may have made errors of them
+        write_json(Path(file), modules_of_this_process())

@@ -17,17 +17,21 @@ from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from papermill.engines import Engine, papermill_engines
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.engines import Engine
 
+from pipeline.errors import RunFailedError
 from pipeline.kernels import ForkServerError, KernelSource
-from pipeline.kernels.engine import ForkedNotebookClient
+from pipeline.kernels.engine import DIED_EARLY, ForkedNotebookClient
 from pipeline.kernels.saving import SparingNotebookClient
+from pipeline.notebook.execution import CellError, Execution
+from pipeline.notebook.inside import MODULES_FILE
 from pipeline.notebook.request import DEFAULTS, KernelRequest
 
-ENGINE = "evidence"
 BEFORE = '__import__("pipeline.notebook.inside", fromlist=["prepare"]).prepare()'
-AFTER = '__import__("pipeline.notebook.inside", fromlist=["record"]).record()'
+AFTER = '__import__("pipeline.notebook.inside", fromlist=["record"]).record({!r})'
 TRANSPORT = "EVIDENCE_KERNEL_TRANSPORT"
+ZERO = ("", "0", "None", "False")  # what sys.exit is given when all is well
 MAX_IPC_PATH = 90  # a Unix socket path holds about 107 bytes; the kernel adds "-<port>"
 
 
@@ -52,14 +56,71 @@ class PrivateKernelManager(AsyncKernelManager):
 
 
 class PreparedClient(SparingNotebookClient):
-    """Runs the preamble, the cells, and the record of what was imported."""
+    """Runs the preamble, the cells, and the record of what was imported; writes down how the notebook ended."""
+
+    execution: Execution
+    modules_file: str  # as given: a notebook may change its environment
+    _reply: dict[str, Any]
 
     def papermill_execute_cells(self) -> None:
         """Execute all cells, the kernel's own preparation before, its record after, also when a cell failed."""
-        self.wait_for_reply(self.kc.execute(BEFORE, silent=True, store_history=False))
-        super().papermill_execute_cells()
-        self.wait_for_reply(self.kc.execute(AFTER, silent=True, store_history=False))
+        self.on_cell_executed = self._replied
+        try:
+            self._ask(BEFORE, "be prepared")
+            for index, cell in enumerate(self.nb.cells):
+                self._execute(index, cell)
+                if self.execution.error is not None or self.execution.left_at is not None:
+                    break
+            record = AFTER.format(self.modules_file)
+            if self.execution.error is None:
+                self._ask(record, "record which modules it imported")
+            else:
+                self._reply_to(record)
+        except DeadKernelError:
+            self.execution.kernel_exit = self._exit_code()
+            raise
         self.km.idle = True
+
+    def _ask(self, code: str, what: str) -> None:
+        """Have the kernel execute code of ours; raises RunFailedError when it cannot."""
+        content = self._reply_to(code)
+        if content["status"] == "error":
+            raise RunFailedError(f"The kernel could not {what}: {content['ename']}: {content['evalue']}.")
+
+    def _reply_to(self, code: str) -> dict[str, Any]:
+        reply = self.wait_for_reply(self.kc.execute(code, silent=True, store_history=False))
+        content: dict[str, Any] = reply["content"]
+        return content
+
+    def _execute(self, index: int, cell: Any) -> None:
+        """Execute a cell, as papermill does; an error that nbclient does not allow here, and an exit, are noted."""
+        self._reply = {}
+        try:
+            self.nb_man.cell_start(cell, index)
+            self.execute_cell(cell, index)
+            if any(item.get("source") == "ask_exit" for item in self._reply.get("payload") or []):
+                self.execution.left_at, self.execution.left_by = index, "exit()"
+        except CellExecutionError as error:
+            self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+            if error.ename == "SystemExit" and error.evalue in ZERO:
+                self.execution.left_at, self.execution.left_by = index, "sys.exit()"
+            else:
+                self.execution.error = CellError(index, error.ename, error.evalue, self._traceback(cell))
+        finally:
+            self.nb_man.cell_complete(cell, cell_index=index)
+
+    def _replied(self, *, execute_reply: dict[str, Any], **_: Any) -> None:
+        self._reply = execute_reply["content"]
+
+    def _traceback(self, cell: Any) -> str:
+        """Return the traceback of the kernel's reply, else what it printed: of magics and groups it replies none."""
+        printed = [item.text for item in cell.outputs if item.output_type == "stream" and item.name == "stderr"]
+        return "\n".join(self._reply.get("traceback") or printed)
+
+    def _exit_code(self) -> int | None:
+        """Return how the kernel's process ended, None when that is not known."""
+        process = getattr(self.km.provisioner, "process", None)
+        return None if process is None else process.poll()
 
 
 class PrivateClient(PreparedClient):
@@ -80,6 +141,9 @@ class PrivateClient(PreparedClient):
 class ForkedClient(PreparedClient, ForkedNotebookClient):
     """Executes in a kernel of a fork server."""
 
+    def _exit_code(self) -> int | None:
+        return self.km.process.poll() if self.km.process is not None else self.km.exit_code
+
 
 class EvidenceEngine(Engine):
     """Papermill engine that takes a KernelRequest, and where to get the kernel from (None: a fresh one)."""
@@ -92,12 +156,13 @@ class EvidenceEngine(Engine):
         *,
         request: KernelRequest,
         kernels: KernelSource | None,
-        notes: list[str],
+        execution: Execution,
         **_: Any,
     ) -> None:
         """Execute the notebook that papermill prepared; nbclient's errors pass through.
 
-        A fork server that refuses or is gone is noted, and a fresh kernel is used.
+        A fork server that refuses or is gone, or whose kernel dies before the first cell, is noted, and a fresh kernel
+        is used.
         """
         with _private_directory() as directory, request.log.open("ab") as log:
             options = {
@@ -109,15 +174,19 @@ class EvidenceEngine(Engine):
             if kernels is not None:
                 forked = ForkedClient(nb_man, **options)
                 forked.source, forked.memory = kernels, request.memory
+                forked.execution, forked.modules_file = execution, request.environment[MODULES_FILE]
                 try:
                     forked.execute(env=environment, stdout=log, stderr=log)
-                except ForkServerError as reason:
-                    notes.append(f"A fresh kernel was used, not a forked one. {reason}")
+                except (ForkServerError, DeadKernelError) as reason:
+                    if any(cell.metadata.papermill.start_time for cell in nb_man.nb.cells):
+                        raise
+                    why = DIED_EARLY if isinstance(reason, DeadKernelError) else reason
+                    execution.notes.append(f"A fresh kernel was used, not a forked one. {why}")
                 else:
-                    nb_man.output_path = None  # it ended well, and papermill itself writes it once more
                     return
             private = PrivateClient(nb_man, **options)
             private.directory = directory
+            private.execution, private.modules_file = execution, request.environment[MODULES_FILE]
             private.execute(env=environment, stdout=log, stderr=log)
 
 
@@ -148,6 +217,3 @@ def _private_directory() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-papermill_engines.register(ENGINE, EvidenceEngine)

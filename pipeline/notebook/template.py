@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import NotebookError, nearest
+from pipeline.notebook.document import cell_source, parse_notebook
 
 PARAMETERS_TAG = "parameters"
 RUN_ID = "run_id"
@@ -18,9 +18,13 @@ RUN_ID = "run_id"
 
 @dataclass(frozen=True)
 class InputNotebook:
-    """An input notebook: its path, the digest of its bytes, the names its `parameters` cell declares."""
+    """An input notebook: its path, its bytes and their digest, the names its `parameters` cell declares.
+
+    The bytes are what is executed, sealed and kept: the file is not read again.
+    """
 
     path: Path
+    content: bytes
     sha256: str
     parameters: tuple[str, ...]
 
@@ -34,15 +38,11 @@ def read_notebook(path: Path) -> InputNotebook:
         data = path.read_bytes()
     except OSError as error:
         raise NotebookError(f"The notebook {path} cannot be read: {error.strerror}.") from None
-    notebook = _parsed(path, data)
-    cells = notebook["cells"]
-    language = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
-    if language != "python":
-        raise NotebookError(f"{path} is a {language} notebook; only Python notebooks are executed.")
-    names = _declared(path, _parameters_source(path, cells))
+    notebook = parse_notebook(path, data)
+    names = _declared(path, _parameters_source(path, notebook["cells"]))
     if RUN_ID not in names:
         raise NotebookError(f"The parameters cell of {path} does not assign `run_id`. Add the line `run_id = None`.")
-    return InputNotebook(path, sha256_bytes(data), names)
+    return InputNotebook(path, data, sha256_bytes(data), names)
 
 
 def check_parameters(notebook: InputNotebook, wanted: Mapping[str, Any] | Iterable[str]) -> None:
@@ -55,27 +55,14 @@ def check_parameters(notebook: InputNotebook, wanted: Mapping[str, Any] | Iterab
             )
 
 
-def _parsed(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        notebook: dict[str, Any] = json.loads(data)
-        if notebook["nbformat"] == 4 and all(
-            "source" in cell and cell["metadata"] is not None for cell in notebook["cells"]
-        ):
-            return notebook
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise NotebookError(f"{path} is not a Jupyter notebook of format 4.")
-
-
 def _parameters_source(path: Path, cells: list[dict[str, Any]]) -> str:
-    tagged = [cell for cell in cells if PARAMETERS_TAG in cell.get("metadata", {}).get("tags", [])]
+    tagged = [cell for cell in cells if PARAMETERS_TAG in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise NotebookError(
             f"{path} has {len(tagged)} cells tagged `parameters`; exactly one is needed. "
             "In JupyterLab: Property Inspector, Cell Tags."
         )
-    source = tagged[0]["source"]
-    return source if isinstance(source, str) else "".join(source)
+    return cell_source(tagged[0])
 
 
 def _declared(path: Path, source: str) -> tuple[str, ...]:
@@ -85,6 +72,8 @@ def _declared(path: Path, source: str) -> tuple[str, ...]:
         raise NotebookError(
             f"The parameters cell of {path} is not valid Python: line {error.lineno}: {error.msg}."
         ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NotebookError(f"The parameters cell of {path} is not valid Python: {error}.") from None
     targets: list[ast.expr] = []
     for statement in body:
         if isinstance(statement, ast.Assign):

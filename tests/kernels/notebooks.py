@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import nbformat
 import papermill
 from nbformat import v4
 
-from pipeline.kernels import ForkServer
+from pipeline.kernels import ForkServer, KernelProcess, Launch
 
 IDENTIFIER = "[0-9a-f]{32}"
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot", "plotly.graph_objects", "tqdm.auto", "ipywidgets")
@@ -53,7 +54,21 @@ def notebook(*cells: str, tags: dict[int, list[str]] | None = None, parameters: 
     return made
 
 
-def execute(source: Any, directory: Path, kernels: ForkServer | None, **options: Any) -> Any:
+class Dying:
+    """A fork server whose kernels are killed as soon as they are started."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self.server = server
+
+    def start(self, launch: Launch, *, stdout: int, stderr: int, wire: int | None = None) -> KernelProcess:
+        """Start a kernel, and wait until it is dead."""
+        process = self.server.start(launch, stdout=stdout, stderr=stderr, wire=wire)
+        process.signal(signal.SIGKILL)
+        process.wait(60)
+        return process
+
+
+def execute(source: Any, directory: Path, kernels: ForkServer | Dying | None, **options: Any) -> Any:
     """Execute a notebook in `directory` and return the executed one; without `kernels` in an ordinary kernel."""
     directory.mkdir(exist_ok=True)
     path, output = directory / "in.ipynb", directory / "out.ipynb"

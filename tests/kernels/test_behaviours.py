@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from nbclient.exceptions import CellTimeoutError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from pipeline.kernels import ForkServer
-from tests.kernels.notebooks import execute, notebook, outputs, read, text
+from tests.kernels.notebooks import Dying, execute, notebook, outputs, read, text
 
 
 def test_parameters_are_injected(either: ForkServer | None, tmp_path: Path) -> None:
@@ -206,6 +206,23 @@ def test_exit_in_a_cell(either: ForkServer | None, tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert (tmp_path / "handled").exists()
+
+
+def test_a_kernel_that_dies_early_is_followed_by_an_ordinary_one(
+    kernels: ForkServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the first cell nothing was done, so the notebook is executed; the log says by what."""
+    done = execute(notebook("print('ran')", "print('on')"), tmp_path, Dying(kernels))
+    assert text(done) == "ran\non\n"
+    assert "An ordinary kernel is used. The forked one died before the first cell." in caplog.text
+
+
+def test_a_cell_that_ends_its_kernel_is_executed_once(kernels: ForkServer, tmp_path: Path) -> None:
+    """Also when it is the first: what it did is not done again in another kernel."""
+    for number in range(5):
+        with pytest.raises(DeadKernelError):
+            execute(notebook(f"open('ran', 'a', 1).write('{number}\\n')\nimport os; os._exit(1)"), tmp_path, kernels)
+    assert (tmp_path / "ran").read_text().split() == ["0", "1", "2", "3", "4"]
 
 
 def test_engine_is_found_by_its_name(tmp_path: Path) -> None:

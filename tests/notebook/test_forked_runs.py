@@ -51,11 +51,12 @@ def request(directory: Path, **changed: object) -> KernelRequest:
 
 
 def run(directory: Path, kernels: ForkServer | None, *cells: str, **changed: object) -> str | None:
-    """Execute these cells; return the note of `execute_notebook`."""
+    """Execute these cells; return what is to be noted of it, None when there is nothing."""
     notebook = read_notebook(write_notebook(directory / "in.ipynb", *cells))
-    return execute_notebook(
+    executed = execute_notebook(
         notebook, directory / "out.ipynb", {}, request(directory, **changed), root=directory, kernels=kernels
     )
+    return "\n".join(executed.notes) or None
 
 
 def printed(directory: Path) -> str:
@@ -192,8 +193,8 @@ with fork_server(("numpy",), warm=("pipeline.notebook.warm:package",)) as server
         source.write("raise SystemExit")
     request = KernelRequest(cwd=root, log=root / "log", environment={**os.environ, **own})
     given = read_notebook(root / "in.ipynb")
-    note = execute_notebook(given, root / "out.ipynb", {}, request, root=root, kernels=server)
-    assert note is None, note
+    executed = execute_notebook(given, root / "out.ipynb", {}, request, root=root, kernels=server)
+    assert executed.notes == (), executed
     Path("other/pipeline").mkdir(parents=True)
     Path("other/pipeline/__init__.py").touch()
     try:
