@@ -14,7 +14,8 @@
     │   ├── KernelDiedError           the kernel process ended
     │   ├── InputChangedError         an input is no longer what it was when the run began
     │   ├── ArtifactError             an artifact of the run directory's contract is missing or malformed
-    │   └── StorageError              a file could not be written (disk full, permissions)
+    │   ├── StorageError              a file could not be written (disk full, permissions)
+    │   └── UnexpectedError           an exception of any other class
     ├── VerificationError             exit code 3: the evidence does not match its seal
     ├── TrackingError                 the tracking store refused or could not be reached (also a RuntimeError)
     │   └── TrackingNotInstalledError MLflow is configured but not installed
@@ -117,6 +118,16 @@ class StorageError(RunFailedError):
     """A file of the run directory could not be written."""
 
 
+class UnexpectedError(RunFailedError):
+    """An exception that is none of these ended the run. Attributes: `ename`, `evalue`, `traceback` (plain text)."""
+
+    def __init__(self, message: str, *, ename: str, evalue: str, traceback: str) -> None:
+        super().__init__(message)
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback
+
+
 class VerificationError(EvidenceError):
     """The evidence does not match its seal."""
 
@@ -137,6 +148,40 @@ class RenderError(EvidenceError):
 
 class RendererNotFoundError(RenderError):
     """Neither Quarto nor the embedded renderer is installed."""
+
+
+# Characters of an error that its message and the manifest hold.
+LONGEST_MESSAGE, LONGEST_EVALUE, LONGEST_TRACEBACK = 1_000, 10_000, 50_000
+
+
+def as_evidence_error(failure: BaseException, where: str) -> EvidenceError:
+    """Return an exception of any class as one of these; `where` says in which stage it was raised."""
+    if isinstance(failure, EvidenceError):
+        return failure
+    import traceback
+
+    ename = type(failure).__name__
+    try:
+        evalue = str(failure)
+    except Exception as error:  # noqa: BLE001 - whatever an exception's own __str__ raises
+        evalue = f"<its text raised {type(error).__name__}>"
+    what = shortened(f"{ename}: {evalue}" if evalue else ename, LONGEST_MESSAGE)
+    text = "".join(traceback.format_exception(failure, limit=-20))
+    return UnexpectedError(
+        f"{what} ({where})",
+        ename=ename,
+        evalue=shortened(evalue, LONGEST_EVALUE),
+        traceback=shortened(text, LONGEST_TRACEBACK),
+    )
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text, of a long one its begin and its end and how much was left out between."""
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    tail = limit - head
+    return f"{text[:head]} [… {len(text) - limit:,} characters left out …] {text[-tail:]}"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -254,8 +254,9 @@ def _unsealed_record(run: Run) -> RunRecord:
 
 
 def _interrupted(state: dict[str, Any]) -> str:
-    stage = state.get("stage")
-    return f"interrupted during {stage}; never sealed" if stage else "interrupted; never sealed"
+    during = f" during {state['stage']}" if state.get("stage") else ""
+    reason = f": {state['reason']}" if state.get("reason") else ""
+    return f"interrupted{during}; never sealed{reason}"
 
 
 def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]) -> RunRecord:

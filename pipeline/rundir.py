@@ -7,6 +7,7 @@ results/<run_id>/
   report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
   of a sweep instead: trials.jsonl  returns.parquet  statistics.json  study.journal  best.toml
 results/ledger.jsonl  what happened in `results/`, chained; results/anchors/* time stamps of its checkpoints
+results/.unsealed/<run_id>/  what lay in the run directory and could not be sealed
 results/.running/<run_id>/
   state.json      who executes the run, since when; gone once the run is sealed
   notebook.ipynb  the notebook while it is being executed
@@ -311,11 +312,13 @@ def list_files(directory: Path) -> list[str]:
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        else:
-            yield Path(entry.path)
+    waiting = [directory]
+    while waiting:
+        for entry in os.scandir(waiting.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                yield Path(entry.path)
 
 
 def partial_name(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import check_artifacts
 from pipeline.backtest.strategies import get_strategy, resolve_params
-from pipeline.errors import EvidenceError, NotebookError, RenderError, SpecError, TrackingError
+from pipeline.digest import canonical_json
+from pipeline.errors import (
+    ArtifactError,
+    EvidenceError,
+    NotebookError,
+    RenderError,
+    SpecError,
+    TrackingError,
+    as_evidence_error,
+)
 from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill, record_report
 from pipeline.notebook import inside
@@ -22,16 +32,16 @@ from pipeline.rundir import move_into_place, write_json
 from pipeline.sealing import (
     OpenRun,
     Progress,
+    close_run,
     data_inputs,
     finish_tracking,
     notebook_warnings,
     open_run,
     run_tags,
-    seal_run,
     silent,
 )
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import RunSpec, json_values
 from pipeline.template_files import template_path
 from pipeline.tracking.session import RunTracking, open_tracking
 from pipeline.tracking.store import REPORT_TAG
@@ -84,16 +94,18 @@ def run_backtest(
     `given` are the bytes the spec was read from, `overrides` what was laid over them, `origin` says who
     asked for the run; `progress` is called with the name of each stage as it begins; `signing_key` returns
     what signs, None for an unsigned run; `tracked_tags` are set on the MLflow run only; `kernels` starts the kernel,
-    None is a fresh process. Raises UsageError before anything is started. A run that started and failed is sealed as
-    FAILED and returned with its error. A run that is interrupted before its seal stays unsealed (KILLED), and the
-    interruption is raised.
+    None is a fresh process. Raises UsageError before anything is started. A run that started and failed, by whatever
+    exception, is sealed as FAILED and returned with its error; a SystemExit is raised again after that. A run that is
+    interrupted (KeyboardInterrupt) before its seal stays unsealed (KILLED), and the interruption is raised; so does one
+    whose seal cannot be written.
     """
-    plan = plan_run(spec, settings)
+    plan = plan_run(spec, settings, overrides)
     run = open_run(
         plan.spec,
         settings,
         origin=origin,
         inputs=plan.inputs,
+        contents={"notebook": plan.notebook.content},
         given=given,
         overrides=overrides,
         run_id=run_id,
@@ -101,37 +113,64 @@ def run_backtest(
         signer=signing_key(),
     )
     tracking: RunTracking | None = None
-    error: EvidenceError | None = None
+    caught = _Caught(run)
     try:
-        try:
+        with caught:
             with run.stage("tracking"):
                 tracking = _open_tracking(run, tracked_tags or {})
             with run.stage("notebook"):
-                _execute(run, plan, tracking, kernels)
+                left_early = _execute(run, plan, tracking, kernels)
             with run.stage("artifacts"):
-                check_artifacts(run.dir)
+                _check_artifacts(run, left_early)
                 run.check_inputs()
-        except EvidenceError as failure:
-            error = failure
-        error = _read_back(tracking, error)
+        error = _read_back(tracking, caught.error)
         with run.stage("seal"):
-            seal_run(run, error=error)
+            error = close_run(run, error)
         with run.stage("tracking_end"):
             error = _end_tracking(run, tracking, error)
-        if plan.spec.report.enabled:
+        if plan.spec.report.enabled and caught.leaving is None:
             with run.stage("report"):
                 _render(run, plan, tracking)
-    except BaseException:
-        _stopped(run, tracking)
+    except BaseException as failure:
+        _stopped(run, tracking, failure)
         raise
+    if caught.leaving is not None:
+        raise caught.leaving
     return RunOutcome(Run(run.dir), error, tuple(run.warnings), dict(run.stages))
 
 
-def plan_run(spec: RunSpec, settings: Settings) -> Plan:
+class _Caught:
+    """Keeps what its block raises, of whatever class, as the run's error; an interruption passes.
+
+    `leaving` is what was raised to end this process: the run is sealed first.
+    """
+
+    def __init__(self, run: OpenRun) -> None:
+        self.error: EvidenceError | None = None
+        self.leaving: BaseException | None = None
+        self._run = run
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> bool:
+        if failure is None or isinstance(failure, KeyboardInterrupt):
+            return False
+        self.error = as_evidence_error(failure, f"in the stage {_stage(self._run)}")
+        self.leaving = None if isinstance(failure, Exception) else failure
+        return True
+
+
+def plan_run(spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Check all that can be checked before anything starts; raises UsageError.
 
-    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused.
+    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused; and so
+    is a value that the evidence cannot hold.
     """
+    try:
+        canonical_json([spec.to_dict(), json_values(overrides or {})])
+    except ValueError as error:
+        raise SpecError(f"The run spec holds a value that JSON has no canonical form for: {error}.") from None
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     resolved = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
@@ -161,7 +200,8 @@ def _open_tracking(run: OpenRun, tags: Mapping[str, str]) -> RunTracking:
     return tracking
 
 
-def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSource | None) -> None:
+def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSource | None) -> str | None:
+    """Execute the notebook; return a sentence when it ended before its last cell without an error."""
     request = KernelRequest(
         cwd=run.settings.root,
         log=run.dir.kernel_log_in_progress,
@@ -172,13 +212,29 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSou
     parameters = {"run_id": run.dir.run_id, **plan.parameters}
     try:
         target, root = run.dir.notebook_in_progress, run.settings.root
-        note = execute_notebook(plan.notebook, target, parameters, request, root=root, kernels=kernels)
-        run.warnings += [note] if note else []
-    except EvidenceError:
-        _keep_notebook(run)
+        executed = execute_notebook(plan.notebook, target, parameters, request, root=root, kernels=kernels)
+    except BaseException:
+        with contextlib.suppress(EvidenceError):
+            _keep_notebook(run)
         raise
     _keep_notebook(run)
+    run.warnings += executed.notes
     run.warnings += notebook_warnings(run.dir)
+    return executed.left_early
+
+
+def _check_artifacts(run: OpenRun, left_early: str | None) -> None:
+    """Check what the notebook left; that it ended early is the reason when something is missing, else a warning."""
+    try:
+        check_artifacts(run.dir)
+    except ArtifactError as failure:
+        raise ArtifactError(f"{failure} {left_early}" if left_early else str(failure)) from failure
+    run.warnings += [left_early] if left_early else []
+
+
+def _stage(run: OpenRun) -> str:
+    """Return the stage that ended last."""
+    return next(reversed(run.stages), "open")
 
 
 def _keep_notebook(run: OpenRun) -> None:
@@ -215,8 +271,8 @@ def _read_back(tracking: RunTracking | None, error: EvidenceError | None) -> Evi
         return error
     try:
         tracking.before_seal()
-    except TrackingError as failure:
-        return error or failure
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
+        return error or as_evidence_error(failure, "while what the notebook logged was read back")
     return error
 
 
@@ -228,6 +284,8 @@ def _end_tracking(run: OpenRun, tracking: RunTracking | None, error: EvidenceErr
         finish_tracking(run, tracking, "FAILED" if error else "FINISHED")
     except TrackingError as failure:
         error = error or failure
+    except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
+        run.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
     run.warnings += tracking.warnings
     return error
 
@@ -245,6 +303,11 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
     except RenderError as failure:
         run.warnings.append(f"No report was rendered: {failure}")
         return
+    except EvidenceError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - the run is sealed; its report can be rendered again
+        run.warnings.append(f"No report was rendered: {as_evidence_error(failure, 'in the report')}")
+        return
     if tracking is not None:
         known = len(tracking.warnings)
         tags = {REPORT_TAG: record.report_sha256}
@@ -252,14 +315,13 @@ def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
         run.warnings += tracking.warnings[known:]
 
 
-def _stopped(run: OpenRun, tracking: RunTracking | None) -> None:
+def _stopped(run: OpenRun, tracking: RunTracking | None, failure: BaseException) -> None:
     """Record an interruption as far as that is possible: nothing here may hide what was raised."""
     if run.manifest_sha256 is not None:
         return
-    try:
-        run.write_state("KILLED", next(reversed(run.stages), "open"))
+    reason = {} if isinstance(failure, KeyboardInterrupt) else {"reason": str(failure)}
+    with contextlib.suppress(Exception):
+        run.write_state("KILLED", _stage(run), **reason)
         record_kill(run.dir, run.signer)
         if tracking is not None:
             tracking.finish("KILLED")
-    except EvidenceError:
-        return

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import canonical_json, sha256_file
-from pipeline.errors import EvidenceError, InputChangedError
+from pipeline.digest import canonical_json, sha256_bytes, sha256_file
+from pipeline.errors import (
+    ArtifactError,
+    DataError,
+    EvidenceError,
+    InputChangedError,
+    StorageError,
+    VerificationError,
+    as_evidence_error,
+)
 from pipeline.evidence.inputs import keep_inputs
 from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
+from pipeline.evidence.unsealable import sentence, set_aside
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
 from pipeline.rundir import RunDir, new_run_id, read_json, read_state, refused_by_windows, write_atomic, write_state
 from pipeline.settings import Settings
@@ -48,7 +58,8 @@ class OpenRun:
     """A run between its first file and its seal.
 
     `asked` is what was asked for as the snapshot keeps it: the spec, or a sweep's. `inputs` maps a name to where it
-    came from and its path; their digests are taken when the run is opened and compared before it is sealed. `stages`
+    came from and its path; their digests are taken when the run is opened and compared before it is sealed. `contents`
+    are the bytes of inputs that were read before that: these are digested then, whatever became of the file. `stages`
     are seconds, `warnings` sentences.
     """
 
@@ -59,6 +70,7 @@ class OpenRun:
     inputs: dict[str, tuple[str, Path]]
     overrides: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = silent
+    contents: Mapping[str, bytes] = field(default_factory=dict)
     started_at: str = field(default_factory=utc_now)
     git: GitState | None = None
     warnings: list[str] = field(default_factory=list)
@@ -72,7 +84,8 @@ class OpenRun:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Say which stage the run is in, and record how many seconds it took."""
-        self.progress(name)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            self.progress(name)
         self.write_state("RUNNING", name)
         begin = time.perf_counter()
         try:
@@ -80,14 +93,23 @@ class OpenRun:
         finally:
             self.stages[name] = round(time.perf_counter() - begin, 4)
 
-    def write_state(self, status: str, stage: str) -> None:
+    def write_state(self, status: str, stage: str, **more: str) -> None:
         """Record the state beside the run directory, as long as the run is not sealed."""
         if self.manifest_sha256 is None:
-            write_state(self.dir, status=status, stage=stage, started_at=self.started_at, origin=self.origin)
+            write_state(self.dir, status=status, stage=stage, started_at=self.started_at, origin=self.origin, **more)
+
+    def take_digests(self) -> None:
+        """Digest the inputs; raises DataError when one cannot be read."""
+        for name, (uri, path) in self.inputs.items():
+            try:
+                content = self.contents.get(name)
+                self.digests[name] = sha256_file(path) if content is None else sha256_bytes(content)
+            except OSError as error:
+                raise DataError(f"The input {uri} cannot be read: {error.strerror}.") from None
 
     def check_inputs(self) -> None:
         """Raise InputChangedError when an input is no longer what it was at the start."""
-        changed = [uri for name, (uri, path) in self.inputs.items() if sha256_file(path) != self.digests[name]]
+        changed = [uri for name, (uri, path) in self.inputs.items() if _digest_now(path) != self.digests[name]]
         if changed:
             raise InputChangedError(
                 f"Changed while the run was executing: {', '.join(changed)}. Run again on files at rest."
@@ -111,6 +133,7 @@ def open_run(
     given: bytes | None = None,
     overrides: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    contents: Mapping[str, bytes] | None = None,
     progress: Progress = silent,
     signer: Signer | None = None,
     asked: Mapping[str, Any] | None = None,
@@ -118,18 +141,23 @@ def open_run(
 ) -> OpenRun:
     """Make the run directory, write the config snapshots, keep the inputs, and enter the run into the ledger.
 
-    `asked` is kept as the snapshot instead of the spec, `build_type` says how to read it. `signer` signs the seal,
-    the report's statement and the entries; None leaves them unsigned. Raises UsageError for a signer that the
-    project's trust file does not allow, RunExistsError, StorageError, and VerificationError when the ledger's end is
-    damaged.
+    With that entry, the last step, the run has started; when a step before it fails, the directory is removed again.
+    `contents` are the bytes of inputs that were read already, see OpenRun. `asked` is kept as the snapshot instead of
+    the spec, `build_type` says how to read it. `signer` signs the seal, the report's statement and the entries; None
+    leaves them unsigned. Raises UsageError for a signer that the project's trust file does not allow, RunExistsError,
+    StorageError, DataError, and VerificationError when the ledger's end is damaged.
     """
     unsigned = check_signer(signer, settings)
     directory = RunDir.create(settings.results, run_id or new_run_id())
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
-    run.asked, run.build_type = asked or spec.to_dict(), build_type
+    run.asked, run.build_type, run.contents = asked or spec.to_dict(), build_type, contents or {}
     run.warnings += [unsigned] if unsigned else []
     try:
         _begin(run, given)
+    except Exception as failure:
+        shutil.rmtree(directory.path, ignore_errors=True)
+        directory.clear_scratch()
+        raise as_evidence_error(failure, "while the run was opened") from failure
     except BaseException:
         run.write_state("KILLED", "open")
         raise
@@ -159,7 +187,7 @@ def reopen_run(
     run.asked, run.build_type = asked, build_type
     run.warnings += [unsigned] if unsigned else []
     run.started_at = state.get("started_at") or run.started_at
-    run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
+    run.take_digests()
     run.git = git_state(settings.root)
     return run
 
@@ -169,10 +197,10 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
     with run.stage("open"):
         write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
         write_atomic(directory.config_json, canonical_json(run.asked))
-        run.digests = {name: sha256_file(path) for name, (_, path) in inputs.items()}
+        run.take_digests()
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
-        run.warnings += keep_inputs(settings.results, files)
+        run.warnings += keep_inputs(settings.results, files, contents=run.contents)
         data = run.digests.get("data")
         record_start(directory, run.signer, strategy=spec.strategy.name, data_sha256=data, origin=run.origin)
     if run.git is None:
@@ -181,16 +209,44 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
         )
 
 
-def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
-    """Seal a run as FINISHED, or FAILED with its error; return the manifest's SHA-256."""
-    run.warnings += refused_by_windows(run.dir.sealed_paths())
+def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None:
+    """Seal a run whatever it left behind; return the error that its seal carries, None for a finished run.
+
+    What cannot be sealed is moved aside, and fails the run. When sealing itself fails, the run is sealed as FAILED
+    without what its own records say (modules, lock files, tracking). Raises StorageError when the seal cannot be
+    written, VerificationError when the ledger's end is damaged.
+    """
+    found = set_aside(run.dir)
+    if found and error is not None:
+        run.warnings.append(sentence(run.dir, found))
+    elif found:
+        error = ArtifactError(sentence(run.dir, found))
+    try:
+        seal_run(run, error=error)
+    except (StorageError, VerificationError):
+        raise
+    except Exception as failure:
+        if run.manifest_sha256 is not None:
+            raise as_evidence_error(failure, "after the manifest was written") from failure
+        error = error or as_evidence_error(failure, "while the run was sealed")
+        run.warnings.append("The records of modules, lock files and tracking are not in the seal: it failed with them.")
+        seal_run(run, error=error, records=False)
+    return error
+
+
+def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool = True) -> str:
+    """Seal a run as FINISHED, or FAILED with its error; return the manifest's SHA-256.
+
+    Without `records`, what the run's own files and the lock files say is left out of the manifest.
+    """
+    run.warnings += [text for text in refused_by_windows(run.dir.sealed_paths()) if text not in run.warnings]
     environment = Environment.of_this_process()
     inputs = collect_inputs(
         files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},
         git=run.git,
         environment=environment,
-        modules=read_json(run.dir.modules) if run.dir.modules.is_file() else {},
-        locks=lock_files(run.settings.root),
+        modules=read_json(run.dir.modules) if records and run.dir.modules.is_file() else {},
+        locks=lock_files(run.settings.root) if records else {},
     )
     manifest = build_manifest(
         run.dir,
@@ -201,7 +257,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None) -> str:
         seed=run.spec.run.seed,
         inputs=inputs,
         environment=environment,
-        outcome=_outcome(run, error),
+        outcome=_outcome(run, error, records=records),
     )
     run.manifest_sha256 = write_manifest(run.dir, manifest)
     record_seal(run.dir, run.signer)
@@ -266,19 +322,32 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     return "\n\n".join([*text, f"Report: {shown}", f"Check: `evidence verify {run.dir.run_id}`"])
 
 
-def _outcome(run: OpenRun, error: EvidenceError | None) -> Outcome:
+def _outcome(run: OpenRun, error: EvidenceError | None, *, records: bool) -> Outcome:
     return Outcome(
         status="FINISHED" if error is None else "FAILED",
         started_at=run.started_at,
         finished_at=max(run.started_at, utc_now()),  # a clock that was set back must not contradict itself
         error=None if error is None else describe_error(error),
-        warnings=tuple(run.warnings),
+        warnings=tuple(_utf8(warning) for warning in run.warnings),
         stages=dict(run.stages),
-        tracking=read_json(run.dir.tracking) if run.dir.tracking.is_file() else None,
+        tracking=read_json(run.dir.tracking) if records and run.dir.tracking.is_file() else None,
     )
 
 
 def describe_error(error: EvidenceError) -> dict[str, Any]:
     """Return an error as the record keeps it: kind, message and, for a failed cell, where and what."""
     facts = {name: getattr(error, name, None) for name in ("cell", "ename", "evalue", "traceback")}
-    return {"kind": type(error).__name__, "message": str(error), **facts}
+    described = {"kind": type(error).__name__, "message": str(error), **facts}
+    return {name: _utf8(value) if isinstance(value, str) else value for name, value in described.items()}
+
+
+def _utf8(text: str) -> str:
+    """Return text as UTF-8 can say it: half of a surrogate pair is shown by its code point."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _digest_now(path: Path) -> str | None:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None

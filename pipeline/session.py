@@ -14,7 +14,15 @@ from weakref import WeakKeyDictionary
 
 from pipeline.artifacts import check_artifacts, write_backtest_artifacts
 from pipeline.backtest.spacing import DataRecord
-from pipeline.errors import ArtifactError, DataWarning, EvidenceError, SpecError, UsageError
+from pipeline.errors import (
+    ArtifactError,
+    DataWarning,
+    EvidenceError,
+    SpecError,
+    TrackingError,
+    UsageError,
+    as_evidence_error,
+)
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, write_robustness
 from pipeline.rundir import RunDir, read_json, write_atomic, write_json
@@ -38,7 +46,7 @@ ORIGIN = "interactive"
 def start_run(
     run_id: str | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     data: Mapping[str, Any] | None = None,
     strategy: Mapping[str, Any] | None = None,
     backtest: Mapping[str, Any] | None = None,
@@ -49,18 +57,19 @@ def start_run(
 ) -> NotebookRun:
     """Start, or join, the run of this notebook.
 
-    Under `evidence run` the notebook is given the `run_id` of a run directory that is there already, and
-    joins it; the sections must then say what the run spec says. Opened by hand (`run_id` None) a new run
-    is started from the sections, and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
+    Under `evidence run` the notebook joins the run that executes it, whether it passes on the `run_id` it is given
+    or none; the seed and the sections must then say what the run spec says. Opened by hand a new run is started from
+    the sections (the seed is 0 unless given), and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
     """
     if InteractiveRun.current is not None:
         InteractiveRun.current.leave_mlflow()
     settings = settings or Settings.load()
     sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest, "benchmark": benchmark}
     given = {key: dict(value) for key, value in sections.items() if value is not None}
-    if run_id is not None and os.environ.get(inside.RUN_ID) == run_id:
-        return _join(RunDir(settings.results, run_id), given, settings)
-    given["run"] = {"seed": seed, **({"name": name} if name else {})}
+    executing = os.environ.get(inside.RUN_ID)
+    if executing and run_id in (None, executing):
+        return _join(RunDir(settings.results, executing), given, seed, settings)
+    given["run"] = {"seed": seed or 0, **({"name": name} if name else {})}
     given["tracking"] = dict(tracking or {})
     return _start_by_hand(RunSpec.from_mapping(given, where="the notebook"), run_id, settings)
 
@@ -303,26 +312,61 @@ class InteractiveRun(NotebookRun):
     def finish(self) -> None:
         """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.
 
+        When something is wrong the run is sealed as FAILED, and the error is raised: what comes next is another run.
         What could not be tracked is a TrackingWarning.
         """
-        from pipeline.evidence.modules import changed_since_import, modules_of_this_process
-        from pipeline.sealing import finish_tracking, notebook_warnings, seal_run
+        self._require_open()
+        error: EvidenceError | None = None
+        try:
+            check_artifacts(self.dir)
+            self._opened.check_inputs()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
+            error = as_evidence_error(failure, "while the artifacts were checked")
+        error = self._close(error)
+        if error is not None:
+            raise error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish; after an exception, which goes on upwards, seal the run as FAILED with it."""
+        if error is None:
+            self.finish()
+        elif isinstance(error, Exception) and not self.dir.manifest.is_file():
+            self._close(as_evidence_error(error, "in the notebook"))
+
+    def _close(self, error: EvidenceError | None) -> EvidenceError | None:
+        """Seal the run as FINISHED, or FAILED; return the error its seal carries, or tracking's own in strict mode."""
+        from pipeline.sealing import close_run, finish_tracking
         from pipeline.tracking.protocol import TrackingWarning
 
-        self._require_open()
-        check_artifacts(self.dir)
-        self._opened.check_inputs()
+        try:
+            self._gather()
+            self._tracking.before_seal()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
+            error = error or as_evidence_error(failure, "before the seal")
+        error = close_run(self._opened, error)
+        try:
+            finish_tracking(self._opened, self._tracking, "FAILED" if error else "FINISHED")
+        except TrackingError as failure:
+            error = error or failure
+        except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
+            self._tracking.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
+        for text in self._tracking.warnings:
+            warnings.warn(text, TrackingWarning, stacklevel=3)
+        return error
+
+    def _gather(self) -> None:
+        """Record the modules that were used, and what speaks against the run; lead no more MLflow calls into it."""
+        from pipeline.evidence.modules import changed_since_import, modules_of_this_process
+        from pipeline.sealing import notebook_warnings
+
+        self.leave_mlflow()
         write_json(self.dir.modules, modules_of_this_process())
         self._opened.warnings += notebook_warnings(self.dir)
         if changed := changed_since_import():
             text = f"Edited since this kernel imported them: {', '.join(changed)}. The run used the earlier source."
             self._opened.warnings.append(f"{text} Restart the kernel to use the new one.")
-        self.leave_mlflow()
-        self._tracking.before_seal()
-        seal_run(self._opened)
-        finish_tracking(self._opened, self._tracking, "FINISHED")
-        for text in self._tracking.warnings:
-            warnings.warn(text, TrackingWarning, stacklevel=2)
 
     def leave_mlflow(self) -> None:
         """Lead no more raw MLflow calls into this run: it is over, or another one begins."""
@@ -339,11 +383,16 @@ class InteractiveRun(NotebookRun):
                 os.environ[name] = value
 
 
-def _join(directory: RunDir, given: dict[str, Any], settings: Settings) -> NotebookRun:
+def _join(directory: RunDir, given: dict[str, Any], seed: int | None, settings: Settings) -> NotebookRun:
     from pipeline.tracking.journal_tracker import kernel_tracker
 
     values = read_json(directory.config_json)
     spec = RunSpec.from_mapping(values, where=str(directory.config_json))
+    if seed is not None and seed != spec.run.seed:
+        raise SpecError(
+            f"The notebook passes seed = {seed}, the run spec says {spec.run.seed}. Set run.seed in the spec, so that "
+            "the evidence shows what was run."
+        )
     for section, wanted in given.items():
         asked = RunSpec.from_mapping({**values, section: wanted}, where="the notebook")
         if getattr(asked, section) != getattr(spec, section):
@@ -358,7 +407,7 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     from pipeline.backtest.strategies import get_strategy, resolve_params
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.modules import watch_imports
-    from pipeline.sealing import data_inputs, open_run, run_tags
+    from pipeline.sealing import close_run, data_inputs, open_run, run_tags
     from pipeline.tracking.session import open_tracking
 
     watch_imports()
@@ -369,8 +418,8 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     try:
         tracking = open_tracking(spec.tracking, run=opened.dir, spec=spec, settings=settings, tags=run_tags(opened))
         write_json(opened.dir.tracking, tracking.info.to_dict())
-    except EvidenceError:
-        opened.write_state("KILLED", "tracking")
+    except Exception as failure:
+        close_run(opened, as_evidence_error(failure, "while tracking was opened"))
         raise
     inside.seed_everything(spec.run.seed)
     return InteractiveRun(opened, tracking)

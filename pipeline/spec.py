@@ -18,6 +18,14 @@ Scalar = bool | int | float | str
 # Other names of bundled strategies. A spec holds the own one: trials are counted by it.
 STRATEGY_ALIASES = {"breakout": "donchian"}
 SAMPLE_SYMBOLS = {"sample:sp500": "SPX"}
+LARGEST_INTEGER = 2**53 - 1  # RFC 8785
+SET_BY_THE_RUN = {
+    "run_id": "give another with --run-id",
+    "seed": "set run.seed",
+    "data": "set the section [data]",
+    "strategy": "set the section [strategy]",
+    "backtest": "set the section [backtest]",
+}
 SWEEP_ONLY = ("sweep", "space", "validation")  # the sections that a sweep spec has besides those of a run spec
 
 
@@ -28,7 +36,7 @@ class Section(BaseModel):
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` with numpy's numbers as Python's; raise ValueError for NaN and infinity, null in JSON."""
+    """Return `value` with numpy's numbers as Python's; raise ValueError for numbers that JSON cannot hold."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -37,10 +45,21 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("NaN and infinity cannot be given")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"{value} is beyond 2**53 - 1, the largest integer that JSON holds exactly; give it as text")
+    return value
+
+
+def _parameters(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a parameter that the run sets itself: the notebook would run with one value, the seal say another."""
+    for name, instead in SET_BY_THE_RUN.items():
+        if name in value:
+            raise ValueError(f"{name} is set by the run itself; {instead}")
     return value
 
 
 Table = Annotated[dict[str, Any], AfterValidator(_plain)]
+Parameters = Annotated[Table, AfterValidator(_parameters)]
 
 
 class RunSection(Section):
@@ -53,7 +72,7 @@ class RunSection(Section):
     tags: dict[str, str] = Field(default_factory=dict, description="labels, also set on the MLflow run")
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
     timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
-    parameters: Table = Field(default_factory=dict, description="further parameters of the notebook")
+    parameters: Parameters = Field(default_factory=dict, description="further parameters of the notebook")
     figures: bool = Field(True, description="draw static figures, in the notebook and in `plots/`")
     robustness: bool = Field(True, description="run the strategy again under other assumptions, for the report")
 

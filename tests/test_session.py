@@ -16,10 +16,11 @@ import pipeline
 from pipeline.artifacts import equity_table
 from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
 from pipeline.cli.output import print_run, print_runs
-from pipeline.errors import ArtifactError, UsageError
+from pipeline.errors import ArtifactError, SpecError, TrackingError, UsageError
+from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
-from pipeline.run import Run
-from pipeline.rundir import RunDir, new_run_id
+from pipeline.run import Run, list_runs
+from pipeline.rundir import RunDir, new_run_id, write_json
 from pipeline.sealing import _description, notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
@@ -161,3 +162,77 @@ def test_a_sealed_run_is_not_written_to(project: Settings) -> None:
         with pytest.raises(UsageError, match="is sealed"):
             again()
     assert Run(run.dir).verify().ok
+
+
+def started(project: Settings, **more: Any) -> NotebookRun:
+    return pipeline.start_run(**{**SHORT, "tracking": {"mode": "off"}, **more}, settings=project)
+
+
+def failed_with(run: NotebookRun, kind: str) -> str:
+    """Return the message in the seal of a run that failed and verifies."""
+    sealed = Run(run.dir)
+    assert (sealed.status, sealed.verify().ok) == ("FAILED", True)
+    assert sealed.record.error is not None
+    assert sealed.record.error["kind"] == kind
+    return str(sealed.record.error["message"])
+
+
+def test_a_run_by_hand_that_cannot_be_finished_is_sealed_as_failed(project: Settings) -> None:
+    """`finish` raises what is wrong, and the seal says it; what comes next is another run."""
+    run = started(project)
+    with pytest.raises(ArtifactError, match=r"without writing stats\.json"):
+        run.finish()
+    assert "without writing stats.json" in failed_with(run, "ArtifactError")
+    with pytest.raises(UsageError, match="is sealed"):
+        run.finish()
+    run = started(project)
+    run.save(run.backtest(run.load_data()), robustness=False)
+    (run.dir.path / "latest").symlink_to("stats.json")
+    with pytest.raises(ArtifactError, match=r"'latest' \(a symbolic link to 'stats\.json'\)"):
+        run.finish()
+    failed_with(run, "ArtifactError")
+
+
+def test_an_exception_in_a_run_by_hand_is_sealed(project: Settings) -> None:
+    """What leaves the block of a run ends the run as FAILED and goes on upwards; an interruption seals nothing."""
+    with pytest.raises(KeyError, match="lost"), started(project) as run:
+        raise KeyError("lost")
+    assert failed_with(run, "UnexpectedError") == "KeyError: 'lost' (in the notebook)"
+    with pytest.raises(KeyboardInterrupt), started(project) as run:
+        raise KeyboardInterrupt
+    assert not run.dir.manifest.exists()
+
+
+def test_a_run_by_hand_that_cannot_be_tracked_is_sealed(project: Settings) -> None:
+    """In mode `strict` a store that is away fails the run, which is evidence of that."""
+    with pytest.raises(TrackingError):
+        started(project, tracking={"mode": "strict", "uri": "http://127.0.0.1:9"})
+    (run,) = list_runs(settings=project)
+    assert (run.status, run.verify().ok) == ("FAILED", True)
+
+
+def executed_by(project: Settings, monkeypatch: pytest.MonkeyPatch, **run: Any) -> RunDir:
+    """Make this process look like the kernel of an orchestrated run; return the run's directory."""
+    directory = RunDir.create(project.results, new_run_id())
+    values = RunSpec.from_mapping({**SHORT, "run": run, "tracking": {"mode": "off"}}).to_dict()
+    write_json(directory.config_json, values)
+    monkeypatch.setenv(inside.RUN_ID, directory.run_id)
+    return directory
+
+
+def test_a_notebook_joins_the_run_that_executes_it(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the run_id it was given, or with none: a second run beside the one that is sealed would hold the results."""
+    directory = executed_by(project, monkeypatch, seed=5)
+    for run_id in (None, directory.run_id):
+        for seed in (None, 5):
+            run = pipeline.start_run(run_id, seed=seed, settings=project)
+            assert type(run) is NotebookRun
+            assert run.run_id == directory.run_id
+    assert len(list_runs(settings=project)) == 1
+
+
+def test_another_seed_than_the_specs_is_refused(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seal would say one seed, the notebook use another."""
+    executed_by(project, monkeypatch, seed=5)
+    with pytest.raises(SpecError, match="passes seed = 99, the run spec says 5"):
+        pipeline.start_run(seed=99, settings=project)

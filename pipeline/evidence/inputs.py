@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from pipeline.digest import sha256_file
-from pipeline.rundir import PARTIAL, replace_file
+from pipeline.errors import StorageError
+from pipeline.rundir import PARTIAL, replace_file, write_atomic
 
 INPUTS_DIR = ".inputs"
 DATA_LIMIT = 64 * 1024 * 1024
@@ -21,19 +22,28 @@ NOTEBOOK = "notebook"
 COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zip", ".zst"})
 
 
-def keep_inputs(results: Path, files: Mapping[str, tuple[Path, str]], *, data_limit: int = DATA_LIMIT) -> list[str]:
+def keep_inputs(
+    results: Path,
+    files: Mapping[str, tuple[Path, str]],
+    *,
+    contents: Mapping[str, bytes] | None = None,
+    data_limit: int = DATA_LIMIT,
+) -> list[str]:
     """Copy input files (name to path and SHA-256) below `results`, once for each content; return warnings.
 
-    The notebook is always kept, anything else up to `data_limit` bytes. A copy whose bytes are not the ones that
-    were digested is thrown away. Nothing is raised: a run does not depend on its kept inputs.
+    The notebook is always kept, anything else up to `data_limit` bytes. `contents` are the bytes of those that were
+    read already. A copy whose bytes are not the ones that were digested is thrown away. Nothing is raised: a run does
+    not depend on its kept inputs.
     """
     warnings = []
     for name, (path, sha256) in files.items():
+        content = (contents or {}).get(name)
         try:
             if name == NOTEBOOK or path.stat().st_size <= data_limit:
-                _keep(path, sha256, results / INPUTS_DIR)
-        except OSError as error:
-            warnings.append(f"The input {path.name} was not kept for replays: {error.strerror}.")
+                _keep(path, sha256, results / INPUTS_DIR, content)
+        except (OSError, StorageError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            warnings.append(f"The input {path.name} was not kept for replays: {reason}.")
     return warnings
 
 
@@ -54,9 +64,13 @@ def find_by_digest(directory: Path, sha256: str, *, suffix: str = "") -> Path | 
     return None
 
 
-def _keep(path: Path, sha256: str, directory: Path) -> None:
+def _keep(path: Path, sha256: str, directory: Path, content: bytes | None) -> None:
     target = directory / f"{sha256}{ending(path)}"
-    if target.is_file() and target.stat().st_size == path.stat().st_size:
+    size = path.stat().st_size if content is None else len(content)
+    if target.is_file() and target.stat().st_size == size:
+        return
+    if content is not None:
+        write_atomic(target, content)
         return
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"{PARTIAL}{uuid.uuid4().hex}"

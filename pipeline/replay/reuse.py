@@ -106,7 +106,7 @@ def inputs_now(spec: RunSpec, settings: Settings) -> Inputs:
     return Inputs(
         spec=flat_spec(plan.spec.to_dict()),
         data=sha256_file(plan.inputs["data"][1]),
-        notebook=sha256_file(plan.inputs["notebook"][1]),
+        notebook=plan.notebook.sha256,
         packages=environment.pop("packages"),
         python=environment.pop("python"),
         platform=environment,
