@@ -39,7 +39,7 @@ def write_backtest_artifacts(
     write_json(files.stats, stats)
     write_atomic(files.equity, _equity_csv(_equity_columns(result, benchmark)))
     write_atomic(files.trades_csv, _trades_csv(result.trades))
-    write_atomic(files.trades_parquet, _parquet(result.trades))
+    write_atomic(files.trades_parquet, parquet_bytes(result.trades, index=False))
     if figure:
         write_atomic(files.equity_plot, _equity_png(result, benchmark, label))
     write_json(files.trades_summary, trades_summary(result.trades))
@@ -219,9 +219,10 @@ def _trades_csv(trades: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def _parquet(trades: pd.DataFrame) -> bytes:
+def parquet_bytes(table: pd.DataFrame, *, index: bool) -> bytes:
+    """Return a table as the bytes of a Parquet file, to be written in one piece."""
     buffer = io.BytesIO()
-    trades.to_parquet(buffer, index=False, engine="pyarrow")
+    table.to_parquet(buffer, index=index, engine="pyarrow")
     return buffer.getvalue()
 
 

@@ -76,9 +76,12 @@ class SearchSpace:
 
     def grid(self) -> Iterator[Params]:
         """Yield every feasible combination, the last dimension varying fastest."""
-        axes = [grid_values(name, dimension) for name, dimension in self.dimensions.items()]
-        if (size := math.prod(map(len, axes))) > LARGEST_GRID:
-            raise SpecError(f"[space] spans a grid of {size:,} points; {LARGEST_GRID:,} is the most. Use wider steps.")
+        sizes = [grid_size(name, dimension) for name, dimension in self.dimensions.items()]
+        if (size := math.prod(sizes)) > LARGEST_GRID:
+            raise SpecError(
+                f"[space] spans a grid of {_count(size)} points; {LARGEST_GRID:,} is the most. Use wider steps."
+            )
+        axes = [grid_values(dimension) for dimension in self.dimensions.values()]
         for point in itertools.product(*axes):
             params = dict(zip(self.dimensions, point, strict=True))
             if self.feasible(params):
@@ -113,12 +116,23 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     return SearchSpace(strategy, typed, {**defaults, **fixed}, rules)
 
 
-def grid_values(name: str, dimension: Dimension) -> Sequence[Any]:
-    """Return the values of a dimension in a grid; raises SpecError for a range of floats without a step."""
+def _count(size: int) -> str:
+    return f"{size:,}" if size < 10**15 else f"about 10^{int(size.bit_length() * 0.30103)}"
+
+
+def grid_size(name: str, dimension: Dimension) -> int:
+    """Return how many values a dimension has in a grid; raises SpecError for a range of floats without a step."""
     if dimension.values is not None:
-        return dimension.values
+        return len(dimension.values)
     if dimension.step is None and not all(isinstance(end, int) for end in _ends(dimension)):
         raise SpecError(f"space.{name}: a grid over real numbers needs a step, or a list of values.")
+    return _steps(dimension) + 1
+
+
+def grid_values(dimension: Dimension) -> Sequence[Any]:
+    """Return the values of a dimension in a grid."""
+    if dimension.values is not None:
+        return dimension.values
     return [_step(dimension, number) for number in range(_steps(dimension) + 1)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipeline.digest import canonical_json
 from pipeline.errors import SpecError, nearest, shown
 from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
@@ -69,13 +71,23 @@ class SweepSection(Section):
         return self.batch or (16 if self.timeout is not None else 64 if self.mode == "full" else 256)
 
 
+def _twice(values: list[Any]) -> Any:
+    """Return the first value that is in the list before; 1 and 1.0 are one number in JSON, true is none."""
+    seen: set[tuple[bool, Any]] = set()
+    for value in values:
+        if (key := (isinstance(value, bool), value)) in seen:
+            return value
+        seen.add(key)
+    return None
+
+
 class Dimension(Section):
     """One dimension of the search space: a list of values, or a range from `low` to `high`, both inclusive."""
 
     values: list[Scalar] | None = Field(None, min_length=1, description="the values to try")
-    low: int | float | None = Field(None, description="least value")
-    high: int | float | None = Field(None, description="greatest value")
-    step: int | float | None = Field(None, gt=0, description="distance between values")
+    low: int | float | None = Field(None, allow_inf_nan=False, description="least value")
+    high: int | float | None = Field(None, allow_inf_nan=False, description="greatest value")
+    step: int | float | None = Field(None, gt=0, allow_inf_nan=False, description="distance between values")
     log: bool = Field(False, description="sample on a logarithmic scale")
 
     @model_validator(mode="before")
@@ -89,8 +101,8 @@ class Dimension(Section):
             raise ValueError("give either a list of values, or `low` and `high`")
         if self.values is not None and (self.log or {self.low, self.high, self.step} != {None}):
             raise ValueError("`low`, `high`, `step` and `log` are for ranges, not for a list of values")
-        if self.values is not None and len({(type(value), value) for value in self.values}) < len(self.values):
-            raise ValueError("a value is in the list twice")
+        if self.values is not None and (twice := _twice(self.values)) is not None:
+            raise ValueError(f"a value is in the list twice, which numbers equal in JSON are too: {twice!r}")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low = {self.low} is above high = {self.high}")
         if self.log and (self.step is not None or (self.low is not None and self.low <= 0)):
@@ -161,6 +173,13 @@ class SweepSpec:
         space = {key: dimension.model_dump(mode="json", exclude_none=True) for key, dimension in self.space.items()}
         own = {"sweep": self.sweep.model_dump(mode="json"), "validation": self.validation.model_dump(mode="json")}
         return {**self.base.to_dict(), **own, "space": space}
+
+    def check_kept(self) -> None:
+        """Raise SpecError when the spec, as its record will keep it, could not be read again."""
+        try:
+            SweepSpec.from_mapping(json.loads(canonical_json(self.to_dict())), where="the sweep spec, as it is kept,")
+        except ValueError as error:
+            raise SpecError(f"The sweep spec holds what JSON cannot keep: {error}.") from None
 
     def to_toml(self) -> bytes:
         """Return the spec as a TOML document that reads back to an equal spec."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.artifacts import parquet_bytes
 from pipeline.backtest.spacing import examine_spacing
 from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError
@@ -135,6 +136,7 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if missing:
         raise UsageError(f"A sweep needs {missing[0]}, which is not installed: pip install 'evidence-chain[sweep]'.")
     directions(spec.sweep.objectives)
+    spec.check_kept()
     space = search_space(spec, search=settings.root)
     params = next(space.grid() if spec.sweep.sampler == "grid" else space.some(), None)
     if params is None:
@@ -340,7 +342,7 @@ def _write_artifacts(
 ) -> None:
     files = run.dir
     write_atomic(files.trials, _json_lines(trial.to_dict() for trial in search.told))
-    returns.rename(columns=str).to_parquet(files.trial_returns)
+    write_atomic(files.trial_returns, parquet_bytes(returns.rename(columns=str), index=True))
     write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
     if best is not None:

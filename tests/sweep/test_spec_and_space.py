@@ -45,6 +45,12 @@ REPOSITORY = Path(__file__).parents[2]
         ({"space": {"fast": {"values": [5, 10], "low": 3}}}, "are for ranges"),
         ({"space": {"fast": {"values": [0, 1, 2], "log": True}}}, "are for ranges"),
         ({"space": {"fast": [5, 5, 10]}}, "in the list twice"),
+        ({"strategy": {"name": "own:signals", "params": {}}, "space": {"n": [1, 2, 1.0]}}, "in the list twice"),
+        ({"strategy": {"name": "own:signals", "params": {}}, "space": {"n": [1, 2**60]}}, "JSON"),
+        ({"strategy": {"name": "own:signals", "params": {}}, "space": {"n": [1.0, float("nan")]}}, "n"),
+        ({"space": {"fast": {"low": 1, "high": float("inf")}}}, "finite"),
+        ({"space": {"backtest.fee_bps": {"low": 0, "high": 10**9}}}, "grid of 1,000,000,001 points"),
+        ({"space": {"backtest.fee_bps": {"low": 0.0, "high": 1e300, "step": 1e-300}}}, "grid of about 10^600 points"),
         ({"space": {"fast": {"low": 5, "high": 10, "step": 2.5}}}, "a whole number"),
         ({"space": {"data.start": ["2014-01-01", "2017-01-01"]}}, "Use mode = 'full'"),
         ({"space": {"strategy.name": ["ma_crossover", "rsi"]}}, "Use mode = 'full'"),
@@ -55,6 +61,7 @@ def test_a_wrong_sweep_is_refused_before_anything_starts(project: Any, changes: 
     """The message names the key, says what is wrong, and what may have been meant; nothing is left behind."""
     from tests.sweep.sweeps import search
 
+    (project.root / "own.py").write_text("def signals(df, params):\n    return df['close'] * 0\n")
     with pytest.raises(UsageError) as failure:
         search(project, spec(**changes))
     assert message in str(failure.value)
