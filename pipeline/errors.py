@@ -1,7 +1,7 @@
 """Every error this package raises on purpose.
 
     EvidenceError                     exit code 1
-    ├── UsageError                    exit code 2: nothing was started, the request itself was wrong
+    ├── UsageError                    exit code 2: nothing was started, nothing is left behind; the request was wrong
     │   ├── SpecError                 the run spec: unknown key, wrong type, value out of bounds
     │   ├── DataError                 market data: missing, unreadable, breaks the data contract
     │   ├── StrategyError             unknown strategy, bad parameter, bad signals
@@ -16,7 +16,7 @@
     │   ├── ArtifactError             an artifact of the run directory's contract is missing or malformed
     │   ├── StorageError              a file could not be written (disk full, permissions)
     │   └── UnexpectedError           an exception of any other class
-    ├── VerificationError             exit code 3: the evidence does not match its seal
+    ├── VerificationError             exit code 3: a run, a bundle or the ledger does not match its seal
     ├── TrackingError                 the tracking store refused or could not be reached (also a RuntimeError)
     │   └── TrackingNotInstalledError MLflow is configured but not installed
     └── RenderError                   the report could not be rendered

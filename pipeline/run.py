@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 LAST = "last"
+UNREADABLE = "UNREADABLE"
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ class Run:
 
     @property
     def status(self) -> str:
-        """RUNNING, FINISHED, FAILED or KILLED."""
+        """RUNNING, FINISHED, FAILED, KILLED or UNREADABLE."""
         return self.record.status
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The run spec with all defaults resolved."""
-        config: dict[str, Any] = _json_or(self.dir.config_json, {})
-        return config
+        """The run spec with all defaults resolved: sections of keys; empty when it cannot be read."""
+        config = _object_in(self.dir.config_json)
+        return config if _is_config(config) else {}
 
     @property
     def is_sweep(self) -> bool:
@@ -113,9 +114,8 @@ class Run:
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
-        """Metrics by name; undefined ones are None."""
-        stats: Any = _json_or(self.dir.stats, {})
-        return stats if isinstance(stats, dict) else {}
+        """Metrics by name; undefined ones are None. Empty when they cannot be read."""
+        return _object_in(self.dir.stats)
 
     @property
     def look_ahead(self) -> str | None:
@@ -169,9 +169,8 @@ class Run:
 
     @cached_property
     def artifacts(self) -> list[Artifact]:
-        """The sealed files; empty for a run that was not sealed."""
-        subjects = (self.manifest or {}).get("subject", [])
-        return [Artifact(s["name"], s["annotations"]["size"], s["digest"]["sha256"]) for s in subjects]
+        """The sealed files; empty for a run that was not sealed, or whose manifest cannot be read."""
+        return [] if self.manifest is None or self.status == UNREADABLE else _artifacts(self.manifest)
 
     def verify(self) -> Verification:
         """Compare the run directory, as it is now, with its seal."""
@@ -190,6 +189,7 @@ class Run:
         return f"<table><caption style='text-align:left'><b>{title}</b></caption>{cells}</table>"
 
 
+NAMES = (("run", "name"), ("strategy", "name"), ("data", "symbol"), ("sweep", "name"))
 HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 
 
@@ -233,23 +233,38 @@ def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> p
     return table
 
 
-def _json_or(path: Path, default: Any) -> Any:
+def _object_in(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty when there is no file, or anything else in it."""
     try:
-        return read_json(path) if path.is_file() else default  # to open a pipe is to wait for its other end
+        found = read_json(path) if path.is_file() else {}  # to open a pipe is to wait for its other end
     except (OSError, ValueError):
-        return default
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_config(config: dict[str, Any]) -> bool:
+    """Say whether a config has the form of a spec: sections, and text where a run is named by it."""
+    if not all(isinstance(section, dict) for section in config.values()):
+        return False
+    names = [config.get(section, {}).get(key, "") for section, key in NAMES]
+    return all(isinstance(name, str) for name in names) and isinstance(_params(config), dict)
+
+
+def _params(config: dict[str, Any]) -> Any:
+    return config.get("strategy", {}).get("params", {})
 
 
 def _unsealed_record(run: Run) -> RunRecord:
     state = read_state(run.dir) or {}
     running = state.get("status") == "RUNNING" and state.get("alive") is not False
+    known = {name: value for name, value in state.items() if isinstance(value, str)}
     return RunRecord(
         run_id=run.run_id,
         status="RUNNING" if running else "KILLED",
         name=run.config.get("run", {}).get("name", ""),
-        started_at=state.get("started_at", ""),
-        origin=state.get("origin", ""),
-        error=None if running else {"kind": "killed", "message": _interrupted(state)},
+        started_at=known.get("started_at", ""),
+        origin=known.get("origin", ""),
+        error=None if running else {"kind": "killed", "message": _interrupted(known.get("stage"))},
     )
 
 
@@ -266,7 +281,8 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
         outcome = predicate["evidence_run"]
         inputs = {item["name"]: item for item in definition["resolvedDependencies"]}
         internal = definition["internalParameters"]
-        return RunRecord(
+        _artifacts(manifest)
+        record = RunRecord(
             run_id=run_id,
             status=outcome["status"],
             name=config.get("run", {}).get("name", ""),
@@ -290,10 +306,32 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
         )
     except (KeyError, TypeError, AttributeError):
         return _unreadable_record(run_id)
+    return record if _is_record(record) else _unreadable_record(run_id)
+
+
+def _artifacts(manifest: dict[str, Any]) -> list[Artifact]:
+    """Return the files that a manifest lists; raises KeyError or TypeError when it has another form."""
+    found = [Artifact(s["name"], s["annotations"]["size"], s["digest"]["sha256"]) for s in manifest["subject"]]
+    if not all(isinstance(file.path, str) and isinstance(file.size, int) for file in found):
+        raise TypeError("a name or a size is of another type")
+    return found
+
+
+def _is_record(record: RunRecord) -> bool:
+    """Say whether what a manifest holds is of the types that everybody who shows a run relies on."""
+    texts = (record.status, record.started_at, record.origin, record.python, record.platform, *record.warnings)
+    tables = (record.stages, record.packages, record.modules, record.locks, record.overrides, record.error or {})
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(record.finished_at, str | None)
+        and all(isinstance(table, dict) for table in tables)
+        and all(isinstance(seconds, int | float) for seconds in record.stages.values())
+        and isinstance((record.error or {}).get("message", ""), str)
+    )
 
 
 def _unreadable_record(run_id: str) -> RunRecord:
-    return RunRecord(run_id, "UNREADABLE", error={"kind": "manifest", "message": "the manifest cannot be read"})
+    return RunRecord(run_id, UNREADABLE, error={"kind": "manifest", "message": "the manifest cannot be read"})
 
 
 def _is_there(path: Path) -> bool:

@@ -324,7 +324,7 @@ def _walk(directory: Path) -> Iterator[Path]:
 def partial_name(path: Path) -> Path:
     """Return what a file is called while this process writes it: never longer than a system lets names be."""
     short = path.name if len(path.name) <= 50 else f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
-    return path.with_name(f"{PARTIAL}{os.getpid()}-{short}")
+    return path.parent / f"{PARTIAL}{os.getpid()}-{short}"
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -363,6 +363,17 @@ def write_atomic(path: Path, data: bytes) -> Path:
     return path
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add bytes at the end of a file; raises StorageError, after which a part of them may be there."""
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written: {error.strerror}. Free space or check permissions."
+        ) from error
+
+
 def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
     """Write a file into a sealed run directory by way of `.running`, atomically; raises StorageError.
 
@@ -393,8 +404,15 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_bytes())
+    """Read a strict JSON file: NaN and nesting beyond all bounds raise ValueError, as what is no JSON does."""
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 def run_ids(results: Path) -> list[str]:
@@ -429,10 +447,10 @@ def _process(pid: int) -> dict[str, Any]:
 def read_state(run: RunDir) -> dict[str, Any] | None:
     """Return what `write_state` recorded, with `alive` added (None when on another host); None without a record."""
     try:
-        state: dict[str, Any] = read_json(run.state)
+        state = read_json(run.state)
     except (OSError, ValueError):
         return None
-    return {**state, "alive": _alive(state)}
+    return {**state, "alive": _alive(state)} if isinstance(state, dict) else None
 
 
 def _alive(state: dict[str, Any]) -> bool | None:
@@ -442,5 +460,5 @@ def _alive(state: dict[str, Any]) -> bool | None:
         return None
     try:
         return bool(abs(psutil.Process(state["pid"]).create_time() - state["pid_created"]) < 1.0)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError):
+    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError, TypeError, ValueError, OverflowError):
         return False

@@ -29,8 +29,12 @@ class Settings:
         if chosen is not None and not chosen.is_dir():
             raise UsageError(f"The project directory {chosen} does not exist. Give an existing one.")
         base = (chosen or find_root(Path.cwd())).resolve()
-        results = Path(environ.get("EVIDENCE_RESULTS") or "results")
-        return cls(base, (base / results).resolve(), environ.get("MLFLOW_TRACKING_URI") or None)
+        results = (base / (environ.get("EVIDENCE_RESULTS") or "results")).resolve()
+        if results.exists() and not results.is_dir():
+            raise UsageError(
+                f"{results} is a file, and runs are kept in a directory: move it, or set EVIDENCE_RESULTS."
+            )
+        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None)
 
     @property
     def default_tracking_uri(self) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
+import textwrap
 import types
 import typing
 from collections.abc import Iterator
@@ -17,11 +19,11 @@ from typing import Any
 
 import annotated_types
 import pydantic
-import typer.main
 
+from pipeline import errors
 from pipeline.backtest.data import sample_names
 from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, strategy_names
-from pipeline.cli.app import EXIT_CODES, app
+from pipeline.cli.app import EXIT_CODES, every_command
 from pipeline.spec import STRATEGY_ALIASES, RunSpec
 from pipeline.sweep.spec import SweepSection, ValidationSection
 
@@ -29,22 +31,62 @@ ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Made by scripts/generate_reference.py from the code; `make docs` writes it anew. -->"
 SIGNS = {annotated_types.Gt: ">", annotated_types.Ge: ">=", annotated_types.Lt: "<", annotated_types.Le: "<="}
 
-CLI_INTRO = f"""# The command line
+CLI_INTRO = """# The command line
 
-{GENERATED}
+{generated}
 
 `evidence COMMAND --help` says the same on the terminal. Results go to standard output, progress, warnings and errors to
-standard error; with `--json` standard output is one JSON document.
+standard error. An error is a sentence that says what was wrong, where, and what to do; never a traceback.
 
-{EXIT_CODES}
+{exit_codes}
+
+- After exit code 2 there is nothing that was not there before: no run, no entry in the ledger, no file.
+- A command about one run takes the one started last when none is named.
+- What is written to a place of your choice is named by `--output` or `-o`; directories that are missing are made.
+- Standard error may be closed or full: a run goes on. Standard output that cannot be written is an error, exit code 1;
+  a reader that stops early (`| head -1`) is none that is told.
+
+## JSON
+
+With `--json` standard output is one JSON document, always of the same shape:
+
+| command | document |
+|---|---|
+| `list`, `render`, `sync`, `verify`, `ledger adopt` | a list, one object a run, also of one run or none |
+| `ledger check` | a list of one object, as `verify --all` has it for the ledger |
+| `study list`, `study best`, `doctor` | a list, one object a sweep, a trial, a package |
+| all others | one object |
+| any command that ends in an error | `{{"error": {{"kind": "RunNotFoundError", "message": "..."}}}}` |
+
+An `error` inside of a document (a run's, a report's, a delivery's) has the same two keys, or is null; that of a failed
+cell has `cell`, `ename`, `evalue` and `traceback` too. `kind` is one of the [kinds of errors](#kinds-of-errors), or
+Python's own; of a run that was not sealed `killed`, of one that cannot be read `manifest`. A run is one object
+everywhere: `list` and `run` print the same keys, `show` adds `packages`, `modules` and `artifacts`, `run` adds `reused`
+and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
+
+## Kinds of errors
+
+{error_kinds}
+
+## Environment variables
 
 | variable | meaning |
 |---|---|
 | `EVIDENCE_ROOT` | the project's directory; without it, the nearest parent of the current one that holds a project |
 | `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
 | `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or its file; default: the user's own key |
-| `EVIDENCE_KEY_PASSPHRASE` | its passphrase; without it, it is asked for |
+| `EVIDENCE_KEY_PASSPHRASE` | its passphrase, and that of a new key; without it, it is asked for |
+| `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |
+| `EVIDENCE_TRACKING_TIMEOUT` | seconds that MLflow may take for one answer; default 10 |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
+| `FORKED_KERNELS` | `0`: a run's kernel is a fresh process, `1`: a forked one on macOS too ([kernels](kernels.md)) |
+| `FORKED_KERNELS_SOCKET` | the address of a fork server that is to be used, set by `python -m pipeline.kernels` |
+| `QUARTO_PATH` | the Quarto program; default: the one on the path |
+
+A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
+`EVIDENCE_MODULES_FILE`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE` and `EVIDENCE_TRACKING_JOURNAL`.
+
+## Commands
 """
 
 SPEC_INTRO = f"""# The run spec
@@ -96,18 +138,16 @@ the Python path. Its params are passed on unchecked, unless the function has an 
 
 def cli_page() -> str:
     """Return docs/cli.md."""
-    commands = dict(all_commands(typer.main.get_command(app)))
+    commands = dict(every_command())
     names = "\n".join(f"- [`evidence {name}`](#evidence-{name.replace(' ', '-')})" for name in commands)
-    return _joined(CLI_INTRO, names, *(_command(name, command) for name, command in commands.items()))
+    intro = CLI_INTRO.format(generated=GENERATED, exit_codes=textwrap.fill(EXIT_CODES, 120), error_kinds=_error_kinds())
+    return _joined(intro, names, *(_command(name, command) for name, command in commands.items()))
 
 
-def all_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every command under its full name, those of groups as `keys init`."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from all_commands(command, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", command
+def _error_kinds() -> str:
+    """Return the tree of errors as docs/cli.md shows it."""
+    tree = (errors.__doc__ or "").split("\n\n")[1]
+    return f"```text\n{inspect.cleandoc(tree)}\n```"
 
 
 def _command(name: str, command: Any) -> str:
@@ -118,7 +158,8 @@ def _command(name: str, command: Any) -> str:
     rows = [(_argument(item), _default(item), item.help) for item in arguments]
     rows += [(_option(item), _default(item), item.help) for item in options]
     table = _table(("argument or option", "default", "meaning"), rows)
-    return f"## evidence {name}\n\n{command.help}\n\n    {usage}\n\n{table}"
+    shown = f"Example: `{command.epilog.splitlines()[-1].strip()}`"
+    return f"## evidence {name}\n\n{command.help}\n\n    {usage}\n\n{table}\n{shown}"
 
 
 def _is_option(item: Any) -> bool:
@@ -142,6 +183,8 @@ def _option(item: Any) -> str:
 def _default(item: Any) -> str:
     if item.required:
         return "required"
+    if isinstance(item.show_default, str):
+        return item.show_default
     if _is_option(item) and item.is_flag:
         chosen = item.opts if item.default else item.secondary_opts
         return f"`{chosen[-1]}`" if chosen else ""

@@ -273,7 +273,7 @@ def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
 
 def test_a_run_is_used_again(finished: Run, project: Settings) -> None:
     """--reuse returns the run made from the same inputs, and refuses a spec as a run would."""
-    words = ("run", "--config", "config/demo.toml", "--reuse", "--explain", "--json")
+    words = ("run", "--config", "config/demo.toml", "--reuse", "--why", "--json")
     done = evidence(project, *words, "-p", "fast=40")
     assert json.loads(done.stdout)["run_id"] == finished.run_id
     done = evidence(project, *words, "-p", "fast=41", "-p", "run.notebook=absent.ipynb", check=2)

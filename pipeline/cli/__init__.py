@@ -1,5 +1,5 @@
 """The command `evidence`: parse, call one function, print. The only package that prints."""
 
-from pipeline.cli.app import app, main
+from pipeline.cli.edge import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.key_commands import project_key
+from pipeline.cli.options import LAST, AsJson, OutputFile, RunId, RunOrAll, TrustFile, example, one_or_all
 from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
     from pipeline.evidence.problem import Verification
     from pipeline.settings import Settings
 
-ledger = typer.Typer(no_args_is_help=True, help="The chained record of what happened in the results directory.")
+ledger = typer.Typer(
+    no_args_is_help=True,
+    help="The chained record of what happened in the results directory.",
+    epilog=example("evidence ledger check"),
+    rich_markup_mode=None,
+)
 
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TrustFile = Annotated[
-    Path | None,
-    typer.Option("--trust", metavar="FILE", help="Allowed keys, instead of config/trusted_keys.toml."),
-]
 CheckpointText = Annotated[
     str | None,
     typer.Option("--checkpoint", metavar="SEQ:SHA256", help="One printed earlier, or a file that holds it."),
@@ -32,14 +32,17 @@ CheckpointText = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
     app.add_typer(ledger, name="ledger")
-    app.command()(bundle)
-    app.command()(verify)
+    app.command(epilog=example("evidence bundle last --output run.zip"))(bundle)
+    app.command(epilog=example("evidence verify last"))(verify)
 
 
 def verify(
     run_id: Annotated[
-        str, typer.Argument(metavar="[RUN_ID | BUNDLE.zip]", help="A run_id, the start of one, `last`, or a bundle.")
-    ] = "",
+        str | None,
+        typer.Argument(
+            metavar="RUN_ID|BUNDLE.zip", help="A run_id, the start of one, `last`, or a bundle; default: `last`."
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Verify the ledger and all runs.")] = False,
     path: Annotated[
         Path | None,
@@ -61,17 +64,18 @@ def verify(
     from pipeline.cli import output
     from pipeline.settings import Settings
 
-    if sum((bool(run_id), every, path is not None)) != 1:
-        raise UsageError("Give one of: a RUN_ID (or `last`), a bundle, --all, --path DIR.")
+    if sum((bool(run_id), every, path is not None)) > 1:
+        raise UsageError("Give one of: a RUN_ID, a bundle, --all, --path DIR.")
     known = _checkpoint(checkpoint)
-    if run_id.endswith(".zip") or path is not None:
+    wanted = one_or_all(run_id, every=every)
+    if path is not None or (wanted is not None and wanted.endswith(".zip")):
         if known is not None:
             raise UsageError(
                 "--checkpoint is about the ledger of this project's results, which a sent run is not part of."
             )
-        found = [_verify_sent(path, Path(run_id), trust)]
+        found = [_verify_sent(path, Path(wanted or ""), trust)]
     else:
-        found = _verify_own(Settings.load(), run_id, trust, known)
+        found = _verify_own(Settings.load(), wanted, trust, known)
         found = [_with_tracked(item, Settings.load()) for item in found] if mlflow else found
     output.print_verifications(found, as_json=as_json)
     if not all(verification.ok for verification in found):
@@ -109,7 +113,7 @@ def _with_tracked(verification: Verification, settings: Settings) -> Verificatio
 
 
 def _verify_own(
-    settings: Settings, run_id: str, trust_file: Path | None, checkpoint: Checkpoint | None
+    settings: Settings, run_id: str | None, trust_file: Path | None, checkpoint: Checkpoint | None
 ) -> list[Verification]:
     from pipeline.evidence.trust import project_trust
     from pipeline.evidence.verify import verify_run
@@ -117,7 +121,7 @@ def _verify_own(
     from pipeline.run import load_run
 
     trust = project_trust(settings, trust_file)
-    if not run_id:
+    if run_id is None:
         return list(verify_all(settings.results, trust=trust, checkpoint=checkpoint))
     run = load_run(run_id, settings=settings)
     chain, verification = verify_ledger(settings.results, trust=trust, checkpoint=checkpoint, signatures=False)
@@ -125,7 +129,7 @@ def _verify_own(
     return [own] if verification.ok else [verification, own]
 
 
-@ledger.command()
+@ledger.command(epilog=example("evidence ledger check --checkpoint checkpoint.txt"))
 def check(
     trust: TrustFile = None,
     checkpoint: CheckpointText = None,
@@ -155,11 +159,13 @@ def check(
         raise typer.Exit(VerificationError.exit_code)
 
 
-@ledger.command("checkpoint")
-def print_checkpoint(
-    to: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
-) -> None:
-    """Print the ledger's length and the digest of its end, to be kept elsewhere."""
+@ledger.command("checkpoint", epilog=example("evidence ledger checkpoint --output checkpoint.txt"))
+def print_checkpoint(to: OutputFile = None, as_json: AsJson = False) -> None:
+    """Print a checkpoint, to be kept elsewhere: SEQ:SHA256, number and digest of the ledger's last entry.
+
+    The first entry has the number 0, so a ledger of eight entries ends with number 7.
+    """
+    from pipeline.cli import output
     from pipeline.evidence.ledger import head
     from pipeline.evidence.timestamp import checkpoint_bytes
     from pipeline.rundir import LEDGER, write_atomic
@@ -168,13 +174,13 @@ def print_checkpoint(
     found = head(Settings.load().results / LEDGER)
     if found is None:
         raise UsageError("The ledger is empty: there is no checkpoint yet.")
-    if to is None:
-        print(found)
-    else:
+    if to is not None:
         write_atomic(to, checkpoint_bytes(found))
+    facts = {"checkpoint": str(found), "seq": found.seq, "sha256": found.digest}
+    output.print_text(str(found), facts, to=to, as_json=as_json)
 
 
-@ledger.command("repair")
+@ledger.command("repair", epilog=example("evidence ledger repair"))
 def repair_(as_json: AsJson = False) -> None:
     """Move an unfinished last line, left by a killed process, to a file beside the ledger."""
     from pipeline.cli import output
@@ -188,9 +194,9 @@ def repair_(as_json: AsJson = False) -> None:
     output.print_facts(facts, as_json=as_json)
 
 
-@ledger.command()
+@ledger.command(epilog=example("evidence ledger adopt --all"))
 def adopt(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    run_id: RunOrAll = None,
     every: Annotated[bool, typer.Option("--all", help="Every sealed run the ledger does not know.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -201,22 +207,21 @@ def adopt(
     from pipeline.run import list_runs, load_run
     from pipeline.settings import Settings
 
-    if bool(run_id) == every:
-        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
+    wanted = one_or_all(run_id, every=every)
     settings = Settings.load()
     signer = project_key(settings)
-    if every:
+    if wanted is None:
         runs = [run for run in list_runs(settings=settings) if run.manifest_digest]
     else:
-        runs = [load_run(run_id, settings=settings)]
+        runs = [load_run(wanted, settings=settings)]
     known = check_ledger(runs[0].dir.ledger) if runs else None
-    adopted = [run.run_id for run in runs if adopt_run(run.dir, signer, ledger=known) is not None]
-    output.print_facts({"adopted": len(adopted), "runs": adopted}, as_json=as_json)
+    adopted = {run.run_id: adopt_run(run.dir, signer, ledger=known) is not None for run in runs}
+    output.print_adopted(adopted, as_json=as_json)
 
 
-@ledger.command()
+@ledger.command(epilog=example("evidence ledger trials last"))
 def trials(
-    run_id: RunId,
+    run_id: RunId = LAST,
     as_json: AsJson = False,
 ) -> None:
     """Count the trials of a run's strategy on its data: every run started, failed and killed ones too."""
@@ -231,7 +236,7 @@ def trials(
     output.print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
 
 
-@ledger.command()
+@ledger.command(epilog=example("evidence ledger anchor token.tsr --checkpoint checkpoint.txt"))
 def anchor(
     token: Annotated[Path, typer.Argument(metavar="TOKEN", exists=True, dir_okay=False, help="A .tsr or .ots file.")],
     checkpoint: Annotated[
@@ -254,9 +259,9 @@ def anchor(
 
 
 def bundle(
-    run_id: RunId,
+    run_id: RunId = LAST,
     to: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
     ] = None,
     trust: TrustFile = None,
     as_json: AsJson = False,

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipeline.cli.options import AsJson, OutputFile, example
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
     from pipeline.settings import Settings
 
-keys = typer.Typer(no_args_is_help=True, help="Signing keys and the trust file.")
+keys = typer.Typer(
+    no_args_is_help=True,
+    help="Signing keys and the trust file.",
+    epilog=example("evidence keys init --name alice"),
+    rich_markup_mode=None,
+)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+Passphrase = Annotated[
+    bool | None,
+    typer.Option(
+        "--passphrase/--no-passphrase",
+        help="Lock the key with EVIDENCE_KEY_PASSPHRASE, else with what is typed; default: lock it when that is set.",
+    ),
+]
 
 
-@keys.command()
+@keys.command(epilog=example("evidence keys init --name alice --passphrase"))
 def init(
     name: Annotated[str, typer.Option(help="Who you are, in the trust file.")] = "",
-    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the key with.")] = False,
+    passphrase: Passphrase = None,
     add: Annotated[bool, typer.Option(help="Add the public key to config/trusted_keys.toml.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +55,7 @@ def init(
     trust_file, trust = settings.root / TRUST_FILE, project_trust(settings)
     info = show_key(prompt=ask) if add and key_path().is_file() else None
     if info is None or passphrase or (trust is not None and trust.find(info.keyid) is not None):
-        info = create_key(key_path(), passphrase=_new_passphrase() if passphrase else None)
+        info = create_key(key_path(), passphrase=_new_passphrase(wanted=passphrase))
     if add:
         # A project that has unsigned runs would have none that verifies if signatures were asked for.
         add_trusted_key(trust_file, name or _user(), info.public_pem, require=head(settings.results / LEDGER) is None)
@@ -49,13 +63,14 @@ def init(
     facts = {
         "keyid": info.keyid,
         "private_key": str(info.path),
+        "passphrase": info.encrypted,
         "trust_file": str(trust_file) if add else None,
         "require_signatures": required.require_signatures if required else None,
     }
     output.print_facts(facts, as_json=as_json)
 
 
-@keys.command("show")
+@keys.command("show", epilog=example("evidence keys show --json"))
 def show_key_(as_json: AsJson = False) -> None:
     """Show which key signs, and whether the project trusts it."""
     from pipeline.cli import output
@@ -75,24 +90,23 @@ def show_key_(as_json: AsJson = False) -> None:
     output.print_facts(facts, as_json=as_json)
 
 
-@keys.command()
-def export(
-    to: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
-) -> None:
+@keys.command(epilog=example("evidence keys export --output alice.pem"))
+def export(to: OutputFile = None, as_json: AsJson = False) -> None:
     """Print the public key (PEM), for somebody else's trust file."""
+    from pipeline.cli import output
     from pipeline.evidence.keys import show_key
     from pipeline.rundir import write_atomic
 
-    pem = show_key(prompt=ask).public_pem
-    if to is None:
-        print(pem, end="")
-    else:
-        write_atomic(to, pem.encode())
+    info = show_key(prompt=ask)
+    if to is not None:
+        write_atomic(to, info.public_pem.encode())
+    facts = {"keyid": info.keyid, "public_key": info.public_pem}
+    output.print_text(info.public_pem.rstrip("\n"), facts, to=to, as_json=as_json)
 
 
-@keys.command()
+@keys.command(epilog=example("evidence keys rotate"))
 def rotate(
-    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase to lock the new key with.")] = False,
+    passphrase: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the signing key: ledger and trust file say from when; older signatures stay valid."""
@@ -106,11 +120,16 @@ def rotate(
     done = rotate_key(
         settings.root / TRUST_FILE,
         settings.results / LEDGER,
-        passphrase=_new_passphrase() if passphrase else None,
+        passphrase=_new_passphrase(wanted=passphrase),
         prompt=ask,
     )
     facts = {"old_keyid": done.old_keyid, "keyid": done.new.keyid, "kept": str(done.retired), "entry": done.entry.seq}
     output.print_facts(facts, as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(keys, name="keys")
 
 
 def signing_key() -> Signer | None:
@@ -141,11 +160,25 @@ def checked(signer: Signer | None, settings: Settings) -> Signer | None:
 
 def ask(question: str) -> str:
     """Ask for a passphrase, which is not shown."""
-    return str(typer.prompt(question.rstrip(": "), hide_input=True, err=True))
+    return _asked(question.rstrip(": "), again=False)
 
 
-def _new_passphrase() -> str:
-    return str(typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+def _new_passphrase(*, wanted: bool | None) -> str | None:
+    """Return what locks a new key: what the environment says, or what is asked for; None leaves it unlocked."""
+    from pipeline.evidence.keys import PASSPHRASE
+
+    if wanted is False:
+        return None
+    return os.environ.get(PASSPHRASE) or (_asked("New passphrase", again=True) if wanted else None)
+
+
+def _asked(question: str, *, again: bool) -> str:
+    import warnings
+    from getpass import GetPassWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GetPassWarning)  # without a terminal it is read from standard input
+        return str(typer.prompt(question, hide_input=True, confirmation_prompt=again, err=True))
 
 
 def _user() -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.failure import error_lines, short_lines
 from pipeline.digest import sha256_file
-from pipeline.run import HEADLINE, Run, format_stat
+from pipeline.run import HEADLINE, UNREADABLE, Run, format_stat
+from pipeline.run_row import RunDetails, RunRow
 
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
     from pipeline.tracking import SyncResult
 
 T = TypeVar("T")
-UNREADABLE = "UNREADABLE"
+RUN_COLUMNS = (
+    "run_id", "started (UTC)", "name", "strategy", "symbol", "status", "return", "sharpe", "look-ahead", "sealed", "mlflow",
+    "report",
+)  # fmt: skip
+NUMBERS = ("return", "sharpe")
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", UNREADABLE: "red"}
 LOOK_AHEAD = {
     "clean": "none found",
@@ -47,8 +52,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print strict JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print strict JSON, in ASCII where the terminal holds no more."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not utf8, allow_nan=False))
 
 
 def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
@@ -62,9 +68,29 @@ def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
         print(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")
 
 
+def print_text(text: str, facts: dict[str, Any], *, to: Path | None, as_json: bool) -> None:
+    """Print a text, or the name of the file it was written to; as JSON its `facts`."""
+    if as_json:
+        print_json({**facts, "output": None if to is None else str(to)})
+    else:
+        print(text if to is None else to)
+
+
+def print_address(url: str, *, as_json: bool) -> None:
+    """Print at once where a server of ours is found."""
+    if as_json:
+        print_json({"url": url})
+    else:
+        print(f"{url}  (Ctrl-C ends it)")
+    sys.stdout.flush()
+
+
 @contextmanager
 def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows on stderr which stage a run is in, with the seconds since the start."""
+    """Yield a function that shows on stderr which stage a run is in, with the seconds since the start.
+
+    An interruption is told how to find what it left.
+    """
     out = console(stderr=True)
     begin = time.perf_counter()
 
@@ -72,7 +98,11 @@ def stages(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         if not quiet:
             out.print(Text(f"{time.perf_counter() - begin:6.1f} s  {stage.replace('_', ' ')}", style="dim"))
 
-    yield show
+    try:
+        yield show
+    except KeyboardInterrupt as interruption:
+        interruption.add_note("`evidence list` shows what was begun and not sealed as KILLED.")
+        raise
 
 
 def say_where(settings: Settings) -> None:
@@ -86,21 +116,27 @@ def say_where(settings: Settings) -> None:
 
 def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
     """Print how a run ended: status, metrics, paths, links, warnings."""
-    run = outcome.run
+    row = RunRow.of(outcome.run)
+    error = _outcome_error(outcome)
     if as_json:
-        warnings = list(outcome.warnings)
-        print_json(
-            {**run_facts(run), "warnings": warnings, "stages": outcome.stages, "exit_error": _error_text(outcome)}
-        )
+        told = {"warnings": outcome.warnings, "stages": outcome.stages, "error": error}
+        print_json({**row.to_dict(), **told, "reused": False, "why": None})
         return
     out = console()
-    _print_facts(out, run)
+    _print_facts(out, row, error=False)
     out.print(f"seconds     {', '.join(f'{name} {seconds:.1f}' for name, seconds in outcome.stages.items())}")
     errors = console(stderr=True)
-    for warning in outcome.warnings:
-        errors.print(Text(f"Warning: {warning}", style="yellow"))
-    if outcome.error is not None:
-        errors.print(Text(f"Error: {outcome.error}", style="red"))
+    print_warnings(outcome.warnings)
+    if error is not None:
+        lines = error_lines(error, whole=f"`evidence show {row.run_id[:8]} --json`")
+        errors.print(Text("\n".join(["Error: " + lines[0], *lines[1:]]) if lines else "Error", style="red"))
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings on stderr; of a very long one its beginning, as `--json` prints all of it."""
+    for warning in warnings:
+        text = "\n".join(short_lines(warning, whole="--json prints them"))
+        console(stderr=True).print(Text(f"Warning: {text}", style="yellow"))
 
 
 def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: bool) -> bool:
@@ -118,14 +154,21 @@ def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: boo
     if found.run is None:
         return False
     if as_json:
-        print_json({**run_facts(found.run), "reused": True, "why": found.why})
+        print_json({**RunRow.of(found.run).to_dict(), "reused": True, "why": found.why})
     else:
-        _print_facts(console(), found.run)
+        _print_facts(console(), RunRow.of(found.run))
     return True
 
 
-def _error_text(outcome: RunOutcome) -> str | None:
-    return None if outcome.error is None else str(outcome.error)
+def _outcome_error(outcome: RunOutcome) -> dict[str, Any] | None:
+    """Return the error as it was sealed; that of tracking, which comes after the seal, in the same form."""
+    if outcome.error is None:
+        return None
+    return outcome.run.record.error or _error_facts(type(outcome.error).__name__, str(outcome.error))
+
+
+def _error_facts(kind: str, message: str | None) -> dict[str, Any] | None:
+    return None if message is None else {"kind": kind, "message": message}
 
 
 def progress(items: Iterator[T], *, total: int, quiet: bool) -> Iterator[T]:
@@ -157,13 +200,7 @@ def warn_unpublished(result: SyncResult | None) -> None:
 def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
     """Print where the reports are and what made them, or why there is none."""
     if as_json:
-        facts = [
-            {"run_id": item.run.run_id, "error": item.error}
-            if item.record is None
-            else {"report": str(item.run.dir.report), **asdict(item.record)}
-            for item in rendered
-        ]
-        print_json(facts[0] if len(facts) == 1 else facts)
+        print_json([_rendered_facts(item) for item in rendered])
         return
     from pipeline.evidence.verify import verify_run
 
@@ -184,6 +221,25 @@ def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
         print("No report is stale.")
 
 
+def _rendered_facts(item: Rendered) -> dict[str, Any]:
+    from pipeline.report.record import RenderRecord
+
+    record: dict[str, Any] = dict.fromkeys(field.name for field in fields(RenderRecord))
+    record |= {} if item.record is None else asdict(item.record)
+    report = None if item.record is None else str(item.run.dir.report)
+    return {**record, "run_id": item.run.run_id, "report": report, "error": _error_facts("RenderError", item.error)}
+
+
+def print_adopted(adopted: dict[str, bool], *, as_json: bool) -> None:
+    """Print which runs the ledger adopted, and which it knew."""
+    if as_json:
+        print_json([{"run_id": run_id, "adopted": new} for run_id, new in adopted.items()])
+        return
+    for run_id in (run_id for run_id, new in adopted.items() if new):
+        print(f"{run_id}  adopted")
+    print(f"{sum(adopted.values())} adopted, {len(adopted) - sum(adopted.values())} in the ledger already")
+
+
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """Print a table of text, or `empty` when it has no rows."""
     if not rows:
@@ -194,70 +250,57 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
         table.add_column(title, no_wrap=title in ("run_id", "sweep"))
     for row in rows:
         table.add_row(*row)
-    out = Console(markup=False, highlight=False) if sys.stdout.isatty() else Console(markup=False, width=200)
-    out.print(table)
+    _print_table(table)
 
 
 def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
     """Print one line a run."""
+    rows = [RunRow.of(run) for run in runs]
     if as_json:
-        print_json([run_facts(run) for run in runs])
+        print_json([row.to_dict() for row in rows])
         return
-    if not runs:
+    if not rows:
         print("There are no runs yet. `evidence run --config config/demo.toml` makes one.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in (
-        "run_id",
-        "started (UTC)",
-        "name",
-        "strategy",
-        "symbol",
-        "status",
-        "return",
-        "sharpe",
-        "look-ahead",
-        "sealed",
-        "mlflow",
-        "report",
-    ):
-        table.add_column(title, justify="right" if title in ("return", "sharpe") else "left", no_wrap=title == "run_id")
-    for run in runs:
-        table.add_row(*_row(run))
-    out = Console(markup=False, highlight=False) if sys.stdout.isatty() else Console(markup=False, width=200)
-    out.print(table)
-    if total > len(runs):
-        out.print(f"{total - len(runs)} more: evidence list --limit 0")
+    for title in RUN_COLUMNS:
+        table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=title == "run_id")
+    for row in rows:
+        table.add_row(*_cells(row))
+    _print_table(table)
+    if total > len(rows):
+        print(f"{total - len(rows)} more: evidence list --limit 0")
 
 
-def _row(run: Run) -> list[str | Text]:
-    record, config, stats = run.record, run.config, run.stats
-    total_return = stats.get("total_return")
+def _print_table(table: Table) -> None:
+    """Print a table in the terminal's width, in a wide one where it goes to a file or a program."""
+    width = None if sys.stdout.isatty() else 200
+    Console(markup=False, highlight=False, width=width).print(table)
+
+
+def _cells(row: RunRow) -> list[str | Text]:
+    total_return = row.stats.get("total_return")
     is_number = isinstance(total_return, int | float)
     return [
-        run.run_id,
-        record.started_at[:19].replace("T", " "),
-        _one_line(record.name),
-        _one_line(config.get("strategy", {}).get("name", "")),
-        _one_line(config.get("data", {}).get("symbol") or ""),
-        Text(record.status, style=STYLES.get(record.status, "")),
-        f"{total_return:.1%}" if is_number else format_stat(total_return),
-        format_stat(stats.get("sharpe")),
-        LOOK_AHEAD.get(run.look_ahead or "", "–"),
-        "yes" if run.manifest_digest else "no",
-        _tracking_state(run) if record.status != UNREADABLE else "–",
-        "yes" if _has_report(run) else "–",
+        row.run_id,
+        _one_line(row.record.started_at[:19].replace("T", " ")),
+        _one_line(row.record.name),
+        _one_line(row.strategy),
+        _one_line(row.symbol),
+        Text(_one_line(row.status), style=STYLES.get(row.status, "")),
+        f"{total_return:.1%}" if is_number else _one_line(format_stat(total_return)),
+        _one_line(format_stat(row.stats.get("sharpe"))),
+        LOOK_AHEAD.get(row.look_ahead or "", "–"),
+        "yes" if row.manifest_sha256 else "no",
+        _tracking_state(row),
+        "yes" if row.report else "–",
     ]
 
 
-def _tracking_state(run: Run) -> str:
-    if run.pending:
-        return f"{run.pending} pending"
-    return "yes" if (run.tracking or {}).get("mlflow_run_id") else "–"
-
-
-def _has_report(run: Run) -> bool:
-    return os.path.isfile(run.dir.report)  # noqa: PTH113 - a Path raises where the directory may not be read
+def _tracking_state(row: RunRow) -> str:
+    if row.tracking_pending:
+        return f"{row.tracking_pending} pending"
+    return "yes" if (row.tracking or {}).get("mlflow_run_id") else "–"
 
 
 def _one_line(text: str) -> str:
@@ -265,71 +308,45 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def run_facts(run: Run) -> dict[str, Any]:
-    """Return what is known of a run as JSON values."""
-    record = asdict(run.record)
-    for bulky in ("packages", "modules"):
-        record.pop(bulky)
-    readable = run.status != UNREADABLE
-    return {
-        **record,
-        "directory": str(run.dir.path),
-        "report": str(run.dir.report) if _has_report(run) else None,
-        "manifest_sha256": run.manifest_digest,
-        "config": run.config,
-        "stats": run.stats,
-        "look_ahead": run.look_ahead,
-        "tracking": run.tracking if readable else None,
-        "tracking_pending": run.pending if readable else 0,
-    }
-
-
 def print_run(run: Run, *, as_json: bool) -> None:
     """Print everything known of a run."""
+    details = RunDetails.of(run)
     if as_json:
-        artifacts = [{**asdict(artifact), "url": _artifact_url(run, artifact.path)} for artifact in run.artifacts]
-        extra = {"packages": run.record.packages, "modules": run.record.modules, "artifacts": artifacts}
-        print_json({**run_facts(run), **extra})
+        print_json(details.to_dict())
         return
-    out = console()
-    _print_facts(out, run)
-    for title, values in (("stats", run.stats), ("params", run.config.get("strategy", {}).get("params", {}))):
+    row, out = details.row, console()
+    _print_facts(out, row)
+    for title, values in (("stats", row.stats), ("params", row.params)):
         out.print(Text(f"\n{title}", style="bold"))
         for name, value in values.items():
             shown = format_stat(value) if title == "stats" else json.dumps(value, ensure_ascii=False)
             out.print(f"  {_one_line(name):<20} {_one_line(shown)}")
     out.print(Text("\nfiles", style="bold"))
-    for artifact in run.artifacts:
-        url = _artifact_url(run, artifact.path) or ""
-        out.print(f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path):<30} {url}".rstrip())
+    for artifact, url in details.artifacts:
+        line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path):<30} {url or ''}"
+        out.print(line.rstrip())
 
 
-def _artifact_url(run: Run, path: str) -> str | None:
-    from pipeline.tracking import artifact_url
-
-    return artifact_url((run.tracking or {}).get("run_url"), path)
-
-
-def _print_facts(out: Console, run: Run) -> None:
-    record = run.record
-    out.print(Text.assemble("run         ", (run.run_id, "bold"), "  ", _one_line(record.name)))
-    out.print(Text.assemble("status      ", (record.status, STYLES.get(record.status, ""))))
-    if record.error is not None:
-        for number, line in enumerate(record.error.get("message", "").strip().splitlines()):
+def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:
+    out.print(Text.assemble("run         ", (row.run_id, "bold"), "  ", _one_line(row.record.name)))
+    out.print(Text.assemble("status      ", (_one_line(row.status), STYLES.get(row.status, ""))))
+    if error and row.record.error is not None:
+        whole = f"`evidence show {row.run_id[:8]} --json`"
+        for number, line in enumerate(error_lines(row.record.error, whole=whole)):
             out.print(f"{'' if number else 'error':<12}{_one_line(line)}")
-    headline = [f"{name} {format_stat(run.stats[name])}" for name in HEADLINE if name in run.stats]
+    headline = [f"{name} {_one_line(format_stat(row.stats[name]))}" for name in HEADLINE if name in row.stats]
     if headline:
         out.print(f"metrics     {', '.join(headline)}")
-    if run.look_ahead is not None:
-        out.print(f"look-ahead  {LOOK_AHEAD[run.look_ahead]}")
-    out.print(f"directory   {run.dir.path}")
-    if run.dir.report.is_file():
-        out.print(f"report      {run.dir.report.as_uri()}")
-    if run.manifest_digest:
-        out.print(f"manifest    sha256:{run.manifest_digest}")
+    if row.look_ahead is not None:
+        out.print(f"look-ahead  {LOOK_AHEAD[row.look_ahead]}")
+    out.print(f"directory   {row.directory}")
+    if row.report:
+        out.print(f"report      {Path(row.report).as_uri()}")
+    if row.manifest_sha256:
+        out.print(f"manifest    sha256:{row.manifest_sha256}")
     for label, key in (("mlflow run", "mlflow_run_id"), ("mlflow", "run_url")):
-        if (run.tracking or {}).get(key):
-            out.print(f"{label:<11} {(run.tracking or {})[key]}")
+        if (row.tracking or {}).get(key):
+            out.print(f"{label:<11} {(row.tracking or {})[key]}")
 
 
 def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
@@ -359,7 +376,7 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
 def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
     """Print what came of delivering to MLflow, one line a run."""
     if as_json:
-        print_json([asdict(result) for result in results])
+        print_json([{**asdict(item), "error": _error_facts("TrackingError", item.error)} for item in results])
         return
     out = console()
     for result in results:

@@ -8,25 +8,13 @@ from typing import Annotated
 
 import typer
 
-DIFFERENT = 3
+from pipeline.cli.options import LAST, AsJson, RunId, Tolerance, example
 
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`.")]
-Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        metavar="REL", help="Let numbers differ by this much of the larger one; images are then not compared."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DIFFERENT = 3
 
 
 def replay(
-    run_ids: Annotated[
-        list[str], typer.Argument(metavar="RUN_ID", help="A run_id, the start of one, or `last`; with --explain two.")
-    ],
-    explain_two: Annotated[
-        bool, typer.Option("--explain", help="Execute nothing: compare two runs, as `evidence explain A B`.")
-    ] = False,
+    run_id: RunId = LAST,
     tolerance: Tolerance = None,
     search: Annotated[
         list[Path] | None,
@@ -37,19 +25,13 @@ def replay(
 ) -> None:
     """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different."""
     from pipeline.cli import output
-    from pipeline.errors import UsageError
     from pipeline.evidence.trust import project_trust
     from pipeline.replay import replay_run
     from pipeline.run import load_run
     from pipeline.settings import Settings
 
-    if len(run_ids) != (2 if explain_two else 1):
-        raise UsageError("Give one RUN_ID to replay, or --explain and two runs to compare.")
-    if explain_two:
-        explain(run_ids[0], run_ids[1], tolerance=tolerance, as_json=as_json)
-        return
     settings = Settings.load()
-    run = load_run(run_ids[0], settings=settings)
+    run = load_run(run_id, settings=settings)
     with output.stages(quiet=as_json) as progress:
         result = replay_run(
             run,
@@ -70,7 +52,9 @@ def replay(
 
 def explain(
     before: Annotated[str, typer.Argument(metavar="A", help="A run_id, the start of one, or `last`.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
+    after: Annotated[
+        str, typer.Argument(metavar="B", help="The run to compare it with, named in the same way.")
+    ] = LAST,
     tolerance: Tolerance = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,10 +76,10 @@ def explain(
 
 
 def export(
-    run_id: RunId = "last",
+    run_id: RunId = LAST,
     ro_crate: Annotated[bool, typer.Option("--ro-crate", help="As a Process Run Crate (RO-Crate 1.1).")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A new directory; default: <run_id>-crate.")
+    to: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="A new directory; default: RUN_ID-crate.")
     ] = None,
     author: Annotated[str, typer.Option(metavar="NAME", help="Who executed the run; a run does not record it.")] = "",
     organization: Annotated[str, typer.Option(metavar="NAME", help="The author's organization.")] = "",
@@ -114,7 +98,7 @@ def export(
     run = load_run(run_id)
     named = {"author": author, "organization": organization, "organization_url": organization_url, "license": licence}
     credit = Credit(**{name: value for name, value in named.items() if value})
-    target = write_crate(run.dir, out or Path(f"{run.run_id}-crate"), credit)
+    target = write_crate(run.dir, to or Path(f"{run.run_id}-crate"), credit)
     if as_json:
         output.print_json({"run_id": run.run_id, "directory": str(target)})
     else:
@@ -123,8 +107,9 @@ def export(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (replay, explain, export):
-        app.command()(command)
+    app.command(epilog=example("evidence replay last"))(replay)
+    app.command(epilog=example("evidence explain 1f0c9a2b last --tolerance 1e-9"))(explain)
+    app.command(epilog=example("evidence export last --ro-crate --output crate"))(export)
 
 
 def _print_lines(lines: Iterator[str]) -> None:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import CORES, EACH_CORE, AsJson, example
 from pipeline.errors import UsageError
 
-site = typer.Typer(name="site", help="The website over all runs.", no_args_is_help=True, rich_markup_mode=None)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Directory of the site, relative to the project's.")]
+site = typer.Typer(
+    name="site",
+    help="The website over all runs.",
+    epilog=example("evidence site build"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+PLACE = "Directory of the site, relative to the project's."
+Built = Annotated[Path, typer.Option("--site", metavar="DIR", help=PLACE)]
 
 
-@site.command()
+@site.command(epilog=example("evidence site build --public --output public_site"))
 def build(
-    output: Output = Path("_site"),
+    to: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help=PLACE)] = Path("_site"),
     public: Annotated[
         bool, typer.Option("--public", help="Leave out paths, addresses, names of hosts and users, environments.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that make pages.")] = os.cpu_count() or 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, show_default=EACH_CORE, help="Processes that make pages.")
+    ] = CORES,
     as_json: AsJson = False,
 ) -> None:
     """Make or update the website of all runs: static files, which work on any host and without one."""
-    from pipeline.cli import output as terminal
+    from pipeline.cli import output
     from pipeline.settings import Settings
     from pipeline.site import build_site, load_options
     from pipeline.sweep.site_pages import SweepPages
@@ -34,44 +43,46 @@ def build(
     settings = Settings.load()
     done = build_site(
         settings,
-        settings.resolve(output),
+        settings.resolve(to),
         load_options(settings, public=public),
         force=force,
         processes=jobs,
         providers=[SweepPages(settings.results)],
-        progress=lambda items, total: terminal.progress(items, total=total, quiet=as_json),
+        progress=lambda items, total: output.progress(items, total=total, quiet=as_json),
     )
     facts = {"runs": done.runs, "built": done.built, "written": done.written, "removed": done.removed}
     if as_json:
-        terminal.print_json({"site": str(done.output), **facts})
+        output.print_json({"site": str(done.output), **facts})
         return
     print(done.output / "index.html")
     print(f"{done.runs} runs; {done.built} made, {done.written} files written, {done.removed} removed")
 
 
-@site.command()
+@site.command(epilog=example("evidence site serve --port 0"))
 def serve(
-    output: Output = Path("_site"),
+    built: Built = Path("_site"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 8000,
+    as_json: AsJson = False,
 ) -> None:
-    """Serve a built website on this machine."""
+    """Serve a built website on this machine until Ctrl-C."""
+    from pipeline.cli import output
     from pipeline.settings import Settings
     from pipeline.site.serve import site_server
 
-    server = site_server(Settings.load().resolve(output), port=port)
-    print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends it)", flush=True)
-    with server:
+    server = site_server(Settings.load().resolve(built), port=port)
+    output.print_address(f"http://127.0.0.1:{server.server_address[1]}/", as_json=as_json)
+    with server, contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
 
 
-@site.command()
+@site.command(epilog=example("evidence site publish --directory ../www"))
 def publish(
     directory: Annotated[
         Path | None, typer.Option("--directory", help="Make this path a link to a copy of the site, in one step.")
     ] = None,
     branch: Annotated[str | None, typer.Option("--branch", help="Commit the site to this branch, as gh-pages.")] = None,
     push: Annotated[bool, typer.Option("--push", help="With --branch: push it to origin.")] = False,
-    output: Output = Path("_site"),
+    built: Built = Path("_site"),
     as_json: AsJson = False,
 ) -> None:
     """Publish a built website to a directory or to a git branch."""
@@ -84,11 +95,11 @@ def publish(
     if (directory is None) == (branch is None):
         raise UsageError("Give one of: --directory DIR, --branch NAME.")
     settings = Settings.load()
-    built = settings.resolve(output)
+    source = settings.resolve(built)
     if directory is not None:
-        done = publish_directory(built, settings.resolve(directory))
+        done = publish_directory(source, settings.resolve(directory))
     else:
-        done = publish_branch(built, settings.root, branch or "", push=push)
+        done = publish_branch(source, settings.root, branch or "", push=push)
     if as_json:
         print_json(asdict(done))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.edge import INTERRUPTED
+from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, Which, example
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from pipeline.sweep.stored import Sweep
     from pipeline.sweep.sweep import SweepOutcome
 
-INTERRUPTED = 130
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Which = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A sweep's name, its id, the start of it, or `last`.")]
-
-study = typer.Typer(name="study", help="Look at the trials of sweeps.", no_args_is_help=True, rich_markup_mode=None)
+study = typer.Typer(
+    name="study",
+    help="Look at the trials of sweeps.",
+    epilog=example("evidence study show last"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 def sweep(
@@ -43,10 +46,17 @@ def sweep(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Start no further batch of trials after so long.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Trials at once, here.")] = os.cpu_count() or 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, show_default=EACH_CORE, help="Trials at once, here.")
+    ] = CORES,
     executor: Annotated[str, typer.Option(metavar="WHERE", help="local, inline or dask://HOST:PORT.")] = "local",
     tracking: Annotated[str | None, typer.Option(metavar="MODE", help="warn, strict or off.")] = None,
-    report: Annotated[bool, typer.Option(help="Render the reports of the sweep and of its best runs.")] = True,
+    report: Annotated[
+        bool | None,
+        typer.Option(
+            "--report/--no-report", help="Render the reports of the sweep and of its best runs; overrides the spec."
+        ),
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Start anew, even where the same sweep was interrupted.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: AsJson = False,
@@ -67,7 +77,7 @@ def sweep(
     given_keys = {
         "sweep.objectives": objective, "sweep.trials": trials, "sweep.sampler": sampler, "sweep.pruner": pruner,
         "sweep.mode": mode, "sweep.timeout": timeout, "tracking.mode": tracking,
-        "report.enabled": None if report else False,
+        "report.enabled": report,
     }  # fmt: skip
     overrides = dict(parse_override(text) for text in override or [])
     overrides |= {key: value for key, value in given_keys.items() if value is not None}
@@ -94,13 +104,14 @@ def sweep(
         raise typer.Exit(1)
 
 
-@study.command("list")
+@study.command("list", epilog=example("evidence study list --json"))
 def list_(as_json: AsJson = False) -> None:
     """List the sweeps, the one started last first."""
     from pipeline.cli import output
+    from pipeline.sweep.row import SweepRow
     from pipeline.sweep.stored import list_sweeps
 
-    rows = [_facts(found) for found in list_sweeps()]
+    rows = [SweepRow.of(found).to_dict() for found in list_sweeps()]
     if as_json:
         output.print_json(rows)
         return
@@ -108,31 +119,35 @@ def list_(as_json: AsJson = False) -> None:
     output.print_table(columns, [[_text(row[name]) for name in columns] for row in rows], empty="There are no sweeps.")
 
 
-@study.command()
-def show(which: Which = "last", as_json: AsJson = False) -> None:
+@study.command(epilog=example("evidence study show last"))
+def show(which: Which = LAST, as_json: AsJson = False) -> None:
     """Show what a sweep searched, and what its best trial is worth."""
     from pipeline.cli import output
+    from pipeline.sweep.row import SweepRow
     from pipeline.sweep.stored import load_sweep
 
     found = load_sweep(which)
-    facts = _facts(found) | {"sampler": found.spec.sweep.sampler, "space": found.run.config["space"], **found.run.stats}
+    asked = {"sampler": found.spec.sweep.sampler, "space": found.run.config["space"]}
+    facts = SweepRow.of(found).to_dict() | asked | found.run.stats
     if as_json:
         output.print_json({**facts, "verdict": _verdict(found)})
         return
     for name, value in facts.items():
-        print(f"{name:<20} {_text(value)}")
+        if name != "error":
+            print(f"{name:<20} {_text(value)}")
     if text := _verdict(found):
         print(f"\n{text}")
 
 
-@study.command()
+@study.command(epilog=example("evidence study best last --top 3"))
 def best(
-    which: Which = "last",
+    which: Which = LAST,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many trials.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show the best trials of a sweep; with several objectives, those that no other beats in all of them."""
     from pipeline.cli import output
+    from pipeline.sweep.row import trial_values
     from pipeline.sweep.stored import load_sweep
 
     found = load_sweep(which)
@@ -143,37 +158,42 @@ def best(
     by_number = {trial.number: trial for trial in found.trials}
     chosen = [by_number[number] for number in numbers[:top]]
     if as_json:
-        output.print_json([trial.to_dict() for trial in chosen])
+        output.print_json([trial_values(found, trial) for trial in chosen])
         return
-    rows = [[str(t.number), *(f"{value:.6g}" for value in t.values), _text(t.params), t.run_id] for t in chosen]
+    rows = [
+        [
+            str(trial.number),
+            *(f"{value:.6g}" for value in trial.values),
+            _text(trial.params),
+            _text(found.run_of(trial)),
+        ]
+        for trial in chosen
+    ]
     output.print_table(("trial", *objectives, "params", "run_id"), rows, empty="No trial was completed.")
 
 
-@study.command()
+@study.command(epilog=example("evidence study export last --output trials.parquet"))
 def export(
-    which: Which = "last",
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .csv, .json or .parquet file.")] = Path(
+    which: Which = LAST,
+    to: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv, .json or .parquet file.")] = Path(
         "trials.csv"
     ),
+    as_json: AsJson = False,
 ) -> None:
-    """Write all trials of a sweep as a table: params, metrics, state, run_id."""
-    from pipeline.sweep.stored import load_sweep, trials_frame
+    """Write all trials of a sweep as a table: params, metrics, state, run_id where a trial is a run."""
+    from pipeline.cli import output
+    from pipeline.rundir import write_atomic
+    from pipeline.sweep.stored import load_sweep, table_bytes, trials_frame
 
-    frame = trials_frame(load_sweep(which))
-    if out.suffix == ".csv":
-        frame.to_csv(out, index=False, lineterminator="\n")
-    elif out.suffix == ".json":
-        frame.to_json(out, orient="records", indent=1)
-    elif out.suffix == ".parquet":
-        frame.to_parquet(out)
-    else:
-        raise UsageError(f"{out}: the file's name must end with .csv, .json or .parquet.")
-    print(out)
+    found = load_sweep(which)
+    frame = trials_frame(found)
+    write_atomic(to, table_bytes(frame, to.suffix))
+    output.print_text(str(to), {"sweep": found.run.run_id, "trials": len(frame)}, to=to, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(sweep)
+    app.command(epilog=example("evidence sweep --config config/sweep.toml -p sweep.trials=50"))(sweep)
     app.add_typer(study)
 
 
@@ -235,10 +255,13 @@ def progress_text(standing: Standing) -> str:
 
 def _print_outcome(outcome: SweepOutcome, *, as_json: bool) -> None:
     from pipeline.cli import output
+    from pipeline.sweep.row import SweepRow
     from pipeline.sweep.stored import Sweep
 
+    error = outcome.error
     facts = {
-        **_facts(Sweep(outcome.run)),
+        **SweepRow.of(Sweep(outcome.run)).to_dict(),
+        "error": None if error is None else {"kind": type(error).__name__, "message": str(error)},
         "finished": outcome.finished,
         "resumed": outcome.resumed,
         "trials_here": len(outcome.trials),
@@ -258,25 +281,11 @@ def _print_outcome(outcome: SweepOutcome, *, as_json: bool) -> None:
         print(f"{'best run':<16} {run_id}")
     if text := _verdict(Sweep(outcome.run)):
         print(f"\n{text}")
-    for warning in outcome.warnings:
-        typer.echo(f"Warning: {warning}", err=True)
+    output.print_warnings(outcome.warnings)
+    if error is not None:
+        typer.echo(f"Error: {error}", err=True)
     if not outcome.finished:
         typer.echo("Stopped. The same command goes on where it stopped.", err=True)
-
-
-def _facts(found: Sweep) -> dict[str, Any]:
-    stats, metric = found.run.stats, found.spec.sweep.objectives[0]
-    return {
-        "sweep": found.run.run_id,
-        "name": found.name,
-        "status": found.run.status,
-        "strategy": found.spec.base.strategy.name,
-        "objectives": found.spec.sweep.objectives,
-        "trials": stats.get("trials"),
-        "best": stats.get(f"best_{metric}"),
-        "deflated_sharpe": stats.get("deflated_sharpe"),
-        "pbo": stats.get("pbo"),
-    }
 
 
 def _verdict(found: Sweep) -> str:
@@ -296,4 +305,4 @@ def _text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

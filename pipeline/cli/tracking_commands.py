@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import UsageError
+from pipeline.cli.options import AsJson, RunOrAll, example, one_or_all
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def sync(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN_ID]", help="A run_id, the start of one, or `last`.")] = "",
+    run_id: RunOrAll = None,
     every: Annotated[bool, typer.Option("--all", help="All runs that have something pending.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Recreate the runs in an empty store, from results/ alone.")
@@ -31,10 +29,9 @@ def sync(
     from pipeline.cli import output
     from pipeline.settings import Settings
 
-    if bool(run_id) == every:
-        raise UsageError("Give either a RUN_ID (or `last`) or --all.")
+    wanted = one_or_all(run_id, every=every)
     settings = Settings.load()
-    ids = None if every else [_tracked_id(run_id, settings)]
+    ids = None if wanted is None else [_tracked_id(wanted, settings)]
     results = (tracking.rebuild if rebuild else tracking.sync_runs)(settings, ids, uri=uri)
     output.print_synced(results, as_json=as_json)
     if any(result.error for result in results):
@@ -59,15 +56,23 @@ def _tracked_id(wanted: str, settings: Settings) -> str:
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     uri: Annotated[str | None, typer.Option(help="Show this store instead of the project's.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Serve MLflow's web interface on this machine."""
+    """Serve MLflow's web interface on this machine until Ctrl-C; of a store that is a server, say where it is."""
+    from pipeline.cli import output
     from pipeline.settings import Settings
     from pipeline.tracking.ui import serve_ui
 
     settings = Settings.load()
     store = uri or settings.default_tracking_uri
     if store.startswith(("http://", "https://")):
-        print(store)
+        output.print_text(store, {"url": store}, to=None, as_json=as_json)
         return
-    print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    output.print_address(f"http://127.0.0.1:{port}", as_json=as_json)
     raise typer.Exit(serve_ui(store, settings, port=port))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(epilog=example("evidence sync --all"))(sync)
+    app.command(epilog=example("evidence ui --port 5001"))(ui)

@@ -89,7 +89,7 @@ def make_bundle(
         raise VerificationError(f"No proof can be made from a damaged ledger: {chain.damage[0]}")
     verify_run(run, trust=trust, ledger=chain).raise_for_problems()
     files = _files(run, chain, signer, trust)
-    partial = output.with_name(f".{output.name}.partial")
+    partial = output.parent / f".{output.name}.partial"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:

@@ -8,7 +8,6 @@ Specifications: https://github.com/in-toto/attestation (Statement v1), https://s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import ArtifactError
 from pipeline.evidence.provenance import Environment, GitState
 from pipeline.evidence.strict_json import LONGEST
-from pipeline.rundir import RunDir, is_plain_name, one_form, write_atomic
+from pipeline.rundir import RunDir, is_plain_name, one_form, read_json, write_atomic
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -135,7 +134,7 @@ def write_manifest(run: RunDir, manifest: Mapping[str, Any]) -> str:
 
 def read_manifest(run: RunDir) -> dict[str, Any]:
     """Read the seal without checking it; raises ValueError when it is not a JSON object."""
-    manifest: dict[str, Any] = json.loads(run.manifest.read_bytes())
+    manifest: dict[str, Any] = read_json(run.manifest)
     if not isinstance(manifest, dict):
         raise ValueError("the manifest is not a JSON object")  # noqa: TRY004 - a malformed file, not a wrong argument
     return manifest

@@ -23,6 +23,7 @@ from pipeline.rundir import REPORT_DIR, UNSEALED, RunDir
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
+UNKNOWN = "unknown"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 PROFILE_NAME = "Process Run Crate"
 VERSION = "1.1"
@@ -121,9 +122,9 @@ class _Crate:
         return [*self.run.sealed_paths(), *others, *(path.relative_to(self.run.path).as_posix() for path in views)]
 
     def _root(self, agent: Any, organization: Any) -> None:
-        strategy, data = self.spec["strategy"]["name"], self.spec["data"]["symbol"] or self.spec["data"]["source"]
+        strategy, data = self._asked("strategy", "name"), self._asked("data", "symbol", "source")
         root = self.crate.root_dataset
-        root["name"] = f"{self.spec['run']['name']} ({self.run.run_id})"
+        root["name"] = f"{self._asked('run', 'name')} ({self.run.run_id})"
         root["description"] = (
             f"A backtest run of {strategy} on {data}, {self.outcome['status']}: inputs, results, seal."
         )
@@ -132,6 +133,12 @@ class _Crate:
         root["publisher"] = organization
         root["license"] = self._license()
         root["conformsTo"] = self._add(PROFILE, "CreativeWork", name=PROFILE_NAME, version=PROFILE.rpartition("/")[2])
+
+    def _asked(self, section: str, *keys: str) -> str:
+        """Return the first of these that the sealed spec says; a spec of another form says nothing."""
+        values = self.spec.get(section)
+        said = [values[key] for key in keys if values.get(key)] if isinstance(values, dict) else []
+        return str(said[0]) if said else UNKNOWN
 
     def _license(self) -> Any:
         text = self.credit.license
@@ -183,7 +190,7 @@ class _Crate:
             f"#{self.run.run_id}",
             "CreateAction",
             name=f"Run {self.run.run_id}",
-            description=f"The notebook {self.spec['run']['notebook']}, executed with the values of the run spec.",
+            description=f"The notebook {self._asked('run', 'notebook')}, executed with the values of the run spec.",
             startTime=_moment(self.times["startedOn"]),
             endTime=_moment(self.times["finishedOn"]),
             actionStatus=STATUS[self.outcome["status"]],

@@ -123,6 +123,8 @@ def _check_output(root: Path, settings: Settings) -> None:
     """Refuse a directory that a site must not be written to; raises UsageError."""
     if root == settings.root or root in settings.root.parents or settings.results in (root, *root.parents):
         raise UsageError(f"{root} cannot hold the site: it is the project or its runs. Give a directory of its own.")
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file, and a site is a directory. Give another name.")
     if root.is_dir() and any(root.iterdir()) and not ((root / STATE).is_file() or (root / HEAD).is_file()):
         raise UsageError(f"{root} is not empty and holds no site. Give another directory, or empty it.")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.digest import sha256_file
-from pipeline.rundir import write_json
+from pipeline.rundir import append, write_json
 from pipeline.sweep.trial import Proposal, Trial
 
 
@@ -48,13 +48,11 @@ class Batch:
         return [Proposal(**values) for values in json.loads(self._plan.read_bytes())]
 
     def record(self, trial: Trial, returns: np.ndarray | None) -> None:
-        """Add a trial that has ended. The returns go first: a line is there only with its row."""
+        """Add a trial that has ended; raises StorageError. The returns go first: a line is there only with its row."""
         if returns is not None:
-            with self._rows.open("ab") as file:
-                file.write(np.ascontiguousarray(returns, dtype="<f8").tobytes())
+            append(self._rows, np.ascontiguousarray(returns, dtype="<f8").tobytes())
         line = json.dumps({**trial.to_dict(), "periods": None if returns is None else len(returns)}, allow_nan=False)
-        with self._ended.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append(self._ended, f"{line}\n".encode())
 
     def ended(self) -> list[tuple[Trial, np.ndarray | None]]:
         """Return the trials that have ended, in the order of their numbers; a torn last line is cut off."""

@@ -44,9 +44,16 @@ class SweepPages:
             if SWEEP_STAT in entry.stats:
                 path = f"{self.group}/{entry.run_id}.html"
                 sweep = Sweep(Run(RunDir(self._results, entry.run_id)))
-                yield ExtraPage(
-                    path, f"{entry.title}, {entry.started_at[:10]}", _main(sweep, entry, path, known, shown)
-                )
+                main = _main(sweep, entry, path, known, shown) if sweep.problem is None else _unreadable(entry, path)
+                yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", main)
+
+
+def _unreadable(entry: Entry, path: str) -> str:
+    page = f"{root_of(path)}{link_to(run_page(entry.run_id))}"
+    return (
+        f'<p class="kicker">Sweep</p>\n<h1>{html_text(entry.title)}</h1>\n'
+        f'<p>What this sweep searched and found cannot be read (UNREADABLE). <a href="{page}">Its page as a run</a></p>'
+    )
 
 
 def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EvidenceError, RunNotFoundError
-from pipeline.run import LAST, Run, list_runs
+from pipeline.errors import EvidenceError, RunNotFoundError, UsageError
+from pipeline.run import LAST, UNREADABLE, Run, list_runs
 from pipeline.rundir import read_json
 from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec
@@ -29,7 +29,26 @@ class Sweep:
     @property
     def name(self) -> str:
         """Name of the sweep."""
-        return str(self.run.config["sweep"]["name"])
+        return str(self.run.config["sweep"].get("name", ""))
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why the sweep cannot be read, as a sentence; None when it can."""
+        try:
+            self.spec, self.trials, self.statistics  # noqa: B018 - read, once and for all
+        except EvidenceError as error:
+            return f"The sweep {self.run.run_id} cannot be read: {error}"
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            return (
+                f"The sweep {self.run.run_id} cannot be read ({what}). `evidence verify {self.run.run_id}` checks it."
+            )
+        return None
+
+    @property
+    def status(self) -> str:
+        """The status of its run, UNREADABLE when there is a problem."""
+        return self.run.status if self.problem is None else UNREADABLE
 
     @cached_property
     def spec(self) -> SweepSpec:
@@ -57,6 +76,10 @@ class Sweep:
             ids = {trial.number: trial.run_id for trial in self.trials}
             return tuple(ids[number] for number in self.statistics.ranking[: self.spec.sweep.best])
         return tuple((self._best or {}).get("best_runs", ()))
+
+    def run_of(self, trial: Trial) -> str | None:
+        """Return the run_id of a trial that is a run in `results/`; None for a backtest in process."""
+        return trial.run_id if self.spec.sweep.mode == "full" or trial.run_id in self.best_runs else None
 
     @cached_property
     def returns(self) -> pd.DataFrame:
@@ -97,10 +120,18 @@ def list_sweeps(settings: Settings | None = None) -> list[Sweep]:
 
 
 def load_sweep(wanted: str = LAST, *, settings: Settings | None = None) -> Sweep:
-    """Load a sweep by its id, the start of one, its name, or `last`; raises RunNotFoundError.
+    """Load a sweep by its id, the start of one, its name, or `last`.
 
-    Of several sweeps of one name the one started last is meant.
+    Of several sweeps of one name the one started last is meant. Raises RunNotFoundError, and EvidenceError for a
+    sweep that cannot be read.
     """
+    found = _find_sweep(wanted, settings)
+    if found.problem is not None:
+        raise EvidenceError(found.problem)
+    return found
+
+
+def _find_sweep(wanted: str, settings: Settings | None) -> Sweep:
     sweeps = list_sweeps(settings)
     if not sweeps:
         raise RunNotFoundError("There are no sweeps. `evidence sweep --config config/sweep.toml` makes one.")
@@ -119,7 +150,10 @@ def load_sweep(wanted: str = LAST, *, settings: Settings | None = None) -> Sweep
 
 
 def trials_frame(sweep: Sweep) -> pd.DataFrame:
-    """Return the trials as a table: number, state, run_id, params, metrics, error; raises EvidenceError without any."""
+    """Return the trials as a table: number, state, ids, params, metrics, error; raises EvidenceError without any.
+
+    `run_id` is empty for a trial that is no run of its own; `trial_id` is what the ledger knows each by.
+    """
     import pandas as pd
 
     if not sweep.trials:
@@ -127,9 +161,33 @@ def trials_frame(sweep: Sweep) -> pd.DataFrame:
     rows = []
     for trial in sweep.trials:
         values = zip(sweep.spec.sweep.objectives, trial.values, strict=False)
-        facts = {"number": trial.number, "state": trial.state, "run_id": trial.run_id, "seconds": trial.seconds}
+        ids = {"run_id": sweep.run_of(trial), "trial_id": trial.run_id}
+        facts = {"number": trial.number, "state": trial.state, **ids, "seconds": trial.seconds}
         params = {f"param.{name}": value for name, value in trial.params.items()}
         goals = {f"objective.{name}": value for name, value in values}
         metrics = {f"metric.{name}": value for name, value in trial.stats.items()}
         rows.append({**facts, **params, **goals, **metrics, "error": trial.error})
     return pd.DataFrame(rows)
+
+
+def table_bytes(frame: pd.DataFrame, suffix: str) -> bytes:
+    """Return a table as the bytes of a .csv, .json or .parquet file.
+
+    Raises UsageError for another ending, and for a table that Parquet cannot hold.
+    """
+    if suffix == ".csv":
+        return frame.to_csv(index=False, lineterminator="\n").encode()
+    if suffix == ".json":
+        return frame.to_json(orient="records", indent=1).encode()
+    if suffix != ".parquet":
+        raise UsageError(
+            f"A table is written as .csv, .json or .parquet, which the file's name must end with: {suffix!r}."
+        )
+    import pyarrow as pa
+
+    from pipeline.artifacts import parquet_bytes
+
+    try:
+        return parquet_bytes(frame, index=False)
+    except pa.ArrowException as error:
+        raise UsageError(f"A .parquet file cannot hold these trials, a .csv or .json file can: {error}") from None

@@ -39,9 +39,11 @@ def test_help_imports_nothing_heavy() -> None:
     [
         (["show", "abc"], 2, "There is no run 'abc'"),
         (["show"], 2, "There are no runs"),
-        (["verify"], 2, "RUN_ID"),
+        (["verify"], 2, "There are no runs"),
+        (["verify", "last", "--all"], 2, "Give one of: a RUN_ID"),
         (["verify", "--all"], 0, ""),
-        (["render"], 2, "Give one of: RUN_ID"),
+        (["render"], 2, "There are no runs"),
+        (["render", "last", "--all"], 2, "Give one of: RUN_ID"),
         (["run", "--config", "absent.toml"], 2, "absent.toml cannot be read"),
         (["run", "--config", "config/demo.toml", "-p", "fats=1"], 2, "Did you mean 'fast'?"),
         (["run", "--config", "config/demo.toml", "-p", "fast"], 2, "key=value"),
@@ -49,7 +51,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--config", "config/demo.toml", "--run-id", "x"], 2, "UUID4"),
         (["run", "--config", "config/sweep.toml"], 2, "sweep: a section of sweep specs. `evidence sweep"),
         (["run", "--config", "config/demo.toml", "-p", "backtest.fee=2"], 2, "demo.toml with backtest.fee as given is"),
-        (["run", "--config", "config/demo.toml", "--explain"], 2, "--reuse"),
+        (["run", "--config", "config/demo.toml", "--why"], 2, "--reuse"),
         (["nonsense"], 2, "No such command"),
     ],
 )

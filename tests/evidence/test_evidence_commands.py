@@ -169,8 +169,8 @@ def test_runs_from_before_the_ledger_are_adopted(home: Settings) -> None:
     (home.results / "ledger.jsonl").unlink()
     append(home.results / "ledger.jsonl", events.started(run, strategy="ma_crossover", data_sha256=DATA_SHA256))
     assert "missing entry" in call("verify", run.run_id, code=3)
-    assert call_json("ledger", "adopt", "--all")["adopted"] == 1
-    assert call_json("ledger", "adopt", run.run_id)["adopted"] == 0
+    assert [item["adopted"] for item in call_json("ledger", "adopt", "--all")] == [True]
+    assert [item["adopted"] for item in call_json("ledger", "adopt", run.run_id)] == [False]
     call("verify", "--all")
     assert call_json("ledger", "trials", run.run_id)["trials"] == 1
 

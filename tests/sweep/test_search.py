@@ -201,7 +201,7 @@ def test_a_sweep_is_rendered_like_a_run(project: Settings) -> None:
     """`evidence sweep` leaves a report with its statement; `evidence render` makes it again, and knows when not to."""
     from typer.testing import CliRunner
 
-    from pipeline.cli import app
+    from pipeline.cli.app import app
 
     (project.root / "s.toml").write_bytes(spec(report={"enabled": True}).to_toml())
     done = CliRunner().invoke(app, ["sweep", "-c", "s.toml", "--executor", "inline", "--json"])
@@ -212,7 +212,7 @@ def test_a_sweep_is_rendered_like_a_run(project: Settings) -> None:
     assert json.loads(CliRunner().invoke(app, ["render", "--stale", "--json"]).stdout) == []
     Path(made["report"]).write_text("edited")
     again = json.loads(CliRunner().invoke(app, ["render", "--stale", "--json"]).stdout)
-    assert again["run_id"] == made["sweep"]
+    assert [item["run_id"] for item in again] == [made["sweep"]]
     assert load_sweep(settings=project).run.verify().ok
 
 

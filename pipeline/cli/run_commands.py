@@ -1,0 +1,193 @@
+"""The commands around runs: execute a spec, render reports, list, show; and `doctor`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, RunId, example
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.run import Run
+    from pipeline.settings import Settings
+
+
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The run spec, a TOML file.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--param", metavar="KEY=VALUE", help="A param of the strategy, or any key of the spec by its path."
+        ),
+    ] = None,
+    tracking: Annotated[
+        str | None, typer.Option(metavar="MODE", help="warn, strict or off; overrides the spec.")
+    ] = None,
+    report: Annotated[
+        bool | None, typer.Option("--report/--no-report", help="Render the report after the run; overrides the spec.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(help="Use this run_id (UUID4) instead of a new one.")] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Return a finished run made from the very same inputs, if there is one.")
+    ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="With --reuse: say of every earlier run why it was not used.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a run spec: notebook, tracking, seal, report."""
+    from pipeline.cli import output
+    from pipeline.cli.key_commands import signing_key
+    from pipeline.notebook.forked import kernel_ahead
+    from pipeline.runner import run_backtest
+    from pipeline.settings import Settings
+    from pipeline.spec import parse_override, read_spec
+
+    overrides = dict(parse_override(text) for text in override or [])
+    overrides |= {"tracking.mode": tracking} if tracking else {}
+    overrides |= {} if report is None else {"report.enabled": report}
+    spec, given = read_spec(config, overrides)
+    settings = Settings.load()
+    if why and not reuse:
+        raise UsageError("--why says what --reuse considered: give both.")
+    if reuse and output.print_reused(spec, settings, every=why, as_json=as_json):
+        return
+    output.say_where(settings)
+    with output.stages(quiet=as_json) as progress, kernel_ahead() as kernels:
+        outcome = run_backtest(
+            spec,
+            settings=settings,
+            given=given,
+            overrides=overrides,
+            run_id=run_id,
+            progress=progress,
+            signing_key=signing_key,
+            kernels=kernels,
+        )
+    output.print_outcome(outcome, as_json=as_json)
+    if outcome.error is not None:
+        raise typer.Exit(1)
+
+
+def render(
+    run_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN_ID...", help="Run ids, the starts of some, or `last`; default: `last`."),
+    ] = None,
+    last: Annotated[bool, typer.Option("--last", help="Render the run started last.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All runs, of these only what is stale.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Runs started on this UTC day or later, only what is stale.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only what is stale: of the runs given, else of all of them.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --all or --since: also what is not stale.")] = False,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="html, or beside it pdf or ipynb.")
+    ] = "html",
+    static: Annotated[
+        bool | None,
+        typer.Option(
+            "--static/--interactive", help="Drawn figures or plotly.js; default: as the report is, else plotly.js."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, show_default=EACH_CORE, help="Processes that render.")
+    ] = CORES,
+    renderer: Annotated[str, typer.Option(help="auto, quarto or embedded.")] = "auto",
+    template: Annotated[str, typer.Option(help="Source of the report.")] = "reports/backtest_report.qmd",
+    as_json: AsJson = False,
+) -> None:
+    """Render the reports of runs and sweeps.
+
+    A report is stale when what it was made from (the run, the template, sections of the project, the theme, the
+    renderer, the earlier trials) or its own bytes changed since it was made.
+    """
+    from pipeline.cli import output
+    from pipeline.cli.key_commands import checked, signing_key
+    from pipeline.errors import SpecError
+    from pipeline.evidence.recording import record_report
+    from pipeline.report.bulk import RenderJob, known_format
+    from pipeline.run import load_run
+    from pipeline.settings import Settings
+    from pipeline.sweep.report.bulk import render_all, why_any_stale
+    from pipeline.template_files import template_path
+    from pipeline.tracking import publish_report
+
+    if (bool(run_ids), last, every, since is not None).count(True) > 1 or (stale and force):
+        raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE, --stale; --force not with --stale.")
+    settings = Settings.load()
+    job = RenderJob(
+        settings, renderer, template_path(settings, template, error=SpecError), static, known_format(file_format)
+    )
+    if every or since is not None or (stale and not (run_ids or last)):
+        runs = _started_since(since, settings)
+    else:
+        runs = [load_run(run_id, settings=settings) for run_id in dict.fromkeys(run_ids or [LAST])]
+    if stale or ((every or since is not None) and not force):
+        runs = [run for run in runs if why_any_stale(run, job) is not None]
+    signer = checked(signing_key(), settings)
+    before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
+    done = []
+    for rendered in output.progress(render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json):
+        if rendered.record is not None and rendered.run.manifest_digest is not None:
+            record_report(rendered.run.dir, signer)
+            if rendered.record.report_sha256 != before[rendered.run.run_id]:
+                output.warn_unpublished(publish_report(rendered.run.dir, settings))
+        done.append(rendered)
+    output.print_rendered(done, as_json=as_json)
+    if any(rendered.error for rendered in done):
+        raise typer.Exit(1)
+
+
+def _started_since(since: str | None, settings: Settings) -> list[Run]:
+    from pipeline.run import list_runs
+
+    try:
+        day = dt.date.fromisoformat(since) if since else dt.date.min
+    except ValueError:
+        raise UsageError(f"{since!r} is not a date: the form is 2026-01-31.") from None
+    return [run for run in list_runs(settings=settings) if run.record.started_at[:10] >= day.isoformat()]
+
+
+def list_(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show this many runs; 0 shows all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, the one started last first."""
+    from pipeline.cli import output
+    from pipeline.run import list_runs
+
+    runs = list_runs()
+    output.print_runs(runs[: limit or None], total=len(runs), as_json=as_json)
+
+
+def show(run_id: RunId = LAST, as_json: AsJson = False) -> None:
+    """Show one run: record, metrics, files, links."""
+    from pipeline.cli import output
+    from pipeline.run import load_run
+
+    output.print_run(load_run(run_id), as_json=as_json)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, and how to get what is not."""
+    from pipeline.cli import output
+    from pipeline.doctor import examine
+    from pipeline.settings import Settings
+
+    output.print_findings(examine(Settings.load()), as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(epilog=example("evidence run --config config/demo.toml -p fast=10"))(run)
+    app.command(epilog=example("evidence render --all"))(render)
+    app.command("list", epilog=example("evidence list --limit 0"))(list_)
+    app.command(epilog=example("evidence show last --json"))(show)
+    app.command(epilog=example("evidence doctor"))(doctor)
