@@ -264,11 +264,11 @@ def _unsealed_record(run: Run) -> RunRecord:
         name=run.config.get("run", {}).get("name", ""),
         started_at=known.get("started_at", ""),
         origin=known.get("origin", ""),
-        error=None if running else {"kind": "killed", "message": _interrupted(known.get("stage"))},
+        error=None if running else {"kind": "killed", "message": _interrupted(known)},
     )
 
 
-def _interrupted(state: dict[str, Any]) -> str:
+def _interrupted(state: dict[str, str]) -> str:
     during = f" during {state['stage']}" if state.get("stage") else ""
     reason = f": {state['reason']}" if state.get("reason") else ""
     return f"interrupted{during}; never sealed{reason}"

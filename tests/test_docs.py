@@ -99,6 +99,17 @@ def test_every_page_is_listed() -> None:
     assert pages <= set(LINK.findall(index))
 
 
+def test_every_environment_variable_is_named() -> None:
+    """What the package reads from the environment, or sets for a kernel, stands in docs/cli.md."""
+    name = re.compile(r"\"((?:EVIDENCE|FORKED_KERNELS)[A-Z_]*|QUARTO_PATH|MLFLOW_TRACKING_URI)\"")
+    read = {
+        found for path in (REPOSITORY / "pipeline").rglob("*.py") for found in name.findall(path.read_text("utf-8"))
+    }
+    page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert {variable for variable in read if f"`{variable}`" not in page} == set()
+    assert "EVIDENCE_TRACKING_TIMEOUT" in read
+
+
 def test_generated_pages_are_up_to_date() -> None:
     """docs/cli.md and docs/run-spec.md are what scripts/generate_reference.py writes today."""
     command = [sys.executable, str(REPOSITORY / "scripts" / "generate_reference.py"), "--check"]

@@ -70,12 +70,20 @@ def run_command(arguments: Sequence[str]) -> int:
         from pipeline.cli.app import app
 
         code = app(list(arguments), prog_name="evidence", standalone_mode=False)
-        sys.stdout.flush()
+        _check_output()
     except SystemExit as ended:  # rich's, when nobody reads standard output any more
         return ended.code if isinstance(ended.code, int) else 1
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost edge
         return _tell(error, as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
+
+
+def _check_output() -> None:
+    """Raise why standard output could not be written, also where a library let that pass."""
+    sys.stdout.flush()
+    unwritten: OSError | None = getattr(sys.stdout, "error", None)
+    if unwritten is not None:
+        raise unwritten
 
 
 def describe(error: BaseException) -> Failure:

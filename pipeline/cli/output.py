@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RUN_COLUMNS = (
-    "run_id", "started (UTC)", "name", "strategy", "symbol", "status", "return", "sharpe", "look-ahead", "sealed", "mlflow",
-    "report",
+    "run_id", "started (UTC)", "name", "strategy", "symbol", "status", "return", "sharpe", "look-ahead", "sealed",
+    "mlflow", "report",
 )  # fmt: skip
 NUMBERS = ("return", "sharpe")
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", UNREADABLE: "red"}

@@ -199,7 +199,7 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual, and says how to go on."""
     stop = Event()
 
     def handle(*_: Any) -> None:
@@ -211,6 +211,9 @@ def _stop_on_interrupt() -> Iterator[Event]:
     before = signal.signal(signal.SIGINT, handle)
     try:
         yield stop
+    except KeyboardInterrupt as interruption:
+        interruption.add_note("The same command goes on where the sweep stopped.")
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -40,9 +40,7 @@ class Sweep:
             return f"The sweep {self.run.run_id} cannot be read: {error}"
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{type(error).__name__}: {error}"
-            return (
-                f"The sweep {self.run.run_id} cannot be read ({what}). `evidence verify {self.run.run_id}` checks it."
-            )
+            return f"The sweep {self.run.run_id} cannot be read ({what}). `evidence verify` with its id checks it."
         return None
 
     @property

@@ -61,9 +61,20 @@ def needed(name: str, **given: str) -> list[str]:
     return [*words, *(["--ro-crate"] if name == "export" else []), *arguments]
 
 
+def files() -> dict[Path, int]:
+    """Return the files of the project and of the user's configuration, with their sizes."""
+    roots = (Path.cwd(), Path(os.environ["XDG_CONFIG_HOME"]))
+    found = [path for root in roots for path in root.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.stat().st_size if path.is_file() else -1 for path in found}
+
+
 def call(capsys: pytest.CaptureFixture[str], words: list[str]) -> tuple[int, str]:
-    """Call the command line; whatever goes wrong has an exit code of the list, and a sentence and no traceback."""
+    """Call the command line; whatever goes wrong has an exit code of the list, and a sentence and no traceback.
+
+    After exit code 2 every file is what it was before.
+    """
     capsys.readouterr()
+    before = files()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # as `main` does
     code = run_command(words)
@@ -74,6 +85,7 @@ def call(capsys: pytest.CaptureFixture[str], words: list[str]) -> tuple[int, str
     assert FAULT not in err, said
     if code == 2 or (code == 1 and not out):
         assert err.strip(), said
+    assert code != 2 or files() == before, said
     return code, out
 
 
@@ -136,6 +148,7 @@ def wrong_paths(root: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @each_command
 def test_each_command_says_that_a_path_is_wrong(
     name: str, run: RunDir, project: Settings, capsys: pytest.CaptureFixture[str]
