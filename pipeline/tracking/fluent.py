@@ -25,7 +25,7 @@ from typing import Any
 
 from pipeline.errors import TrackingError, masked
 from pipeline.tracking.protocol import TrackingWarning
-from pipeline.tracking.raw_calls import Call, RawCalls
+from pipeline.tracking.raw_calls import FOLLOWS, Call, RawCalls
 
 FLUENT = "mlflow.tracking.fluent"
 VARIABLE = "MLFLOW_RUN_ID"
@@ -82,9 +82,15 @@ class StickyRunId:
         def starting(*given: Any, **named: Any) -> Any:
             bound = signature.bind(*given, **named)
             wanted = bound.arguments
+            if wanted.get("run_id"):
+                self._calls.note_other(wanted["run_id"])
             nested = (wanted.get("nested") or wanted.get("parent_run_id")) and not wanted.get("run_id")
-            if not nested or self._calls.sealed or self._fluent._active_run_stack.get():
+            if not nested or self._calls.sealed:
                 return start_run(*given, **named)
+            if not self._calls.is_own_store(_current_uri()):
+                wanted["experiment_id"] = self._calls.experiment_id  # MLflow would look for one in the other store
+            if self._fluent._active_run_stack.get():
+                return start_run(*bound.args, **bound.kwargs)
             wanted["parent_run_id"] = wanted.get("parent_run_id") or self._calls.run_id
             self._here.nesting = True
             try:
@@ -158,30 +164,39 @@ def _around(original: Callable[..., Any], handler: Callable[[Call], Any], calls:
         bound = signature.bind(*given, **named)
         bound.apply_defaults()
         call = Call(given[0], bound.arguments, lambda: original(*bound.args, **bound.kwargs))
-        return handler(call) if calls.concern(call) else call.send()
+        if not calls.concern(call):
+            return call.send()
+        calls.lead_home(call)
+        return handler(call)
 
     return method
 
 
 def _resuming(original: Callable[..., Any], calls: RawCalls) -> Callable[..., Any]:
     def store(*given: Any) -> _Store:
-        return _Store(lambda: original(*given), calls)
+        return _Store(lambda: original(*given), lambda: original(calls.tracking_uri), calls)
 
     return store
 
 
 def _opening(original: Callable[..., None], calls: RawCalls) -> Callable[..., None]:
     def opening(client: Any, tracking_uri: str | None = None, *given: Any, **named: Any) -> None:
-        from mlflow import get_tracking_uri
-
-        uri = str(tracking_uri or get_tracking_uri())
-        if not calls.opened(lambda: original(client, tracking_uri, *given, **named), uri):
+        uri = str(tracking_uri or _current_uri())
+        follows = not tracking_uri
+        setattr(client, FOLLOWS, follows)
+        if not calls.opened(lambda: original(client, tracking_uri, *given, **named), uri, follows=follows):
             connection = client if type(client).__name__ == SERVICE else _Away()
             connection.tracking_uri = uri
             if connection is not client:
                 client._tracking_client = connection
 
     return opening
+
+
+def _current_uri() -> str:
+    from mlflow import get_tracking_uri
+
+    return str(get_tracking_uri())
 
 
 class _Away:
@@ -196,16 +211,19 @@ class _Away:
 class _Store:
     """A store whose resumption of a run goes through RawCalls."""
 
-    def __init__(self, find: Callable[[], Any], calls: RawCalls) -> None:
+    def __init__(self, find: Callable[[], Any], find_own: Callable[[], Any], calls: RawCalls) -> None:
         self._find = find
+        self._find_own = find_own
         self._calls = calls
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._find(), name)
 
     def update_run_info(self, run_id: str, *given: Any, **named: Any) -> Any:
-        call = Call(None, {"run_id": run_id}, lambda: self._find().update_run_info(run_id, *given, **named))
-        return self._calls.update_run_info(call) if self._calls.concern(call) else call.send()
+        call = Call(None, {"run_id": run_id}, lambda: self._find_own().update_run_info(run_id, *given, **named))
+        if self._calls.concern(call):
+            return self._calls.update_run_info(call)
+        return self._find().update_run_info(run_id, *given, **named)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

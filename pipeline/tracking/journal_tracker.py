@@ -20,6 +20,7 @@ from pipeline.tracking.recording import RecordingTracker
 MODE_VARIABLE = "EVIDENCE_TRACKING_MODE"
 JOURNAL_VARIABLE = "EVIDENCE_TRACKING_JOURNAL"
 RUN_ID_VARIABLE = "EVIDENCE_MLFLOW_RUN_ID"
+STORE_VARIABLE = "EVIDENCE_TRACKING_STORE"  # a notebook may change MLFLOW_TRACKING_URI
 
 
 class JournalTracker(RecordingTracker):
@@ -162,6 +163,6 @@ def kernel_tracker(run: RunDir) -> Tracker:
     )
     tracker.start_run()
     if os.environ.get(fluent.VARIABLE):
-        place = {name: os.environ.get(f"MLFLOW_{name.upper()}", "") for name in ("experiment_id", "tracking_uri")}
-        fluent.keep_to_run(RawCalls(tracker, os.environ[fluent.VARIABLE], **place))
+        place = os.environ.get("MLFLOW_EXPERIMENT_ID", ""), os.environ.get(STORE_VARIABLE, "")
+        fluent.keep_to_run(RawCalls(tracker, os.environ[fluent.VARIABLE], *place))
     return tracker

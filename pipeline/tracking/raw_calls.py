@@ -17,23 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import TrackingError
 from pipeline.rundir import MANIFEST
 from pipeline.tracking import limits
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of
 from pipeline.tracking.datasets import described
+from pipeline.tracking.failures import is_mistake
 from pipeline.tracking.files import joined
 from pipeline.tracking.journal import now_ms, read_journal
 from pipeline.tracking.known_run import KnownRun
-from pipeline.tracking.uri import HTTP, scheme
-from pipeline.tracking.values import is_storable, sort_metrics, storable
+from pipeline.tracking.points import as_metric, as_point, records_of
+from pipeline.tracking.uri import HTTP, absolute_uri, scheme
+from pipeline.tracking.values import storable
 
 if TYPE_CHECKING:
     from pipeline.tracking.journal_tracker import JournalTracker
 
 MAX_FILES_BYTES = 100_000_000
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 ENDED = ("FINISHED", "FAILED", "KILLED")
+FOLLOWS = "_evidence_follows_setting"  # on a client that was made without a URI
 ASYNC = "MLFLOW_ENABLE_ASYNC_LOGGING"
 Record = tuple[str, dict[str, Any]]
 
@@ -68,18 +69,58 @@ class RawCalls:
         self._lock = threading.RLock()
 
     def concern(self, call: Call) -> bool:
-        """Return whether a call is about this run, a run nested in it, or its experiment, and the run goes on."""
+        """Return whether a call is about this run, a run nested in it, or its experiment, and the run goes on.
+
+        A client that was made for another store by name is left alone; one that follows MLflow's setting is not.
+        """
         if limits.is_own_call() or self.sealed:
+            return False
+        astray = self.is_astray(call.client)
+        if astray and not getattr(call.client, FOLLOWS, False):
             return False
         if "run_id" in call.values:
             return call.run_id == self.run_id or call.run_id in self._keys
-        if str(call.client.tracking_uri) != self.tracking_uri:
-            return False
         if "tags" not in call.values:
-            return str(call.values.get("experiment_id", self.experiment_id)) == self.experiment_id
+            return not astray and str(call.values.get("experiment_id", self.experiment_id)) == self.experiment_id
         parent = (call.values["tags"] or {}).get(PARENT_TAG)
-        own_experiment = str(call.values["experiment_id"]) == self.experiment_id
+        own_experiment = not astray and str(call.values["experiment_id"]) == self.experiment_id
         return own_experiment or parent == self.run_id or parent in self._keys
+
+    def is_astray(self, client: Any) -> bool:
+        """Return whether a client (None: MLflow's own store) leads to another store than the run's."""
+        return client is not None and not self.is_own_store(str(client.tracking_uri))
+
+    def is_own_store(self, uri: str) -> bool:
+        """Return whether a URI names the run's store, perhaps in other words."""
+        own = self.tracking_uri
+        return uri == own or absolute_uri(uri, Path.cwd()).rstrip("/") == own.rstrip("/")
+
+    def lead_home(self, call: Call) -> None:
+        """Have a call about this run made on the run's store, whatever store its client leads to."""
+        if not self.is_astray(call.client):
+            return
+        from mlflow import MlflowClient
+
+        self.tell_once(
+            "mlflow.set_tracking_uri(), or MLFLOW_TRACKING_URI set in the notebook, has no effect on this notebook's "
+            "run: it belongs to the store it was started in. Name a store with tracking.uri in the run spec."
+        )
+        if "experiment_id" in call.values:
+            call.values["experiment_id"] = self.experiment_id
+        call.client = call.values["self"] = MlflowClient(tracking_uri=self.tracking_uri)
+
+    def tell_once(self, message: str) -> None:
+        """Warn whoever logs, unless she was told already."""
+        if message not in self.tracker.warnings:
+            self.tracker.warn(message)
+
+    def note_other(self, run_id: str) -> None:
+        """Warn that the notebook takes up a run which is not its own."""
+        if not self.sealed and run_id != self.run_id and self._key(run_id) is None:
+            self.tell_once(
+                f"mlflow.start_run(run_id=…) leads MLflow's calls to another run, {run_id}: "
+                "what is logged there is no part of this notebook's run."
+            )
 
     @property
     def sealed(self) -> bool:
@@ -96,23 +137,22 @@ class RawCalls:
     def log_metric(self, call: Call) -> Any:
         """Log one point; its time is fixed here, so that it is the same wherever it arrives."""
         values = call.values
-        values["timestamp"] = now_ms() if values["timestamp"] is None else values["timestamp"]
-        values["step"] = values["step"] or 0
-        rows = [(values["key"], values["value"], values["timestamp"], values["step"])]
-        _refuse_unstorable(rows)
-        return self._write(call, self._points(rows))
+        at = now_ms() if values["timestamp"] is None else values["timestamp"]
+        step = 0 if values["step"] is None else values["step"]
+        point = as_point(values["key"], values["value"], at, step)
+        _, values["value"], values["timestamp"], values["step"] = point
+        return self._write(call, records_of([point]))
 
     def log_batch(self, call: Call) -> Any:
         """Log metrics, params and tags."""
         for name in ("metrics", "params", "tags"):
             call.values[name] = list(call.values[name])
-        rows = [(item.key, item.value, item.timestamp, item.step) for item in call.values["metrics"]]
-        _refuse_unstorable(rows)
+        call.values["metrics"] = metrics = [as_metric(given) for given in call.values["metrics"]]
         pairs = {
             name: {item.key: storable(str(item.value)) for item in call.values[name]} for name in ("params", "tags")
         }
-        records = self._points(rows) + [(name, {"items": items}) for name, items in pairs.items() if items]
-        return self._write(call, records)
+        records = records_of((item.key, item.value, item.timestamp, item.step) for item in metrics)
+        return self._write(call, records + [(name, {"items": items}) for name, items in pairs.items() if items])
 
     def log_param(self, call: Call) -> Any:
         """Log one param and return its value."""
@@ -126,11 +166,11 @@ class RawCalls:
     def log_artifact(self, call: Call) -> Any:
         """Log a file, or a directory under its own name."""
         source, place = Path(call.values["local_path"]), call.values["artifact_path"]
-        return self._write_files(call, source, joined(place, source.name) if source.is_dir() else place)
+        return self._write_files(call, source, source.name if source.is_dir() else None, place)
 
     def log_artifacts(self, call: Call) -> Any:
         """Log all files of a directory."""
-        return self._write_files(call, Path(call.values["local_dir"]), call.values["artifact_path"])
+        return self._write_files(call, Path(call.values["local_dir"]), None, call.values["artifact_path"])
 
     def log_image(self, call: Call) -> Any:
         """Log an image at once: as files, by way of `log_artifact`."""
@@ -198,30 +238,41 @@ class RawCalls:
 
     def get_run(self, call: Call) -> Any:
         """Return a run; what the journal knows of it when the store is away."""
-        sent, run = self._send(call)
+        sent, run = self._send(call, reads=True)
         return run if sent else self._known(call.run_id).entity()
 
     def list_artifacts(self, call: Call) -> Any:
         """Return a run's artifacts; those the journal knows of when the store is away."""
-        sent, found = self._send(call)
+        sent, found = self._send(call, reads=True)
         return found if sent else self._known(call.run_id).artifacts(call.values["path"])
 
     def download_artifacts(self, call: Call) -> Any:
         """Return the local path of an artifact; of the journal's copy when the store is away."""
-        sent, path = self._send(call)
+        sent, path = self._send(call, reads=True)
         return path if sent else self._known(call.run_id).copy(call.values["path"], call.values["dst_path"])
 
     def get_experiment(self, call: Call) -> Any:
         """Return the run's experiment, or what is known of it when the store is away."""
-        sent, found = self._send(call)
+        sent, found = self._send(call, reads=True)
         return found if sent else self._known(self.run_id).experiment(call.values.get("name", self.experiment_id))
 
     get_experiment_by_name = get_experiment
 
-    def opened(self, send: Callable[[], Any], tracking_uri: str) -> bool:
-        """Open a client; returns False when its store is away and only these methods can be used."""
-        if tracking_uri != self.tracking_uri or limits.is_own_call() or self.sealed:
+    def opened(self, send: Callable[[], Any], tracking_uri: str, *, follows: bool) -> bool:
+        """Open a client; returns False when its store is away and only these methods can be used.
+
+        `follows` says that the client was made without a URI: it is then needed for the run, whatever its store does.
+        """
+        if limits.is_own_call() or self.sealed:
             send()
+            return True
+        if not self.is_own_store(tracking_uri):
+            try:
+                send()
+            except Exception:
+                if not follows:
+                    raise
+                return False
             return True
         if self._unreachable:
             return False
@@ -229,7 +280,7 @@ class RawCalls:
             self._probe()
             send()
         except Exception as error:
-            if self._raises(error):
+            if self._raises(error, self.run_id):
                 raise
             self._unreachable = True
             self._fall(error)
@@ -250,9 +301,13 @@ class RawCalls:
             self._record(self._key(call.run_id), kind, data, sent=sent)
         return answer
 
-    def _write_files(self, call: Call, source: Path, place: str | None) -> Any:
-        if not source.exists():
+    def _write_files(self, call: Call, source: Path, folder: str | None, place: str | None) -> Any:
+        from mlflow.store.artifact.artifact_repo import verify_artifact_path
+
+        verify_artifact_path(place)
+        if not os.access(source, os.R_OK):
             return call.send()
+        place = joined(place, folder) if folder else place
         paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
         base = source.parent if source.is_file() else source
         self.tracker.note_raw_use()
@@ -267,20 +322,21 @@ class RawCalls:
                 self._record(self._key(call.run_id), "artifact", kept, sent=sent)
         return None
 
-    def _send(self, call: Call) -> tuple[bool, Any]:
+    def _send(self, call: Call, *, reads: bool = False) -> tuple[bool, Any]:
         """Make a call unless the store has failed; return whether it got through, and its answer."""
         if self.failed:
             return False, None
         try:
             return True, call.send()
         except Exception as error:
-            if self._raises(error):
+            if self._raises(error, str(call.values.get("run_id", self.run_id)), reads=reads):
                 raise
             self._fall(error)
             return False, None
 
-    def _raises(self, error: Exception) -> bool:
-        return self.tracker.mode == "strict" or not store_failed(error)
+    def _raises(self, error: Exception, run_id: str, *, reads: bool = False) -> bool:
+        """Return whether a failed call is the caller's error, in mode `strict` any."""
+        return self.tracker.mode == "strict" or is_mistake(error, self.tracking_uri, run_id, reads=reads)
 
     def _fall(self, error: Exception) -> None:
         with self._lock:
@@ -298,16 +354,6 @@ class RawCalls:
             self._opened = True
             if scheme(self.tracking_uri) not in HTTP:
                 limits.probe(self.tracking_uri)
-
-    def _points(self, rows: Iterable[tuple[str, Any, int, int]]) -> list[Record]:
-        """Return the entries of points: those with finite values, and the names of the others."""
-        finite, undefined = [], {}
-        for name, value, time, step in rows:
-            numbers = sort_metrics({name: float(value) if isinstance(value, bool) else value})
-            finite += [[name, number, time, step] for number in numbers.finite.values()]
-            undefined.update(numbers.undefined)
-        records: list[Record] = [("metrics", {"items": finite})] if finite else []
-        return records + ([("skipped", {"items": undefined})] if undefined else [])
 
     def _record(self, key: str | None, kind: str, data: dict[str, Any], *, sent: bool) -> None:
         if sent and kind != "skipped":
@@ -329,24 +375,6 @@ class RawCalls:
 
     def _known(self, run_id: str) -> KnownRun:
         return KnownRun(self.tracker.home, run_id, self._keys.get(run_id), self.experiment_id)
-
-
-def _refuse_unstorable(rows: Iterable[tuple[str, Any, int, int]]) -> None:
-    """Raise as MLflow does when a time or a step does not fit: a mistake of the caller, not of the store."""
-    from mlflow.exceptions import MlflowException
-
-    for name, _, time, step in rows:
-        if not (is_storable(time) and is_storable(step)):
-            text = f"The metric {name!r} has a timestamp or step beyond 64 bits: {time}, {step}."
-            raise MlflowException.invalid_parameter_value(text)
-
-
-def store_failed(error: Exception) -> bool:
-    """Return whether an error is the store's, not that of the values it was given."""
-    if isinstance(error, (OSError, TrackingError)):
-        return True
-    refused = getattr(error, "error_code", "") in REFUSALS
-    return not refused and not isinstance(error, (TypeError, ValueError, LookupError, AttributeError))
 
 
 def _done() -> Any:

@@ -31,6 +31,7 @@ from pipeline.tracking.journal_tracker import (
     JOURNAL_VARIABLE,
     MODE_VARIABLE,
     RUN_ID_VARIABLE,
+    STORE_VARIABLE,
     JournalTracker,
 )
 from pipeline.tracking.outbox import FILES_DIR, Home, State
@@ -175,7 +176,8 @@ class RunTracking:
                 stand_in = self._stand_in
                 uri, run_id, experiment_id = stand_in.store.uri, stand_in.mlflow_run_id, stand_in.experiment_id
         if run_id and experiment_id:
-            values |= {"MLFLOW_TRACKING_URI": uri, VARIABLE: run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
+            values |= {"MLFLOW_TRACKING_URI": uri, STORE_VARIABLE: uri}
+            values |= {VARIABLE: run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
             values |= {name: os.environ.get(name, value) for name, value in limits.variables(uri, retries=2).items()}
         return values
 

@@ -13,8 +13,9 @@ from urllib.request import url2pathname
 from pipeline.errors import TrackingError, masked
 from pipeline.tracking import limits, sqlite
 from pipeline.tracking.datasets import as_inputs
+from pipeline.tracking.failures import REFUSALS
 from pipeline.tracking.load import Point
-from pipeline.tracking.raw_calls import REFUSALS
+from pipeline.tracking.points import stored_step
 from pipeline.tracking.uri import HTTP, require_mlflow, scheme, sqlite_path
 
 T = TypeVar("T")
@@ -151,7 +152,7 @@ class Store:
     def history(self, mlflow_run_id: str, name: str) -> list[Point]:
         """Return all points of one metric."""
         found = self._call("read a metric", self._client.get_metric_history, mlflow_run_id, name)
-        return [(m.key, m.value, m.timestamp, m.step) for m in found]
+        return [(m.key, m.value, int(m.timestamp), stored_step(m.step)) for m in found]
 
     def log(self, mlflow_run_id: str, params: dict[str, str], points: Sequence[Point], tags: dict[str, str]) -> None:
         """Send params, metrics and tags in as few batches as MLflow's limits allow."""

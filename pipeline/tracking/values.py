@@ -45,12 +45,18 @@ def is_storable(number: int) -> bool:
 
 
 def whole(step: Any) -> int | None:
-    """Return a step as a whole number of 64 bits; None when it is none."""
+    """Return a step as a whole number of 64 bits; None when it is none.
+
+    Integers of any kind are taken (numpy's, a tensor's), and floats and decimals without a fraction; text is not.
+    """
+    given = plain(step)
+    if isinstance(given, (str, bytes)) or hasattr(given, "shape"):
+        return None
     try:
-        number = int(step)
+        number = int(given)
+        return number if number == given and is_storable(number) else None
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if is_storable(number) else None
 
 
 def _text(value: Any) -> str:
@@ -68,9 +74,12 @@ def _text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a numpy scalar (or a zero-dimensional array) as the Python value it holds."""
+    """Return a scalar of numpy or a tensor library (or a zero-dimensional array) as the Python value it holds.
+
+    Instants and spans of numpy are text: what they hold would be a bare count of nanoseconds.
+    """
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        return value.item()
+        return str(value) if getattr(getattr(value, "dtype", None), "kind", None) in ("m", "M") else value.item()
     return value
 
 
@@ -135,9 +144,9 @@ def sort_metrics(metrics: Mapping[Any, Any]) -> Numbers:
 
 
 def _to_float(value: Any) -> float | None:
-    """Return the value as a float; an integer too large for one is infinite; None when it has no float."""
+    """Return the value, or an array's only element, as a float; too large an integer is infinite; None without one."""
     try:
-        return float(value)
+        return float(value.item() if hasattr(value, "shape") else value)
     except OverflowError:
         return math.inf
     except (TypeError, ValueError):

@@ -115,6 +115,16 @@ def open_run(settings: Settings) -> Callable[..., tuple[RunDir, RunTracking]]:
     return opened
 
 
+@pytest.fixture
+def scene(
+    template_database: Path, tmp_path: Path, open_run: Callable[..., tuple[RunDir, RunTracking]], settings: Settings
+) -> Any:
+    """A notebook whose store can go away."""
+    from scenes import Scene  # its module imports this folder's tests, which need this file first
+
+    return Scene(template_database, tmp_path, open_run, settings)
+
+
 @pytest.fixture(scope="session")
 def run_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Start `mlflow server` on a back end and return its address; all are stopped at the end."""
