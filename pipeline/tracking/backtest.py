@@ -30,15 +30,15 @@ ARTIFACTS = (
 
 
 def log_backtest_metadata(
-    tracker: Any, *, config: Any = None, result: Any = None, tags: Mapping[str, Any] | None = None
+    tracker: Any, *, config: Any = None, result: Any = None, tags: Mapping[str, Any] | None = None, **others: Any
 ) -> None:
     """Record a backtest's config as params, its stats as metrics, and strategy, symbol and commit as tags.
 
-    `config` defaults to `result.config`. Undefined stats are skipped by the tracker. Tolerant: what is missing
-    or odd is a TrackingWarning; only a tracker in mode `strict` raises (TrackingError).
+    `config` defaults to `result.config`. `others`, whatever they are called (`strategy_name="…"`), are tags, too.
+    Undefined stats are skipped by the tracker. Tolerant: what is missing or odd is a TrackingWarning; only a tracker in
+    mode `strict` raises (TrackingError).
     """
-
-    if isinstance(tracker, NoopTracker):
+    if not _records(tracker):
         return
 
     def record() -> None:
@@ -54,20 +54,23 @@ def log_backtest_metadata(
             tracker.log_params(_without(params, known))
             stats = _mapping(getattr(result, "stats", None))
             tracker.log_metrics({name: value for name, value in stats.items() if value is not None})
-            tracker.set_tags({**labels, **_mapping(tags)})
+            tracker.set_tags({**labels, **others, **_mapping(tags)})
 
     _tolerant(record, "The backtest's metadata")
 
 
-def log_backtest_artifacts(tracker: Any, *, result: Any = None, artifacts_dir: PathLike | None = None) -> list[Path]:
+def log_backtest_artifacts(
+    tracker: Any, result: Any = None, *, artifacts_dir: PathLike | None = None, output_dir: PathLike | None = None
+) -> list[Path]:
     """Record a backtest's files: stats, equity curve, figure, trades and summaries.
 
     With a `result` they are written first, to `artifacts_dir` when given (and stay there), else to a
-    temporary directory; without one, those found in `artifacts_dir` are recorded. Returns the local paths
-    that remain. Tolerant like `log_backtest_metadata`.
+    temporary directory; without one, those found in `artifacts_dir` are recorded. `output_dir` is another name for
+    `artifacts_dir`. Returns the local paths that remain. Tolerant like `log_backtest_metadata`.
     """
+    artifacts_dir = artifacts_dir if artifacts_dir is not None else output_dir
     kept: list[Path] = []
-    if isinstance(tracker, NoopTracker) and artifacts_dir is None:
+    if not _records(tracker) and artifacts_dir is None:
         return kept
 
     def record() -> None:
@@ -76,7 +79,7 @@ def log_backtest_artifacts(tracker: Any, *, result: Any = None, artifacts_dir: P
             if result is not None:
                 write_files(result, directory)
             found = [name for name in ARTIFACTS if (directory / name).is_file()]
-            for name in found:
+            for name in found if tracker is not None else []:
                 tracker.log_artifact(directory / name, name.rpartition("/")[0] or None)
             if not found:
                 _warn(f"No backtest artifacts to record: no result given, nothing known in {directory}.")
@@ -84,6 +87,11 @@ def log_backtest_artifacts(tracker: Any, *, result: Any = None, artifacts_dir: P
 
     _tolerant(record, "The backtest's artifacts")
     return kept
+
+
+def _records(tracker: Any) -> bool:
+    """Return whether a tracker may record anything; what derives from NoopTracker may."""
+    return tracker is not None and type(tracker) is not NoopTracker
 
 
 def write_files(result: Any, directory: Path) -> None:

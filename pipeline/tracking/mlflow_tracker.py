@@ -19,6 +19,8 @@ from typing import Any
 from pipeline.errors import EvidenceError, TrackingError, masked
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver, send_load
+from pipeline.tracking.fluent import is_kept
+from pipeline.tracking.fluent_store import FluentStore
 from pipeline.tracking.journal import Entry, JournalWriter, now_ms
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.load import Load
@@ -35,7 +37,8 @@ class MLflowTracker(RecordingTracker):
     """Records a run in MLflow.
 
     `tracking_uri` None means MLFLOW_TRACKING_URI, else the project's SQLite store. `auto_start_run` starts in
-    the constructor. `outbox` is the results directory whose outbox takes what cannot be delivered.
+    the constructor. While its run is active, its store is that of MLflow's fluent calls, too; inside `evidence run`
+    those stay in the notebook's run. `outbox` is the results directory whose outbox takes what cannot be delivered.
     Raises TrackingNotInstalledError (also a RuntimeError) without MLflow; in mode `strict`, TrackingError when
     the store fails.
     """
@@ -63,6 +66,7 @@ class MLflowTracker(RecordingTracker):
         self._tags = dict(tags or {})
         self._results = outbox or settings.results
         self._store = Store(self._uri, artifact_root=_artifact_root(self._uri, settings))
+        self._fluent = FluentStore(self._uri)
         self._experiment_id: str | None = None
         self._adopted = False
         self._start: tuple[str, int] = (run_name, 0)
@@ -86,11 +90,12 @@ class MLflowTracker(RecordingTracker):
         try:
             self._store.check()
             self._told()
-            if active is not None and self._adopt(active):
-                return active
-            self._experiment_id = self._store.experiment(self.experiment_name)
-            run = self._store.create_run(self._experiment_id, *self._start, self._start_tags())
-            return str(run.info.run_id)
+            if active is None or not self._adopt(active):
+                self._experiment_id = self._store.experiment(self.experiment_name)
+                active = self._store.create_run(self._experiment_id, *self._start, self._start_tags()).info.run_id
+            if not is_kept():
+                self._fluent.enter()
+            return str(active)
         except TrackingError as error:
             adopted = active if self._adopted else None
             self._failed(error, adopted)
@@ -120,6 +125,12 @@ class MLflowTracker(RecordingTracker):
         return {**{key: str(value) for key, value in resolve_tags().items()}, **self._tags}
 
     def _finish(self, status: Status) -> None:
+        try:
+            self._end(status)
+        finally:
+            self._fluent.leave()
+
+    def _end(self, status: Status) -> None:
         if self._adopted:
             self._deliver_spilled()
             return

@@ -10,7 +10,7 @@ from pipeline.tracking.protocol import PathLike, Status
 
 
 class NoopTracker:
-    """Takes every call and records nothing."""
+    """Takes every call and records nothing. A subclass records what it overrides; the engine calls it."""
 
     tracking_uri: str | None = None
     experiment_name: str | None = None
@@ -70,7 +70,12 @@ class NoopTracker:
         """Do nothing."""
 
     def log_backtest(self, result: Any) -> None:
-        """Do nothing."""
+        """Hand a backtest to what a subclass overrides; by itself record nothing."""
+        from pipeline.tracking.backtest import log_backtest_artifacts, log_backtest_metadata
+
+        log_backtest_metadata(self, result=result)
+        if type(self).log_artifact is not NoopTracker.log_artifact:
+            log_backtest_artifacts(self, result)
 
     def __enter__(self) -> Self:
         self.start_run()

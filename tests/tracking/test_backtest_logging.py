@@ -78,6 +78,69 @@ def test_without_a_tracker_nothing_is_recorded(sqlite_uri: str, client: mlflow.M
     assert [e.name for e in client.search_experiments()] == ["Default"]
 
 
+class Spy(NoopTracker):
+    """A tracker of the user's own: a NoopTracker with some methods of hers, which take what she needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, Any] = {}
+
+    def log_params(self, params: Any) -> None:
+        self.calls["params"] = params
+
+    def log_metrics(self, metrics: Any) -> None:  # type: ignore[override]
+        self.calls["metrics"] = metrics
+
+    def set_tags(self, tags: Any) -> None:
+        self.calls["tags"] = tags
+
+
+class ArtifactSpy(NoopTracker):
+    """One that only wants the files."""
+
+    files: tuple[str, ...] = ()
+
+    def log_artifact(self, path: Any, artifact_path: str | None = None) -> None:
+        self.files += (Path(artifact_path or "", Path(path).name).as_posix(),)
+
+
+def test_what_derives_from_a_noop_tracker_is_called() -> None:
+    """By the engine and by hand: its own methods get what any tracker gets; a NoopTracker itself records nothing."""
+    spy, files = Spy(), ArtifactSpy()
+    result = backtest(spy)
+    assert spy.calls["params"]["strategy.params"] == {"window": 10}
+    assert spy.calls["metrics"]["total_trades"] == result.stats["total_trades"]
+    backtest(files)
+    assert set(files.files) == FILES
+    again = Spy()
+    log_backtest_metadata(again, result=result)
+    assert again.calls == spy.calls
+    assert log_backtest_artifacts(NoopTracker(), result) == []
+
+
+def test_other_keywords_are_tags() -> None:
+    """`strategy_name=…`, `commit_sha=…` and whatever else is said of a backtest; `tags` go before them."""
+    spy = Spy()
+    log_backtest_metadata(
+        tracker=spy, config={"fast_window": 20}, strategy_name="ma", commit_sha="abc", desk="eq", tags={"desk": "fx"}
+    )
+    assert spy.calls["params"] == {"fast_window": 20}
+    labels = {name: spy.calls["tags"][name] for name in ("strategy_name", "commit_sha", "desk")}
+    assert labels == {"strategy_name": "ma", "commit_sha": "abc", "desk": "fx"}
+    log_backtest_metadata(NoopTracker(), anything=1)
+    log_backtest_metadata(None, anything=1)
+
+
+def test_artifacts_in_the_form_of_the_guide(tmp_path: Path) -> None:
+    """`log_backtest_artifacts(tracker, result, output_dir=…)` is the same as with `result=` and `artifacts_dir=`."""
+    result, spy = backtest(), ArtifactSpy()
+    kept = log_backtest_artifacts(spy, result, output_dir=tmp_path / "out")
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in kept} == FILES == set(spy.files)
+    for tracker in (NoopTracker(), None):
+        place = tmp_path / type(tracker).__name__
+        assert len(log_backtest_artifacts(tracker, result=result, artifacts_dir=place)) == len(FILES)
+
+
 @pytest.mark.filterwarnings("ignore::pipeline.tracking.TrackingWarning")
 def test_metadata_and_artifacts_by_hand(sqlite_uri: str, client: mlflow.MlflowClient, tmp_path: Path) -> None:
     """Tags and a config of one's own; a local copy where asked."""

@@ -216,6 +216,7 @@ def test_nothing_of_the_process_is_changed(sqlite_uri: str) -> None:
         assert dict(os.environ) == before
         assert mlflow.active_run() is None
     assert not mlflow.is_tracking_uri_set()
+    assert dict(os.environ) == before
 
 
 def test_what_an_absent_store_misses_is_delivered_later(
