@@ -28,7 +28,7 @@ from pipeline.notebook.execute import execute_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
 from pipeline.run import Run
-from pipeline.rundir import move_into_place, write_json
+from pipeline.rundir import move_into_place
 from pipeline.sealing import (
     OpenRun,
     Progress,
@@ -37,13 +37,13 @@ from pipeline.sealing import (
     finish_tracking,
     notebook_warnings,
     open_run,
-    run_tags,
     silent,
+    track_run,
 )
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 from pipeline.template_files import template_path
-from pipeline.tracking.session import RunTracking, open_tracking
+from pipeline.tracking.session import RunTracking
 from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def run_backtest(
     try:
         with caught:
             with run.stage("tracking"):
-                tracking = _open_tracking(run, tracked_tags or {})
+                tracking = track_run(run, tracked_tags)
             with run.stage("notebook"):
                 left_early = _execute(run, plan, tracking, kernels)
             with run.stage("artifacts"):
@@ -191,13 +191,6 @@ def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
         **{name: value for name, value in offered.items() if name in notebook.parameters},
         **values["run"]["parameters"],
     }
-
-
-def _open_tracking(run: OpenRun, tags: Mapping[str, str]) -> RunTracking:
-    labels = {**run_tags(run), **tags}
-    tracking = open_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=labels)
-    write_json(run.dir.tracking, tracking.info.to_dict())
-    return tracking
 
 
 def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSource | None) -> str | None:

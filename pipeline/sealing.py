@@ -20,6 +20,7 @@ from pipeline.errors import (
     StorageError,
     VerificationError,
     as_evidence_error,
+    masked,
 )
 from pipeline.evidence.inputs import keep_inputs
 from pipeline.evidence.keys import check_signer
@@ -28,10 +29,20 @@ from pipeline.evidence.provenance import Environment, GitState, git_state, lock_
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.unsealable import sentence, set_aside
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
-from pipeline.rundir import RunDir, new_run_id, read_json, read_state, refused_by_windows, write_atomic, write_state
+from pipeline.rundir import (
+    RunDir,
+    new_run_id,
+    read_json,
+    read_state,
+    refused_by_windows,
+    write_atomic,
+    write_json,
+    write_state,
+)
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
-from pipeline.tracking.store import CHECKPOINT_TAG, MANIFEST_TAG, RUN_ID_TAG
+from pipeline.tracking.datasets import file_dataset
+from pipeline.tracking.store import CHECKPOINT_TAG, DATA_TAG, MANIFEST_TAG, RUN_ID_TAG
 from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
@@ -284,6 +295,7 @@ def notebook_warnings(run: RunDir) -> Iterator[str]:
 
 def run_tags(run: OpenRun) -> dict[str, str]:
     """Return the tags a tracked run carries: who it is, what it trades, which code made it."""
+    data = {DATA_TAG: run.digests["data"]} if "data" in run.digests else {}
     git = {} if run.git is None else {"git_commit": run.git.commit, "git_dirty": str(run.git.dirty).lower()}
     return {
         **run.spec.run.tags,
@@ -292,8 +304,34 @@ def run_tags(run: OpenRun) -> dict[str, str]:
         "strategy": run.spec.strategy.name,
         **({"symbol": run.spec.data.symbol} if run.spec.data.symbol else {}),
         "origin": run.origin,
+        **data,
         **git,
     }
+
+
+def track_run(run: OpenRun, tags: Mapping[str, str] | None = None) -> RunTracking:
+    """Open the tracking of a run, with its data as inputs, and write down where it is tracked.
+
+    `tags` are set beside those every run has. Raises TrackingError in mode `strict`.
+    """
+    from pipeline.tracking.session import open_tracking
+
+    tracking = open_tracking(
+        run.spec.tracking,
+        run=run.dir,
+        spec=run.spec,
+        settings=run.settings,
+        tags={**run_tags(run), **(tags or {})},
+        datasets=run_datasets(run),
+    )
+    write_json(run.dir.tracking, tracking.info.to_dict())
+    return tracking
+
+
+def run_datasets(run: OpenRun) -> list[dict[str, Any]]:
+    """Return the data that went into a run as MLflow describes it: what the spec names, by digest."""
+    named = [name for name in ("data", "benchmark") if name in run.inputs]
+    return [file_dataset(masked(run.inputs[name][0]), run.digests[name], context=name) for name in named]
 
 
 def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None:

@@ -407,8 +407,7 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     from pipeline.backtest.strategies import get_strategy, resolve_params
     from pipeline.evidence.keys import load_signer
     from pipeline.evidence.modules import watch_imports
-    from pipeline.sealing import close_run, data_inputs, open_run, run_tags
-    from pipeline.tracking.session import open_tracking
+    from pipeline.sealing import close_run, data_inputs, open_run, track_run
 
     watch_imports()
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
@@ -416,8 +415,7 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     inputs = data_inputs(spec, settings)
     opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=load_signer())
     try:
-        tracking = open_tracking(spec.tracking, run=opened.dir, spec=spec, settings=settings, tags=run_tags(opened))
-        write_json(opened.dir.tracking, tracking.info.to_dict())
+        tracking = track_run(opened)
     except Exception as failure:
         close_run(opened, as_evidence_error(failure, "while tracking was opened"))
         raise

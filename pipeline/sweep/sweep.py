@@ -34,9 +34,9 @@ from pipeline.sealing import (
     data_inputs,
     finish_tracking,
     reopen_run,
-    run_tags,
     seal_run,
     silent,
+    track_run,
 )
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
@@ -51,7 +51,7 @@ from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
 from pipeline.sweep.trial import Trial
-from pipeline.tracking.session import RunTracking, open_tracking, reopen_tracking
+from pipeline.tracking.session import RunTracking, reopen_tracking
 from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
@@ -153,11 +153,7 @@ def _track(run: OpenRun, *, resumed: bool) -> RunTracking:
     with run.stage("tracking"):
         if resumed and run.dir.tracking.is_file():
             return reopen_tracking(run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings)
-        tracking = open_tracking(
-            run.spec.tracking, run=run.dir, spec=run.spec, settings=run.settings, tags=run_tags(run)
-        )
-        write_json(run.dir.tracking, tracking.info.to_dict())
-        return tracking
+        return track_run(run)
 
 
 def _search(

@@ -42,6 +42,9 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
     store.check()
     sizes = home.sizes()
     journal, late = home.read()
+    known = state.mlflow_run_id if state.tracking_uri == masked(store.uri) and not exact else None
+    if known is not None and not store.has_run(known):
+        state = State()  # the store was lost, or is another one by now: all of it is delivered anew
     state = open_run(home, store, state, journal, fresh=exact and state == State())
     run = str(state.mlflow_run_id)
     exact = exact and not journal.of(RAW)  # raw calls were attempts of another process
@@ -54,9 +57,25 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
         rejected = send_load(store, run, load, home.base, look_first=not exact)
         rejected += Children(store, home.base, state, [*journal.entries, *late.entries]).send(todo)
         state = replace(state, rejected=(*state.rejected, *rejected))
-    ended = state.ended or any(e.kind == "end" for e in todo)
+    ending = any(e.kind == "end" for e in todo)
+    if ending:
+        _look(home, store, run, [*journal.entries, *late.entries])
+    ended = state.ended or ending
     done = replace(state, journal=journal.last, late=late.last, sizes=sizes, ended=ended, error=None)
     return home.save(done) if done != state else state
+
+
+def _look(home: Home, store: Store, run: str, entries: Iterable[Entry]) -> None:
+    """See that a run which has just ended is there, and send again those of its files that are not.
+
+    Files of other machines are not looked for. Raises RejectedError when the run was deleted meanwhile.
+    """
+    place = store.local_artifacts(store.get_run(run))
+    if place is None:
+        return
+    for target, source in load_of(entries).files.items():
+        if not (place / target).is_file() and (home.base / source).is_file():
+            send_file(store, run, home.base / source, target)
 
 
 def open_run(home: Home, store: Store, state: State, journal: Journal, *, fresh: bool) -> State:

@@ -169,6 +169,8 @@ class MLflowTracker(RecordingTracker):
         for entry in entries:
             load.add(entry, None)
         try:
+            if load.end is not None:
+                self._store.check()
             for problem in send_load(self._store, str(self._run_id), load):
                 self._warn(problem)
         except TrackingError as error:

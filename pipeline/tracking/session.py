@@ -1,6 +1,6 @@
 """The tracking of one orchestrated run: its owner opens it, delivers the journal, and finishes it.
 
-tracking = open_tracking(spec.tracking, run=run, spec=spec, settings=settings, tags={…})
+tracking = open_tracking(spec.tracking, run=run, spec=spec, settings=settings, tags={…}, datasets=[…])
 environ |= tracking.environment()          # the notebook's raw `mlflow.log_metric` lands in the same run
 …                                          # the notebook logs through kernel_tracker(run)
 tracking.before_seal()                     # reads back what was logged past the journal
@@ -14,7 +14,7 @@ import getpass
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,18 +64,24 @@ class TrackingInfo:
 
 
 def open_tracking(
-    section: TrackingSection, *, run: RunDir, spec: RunSpec, settings: Settings, tags: Mapping[str, str] | None = None
+    section: TrackingSection,
+    *,
+    run: RunDir,
+    spec: RunSpec,
+    settings: Settings,
+    tags: Mapping[str, str] | None = None,
+    datasets: Sequence[Mapping[str, Any]] = (),
 ) -> RunTracking:
     """Open the tracking of a new run and create its MLflow run.
 
     In mode `warn` a store that fails leaves the run pending and a sentence in `.warnings`; in mode `strict`
-    it raises TrackingError. `tags` are set on the MLflow run from its start.
+    it raises TrackingError. `tags` and `datasets` (of `datasets.file_dataset`) are on the MLflow run from its start.
     """
     uri = absolute_uri(section.uri or settings.default_tracking_uri, settings.root)
     ui_url = section.ui_url or (None if scheme(uri) in HTTP else LOCAL_UI)
     tracking = RunTracking(Home.of_run(run), uri, section.mode, spec.run.experiment, ui_url)
     if section.mode != "off":
-        tracking.start(spec, tags or {}, artifact_root=settings.root / "mlartifacts")
+        tracking.start(spec, tags or {}, datasets, artifact_root=settings.root / "mlartifacts")
     return tracking
 
 
@@ -127,8 +133,10 @@ class RunTracking:
         """How many journal entries have not reached the store."""
         return 0 if self.mode == "off" else self.home.pending()
 
-    def start(self, spec: RunSpec, tags: Mapping[str, str], *, artifact_root: Path) -> None:
-        """Begin the journal with the spec as params, then create the MLflow run."""
+    def start(
+        self, spec: RunSpec, tags: Mapping[str, str], datasets: Sequence[Mapping[str, Any]], *, artifact_root: Path
+    ) -> None:
+        """Begin the journal with the spec as params and the data as inputs, then create the MLflow run."""
         with self._guarded():
             start = {
                 "name": spec.run.name,
@@ -138,7 +146,7 @@ class RunTracking:
                 "tags": {**_source_tags(spec), **spec.run.tags, **tags, RUN_ID_TAG: self.home.run_id},
             }
             JournalWriter(self.home.journal).append("start", start)
-            self._record_params(spec)
+            self._record_given(spec, datasets)
             self._store = Store(self.uri, artifact_root=artifact_root)
         self.deliver()
 
@@ -150,12 +158,14 @@ class RunTracking:
             self._store = Store(self.uri, artifact_root=artifact_root)
         self.deliver()
 
-    def _record_params(self, spec: RunSpec) -> None:
+    def _record_given(self, spec: RunSpec, datasets: Sequence[Mapping[str, Any]]) -> None:
         tracker = JournalTracker(self.home, mode=self.mode)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TrackingWarning)  # they go to the run's record instead
             tracker.start_run()
             tracker.log_params(_params(spec))
+            if datasets:
+                tracker.record("inputs", {"items": [dict(item) for item in datasets]})
         self.warnings += tracker.warnings
 
     def environment(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 RUN_ID_TAG = "evidence.run_id"
 MANIFEST_TAG = "evidence.manifest_sha256"
 REPORT_TAG = "evidence.report_sha256"
+DATA_TAG = "evidence.data_sha256"
 CHECKPOINT_TAG = "evidence.ledger_checkpoint"
 MAX_METRICS = 1000
 MAX_PAIRS = 100
@@ -52,11 +53,14 @@ class Store:
         self.artifact_root = self.database.parent / "mlartifacts" if self.database else artifact_root
         self.notes: list[str] = [FILE_STORE] if scheme(uri) == "file" else []
         self._client: Any = None
+        self._file: sqlite.Identity | None = None
 
     def connect(self) -> None:
         """Reach the store and make its schema when it has none yet, safely when others do the same."""
         if self._client is not None:
             return
+        if self.database is not None:
+            sqlite.leave_old_file(self.uri, self.database)
         self._probe()
         if self.database is not None and not self._ready():
             with sqlite.turn(self.database, QUEUE_SECONDS):
@@ -64,6 +68,8 @@ class Store:
                     self._open_client()
                     sqlite.use_wal(self.database)
         self._open_client()
+        if self.database is not None:
+            self._file = sqlite.note_opened(self.uri, self.database)
 
     def _ready(self) -> bool:
         return self.database is not None and self._call("read", sqlite.is_ready, self.database)
@@ -80,9 +86,18 @@ class Store:
         self._client = self._call("open", opened)
 
     def check(self) -> None:
-        """Raise TrackingError at once when the store cannot take a write, instead of after MLflow's long waits."""
+        """Raise TrackingError at once when the store cannot take a write, instead of after MLflow's long waits.
+
+        An SQLite database that was deleted or replaced is one that cannot: what is written to it would be lost.
+        """
         if self._client is None:
             self.connect()
+        elif self.database is not None and sqlite.identity(self.database) != self._file:
+            self._client = None
+            raise TrackingError(
+                f"The tracking store {masked(self.uri)} is no longer the database it was: the file was deleted, moved "
+                "or replaced. What was written to it is not in the one of that name."
+            )
         else:
             self._probe()
 
@@ -137,6 +152,16 @@ class Store:
             )
         return run
 
+    def has_run(self, mlflow_run_id: str) -> bool:
+        """Return whether the store knows a run; RejectedError when it was deleted and can be restored."""
+        try:
+            self.get_run(mlflow_run_id)
+        except RejectedError as error:
+            if getattr(error.__cause__, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return True
+
     def runs_with(self, experiment_id: str, tags: dict[str, str]) -> list[Any]:
         """Return all MLflow runs of an experiment that carry these tags, oldest first."""
         found: list[Any] = []
@@ -188,9 +213,14 @@ class Store:
 
         A directory of this machine that nobody has made yet is not asked for: MLflow would read the whole run again.
         """
-        place = run.info.artifact_uri
-        if scheme(place) != "file" or Path(url2pathname(urlsplit(place).path)).is_dir():
+        place = self.local_artifacts(run)
+        if place is None or place.is_dir():
             yield from self.artifacts(run.info.run_id)
+
+    def local_artifacts(self, run: Any) -> Path | None:
+        """Return the directory of this machine that holds a run's artifacts; None when they are elsewhere."""
+        place = run.info.artifact_uri
+        return Path(url2pathname(urlsplit(place).path)) if scheme(place) == "file" else None
 
     def artifacts(self, mlflow_run_id: str, path: str | None = None) -> Iterator[tuple[str, int]]:
         """Yield (path, bytes) of all artifacts of a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -14,19 +15,22 @@ from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
 from pipeline.errors import TrackingError
 from pipeline.evidence.manifest import write_manifest
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
+from pipeline.spec import RunSpec
 from pipeline.tracking import (
     NoopTracker,
     RunTracking,
     TrackingWarning,
     current_info,
     kernel_tracker,
+    open_tracking,
     pending,
     rebuild,
     sync_run,
     sync_runs,
 )
+from pipeline.tracking.datasets import file_dataset
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
 
@@ -334,3 +338,24 @@ def test_sync_makes_no_store_where_a_project_was_moved_from(
     assert "whose directory is not there" in str(result.error)
     assert not old.exists()
     assert sync_run(run, settings, uri=f"sqlite:///{new / 'mlflow.db'}").error is None
+
+
+def test_the_data_of_a_run_is_its_input(settings: Settings, sqlite_uri: str, client: mlflow.MlflowClient) -> None:
+    """Data and benchmark are MLflow datasets that can be searched by digest, from the start and after a rebuild."""
+    spec = RunSpec.from_mapping({"tracking": {"uri": sqlite_uri}})
+    run = RunDir.create(settings.results, new_run_id())
+    given = [
+        file_dataset("data/bars.csv", "a1" * 32, context="data"),
+        file_dataset(f"deep/{'x' * 600}.csv", "b2" * 32, context="benchmark"),
+    ]
+    tracking = open_tracking(spec.tracking, run=run, spec=spec, settings=settings, datasets=given)
+    tracking.finish("FINISHED", artifacts=seal(run))
+    assert tracking.warnings == []
+    experiment = str(tracking.info.experiment_id)
+    for digest, context in (("a1" * 18, "data"), ("b2" * 18, "benchmark")):
+        (found,) = client.search_runs([experiment], f"dataset.digest = '{digest}' AND dataset.context = '{context}'")
+        assert found.info.run_id == tracking.info.mlflow_run_id
+    source = {item.dataset.digest: item.dataset for item in found.inputs.dataset_inputs}["a1" * 18]
+    assert (source.name, json.loads(source.profile)) == ("data/bars.csv", {"sha256": "a1" * 32})
+    assert mlflow.data.get_source(source).uri == "data/bars.csv"
+    assert_mlflow_equals_journal(Home.of_run(run), Store(sqlite_uri), settings.root / "read")
