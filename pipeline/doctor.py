@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.masking import masked
 from pipeline.settings import Settings
 
 DISTRIBUTION = "evidence-chain"
@@ -43,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
     )  # fmt: skip
     findings.append(Finding("project", "root", str(settings.root)))
     findings.append(Finding("project", "results", str(settings.results)))
-    findings.append(Finding("project", "tracking store", settings.default_tracking_uri))
+    findings.append(Finding("project", "tracking store", masked(settings.default_tracking_uri)))
     return findings
 
 

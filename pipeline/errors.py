@@ -29,7 +29,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from urllib.parse import urlsplit, urlunsplit
+
+from pipeline.masking import masked, masked_text
 
 
 class EvidenceError(Exception):
@@ -193,18 +194,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return "Valid names: " + ", ".join(names) + "." if names else "No names are valid here."
 
 
-def masked(url: str) -> str:
-    """Return a URL with its password replaced by `***`, fit for a message; any other text as it is."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    if parts.password is None:
-        return url
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{place}"))
-
-
 def shown(value: object) -> str:
-    """Return a value of a spec as a message quotes it: a URL without its password."""
-    return repr(masked(value) if isinstance(value, str) else value)
+    """Return a value of a spec as a message quotes it: URLs without their secrets."""
+    return repr(masked(value)) if isinstance(value, str) else masked_text(repr(value))

@@ -20,7 +20,6 @@ from pipeline.errors import (
     StorageError,
     VerificationError,
     as_evidence_error,
-    masked,
 )
 from pipeline.evidence.inputs import keep_inputs
 from pipeline.evidence.keys import check_signer
@@ -28,6 +27,7 @@ from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inp
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.unsealable import sentence, set_aside
+from pipeline.masking import masked
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
 from pipeline.rundir import (
     RunDir,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest, shown
+from pipeline.masking import has_secret
 
 Scalar = bool | int | float | str
 
@@ -58,6 +59,17 @@ def _parameters(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _without_secret(url: str | None) -> str | None:
+    """Return a URL; raise ValueError for one with a password or token, which would be sealed and sent around."""
+    if url is not None and has_secret(url):
+        raise ValueError(
+            "a password or token here would be sealed and sent around: give the tracking store with "
+            "MLFLOW_TRACKING_URI, or its user with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or with "
+            "MLFLOW_TRACKING_TOKEN"
+        )
+    return url
+
+
 Table = Annotated[dict[str, Any], AfterValidator(_plain)]
 Parameters = Annotated[Table, AfterValidator(_parameters)]
 
@@ -100,6 +112,8 @@ class DataSection(Section):
     )
     decimal: Literal[".", ","] | None = Field(None, description="decimal sign; default: found out where only one fits")
     skip_rows: int = Field(0, ge=0, description="lines above the header of a text file")
+
+    _plain_source = field_validator("source")(_without_secret)
 
     @model_validator(mode="before")
     @classmethod
@@ -156,13 +170,20 @@ class BenchmarkSection(Section):
     date_format: str | None = Field(None, description="format of its timestamps, as in `[data]`")
     label: str | None = Field(None, min_length=1, max_length=60, description="what it is called in figures and tables")
 
+    _plain_source = field_validator("source")(_without_secret)
+
 
 class TrackingSection(Section):
     """Where the run is tracked."""
 
     mode: Literal["warn", "strict", "off"] = Field("warn", description="what a tracking failure does to the run")
-    uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite in the project")
+    uri: str | None = Field(
+        None,
+        description="MLflow tracking URI, without a password; default: MLFLOW_TRACKING_URI, else SQLite in the project",
+    )
     ui_url: str | None = Field(None, description="base URL of MLflow's web interface, for links")
+
+    _plain_urls = field_validator("uri", "ui_url")(_without_secret)
 
 
 class ReportSection(Section):

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.digest import canonical_json
 from pipeline.errors import SpecError, nearest, shown
+from pipeline.masking import has_secret
 from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
 STRATEGY_PARAMS = "strategy.params."
@@ -54,7 +54,7 @@ class SweepSection(Section):
     @field_validator("storage")
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).password:
+        if value is not None and has_secret(value):
             raise ValueError("a password here would be sealed and sent around: put the URL into a variable, env:NAME")
         return value
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EvidenceError, InputChangedError, SpecError, masked
+from pipeline.errors import EvidenceError, InputChangedError, SpecError
+from pipeline.masking import masked
 from pipeline.sweep.objectives import directions
 from pipeline.sweep.space import Params, SearchSpace
 from pipeline.sweep.spec import SweepSection

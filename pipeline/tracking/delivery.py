@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EvidenceError, TrackingError, masked
+from pipeline.errors import EvidenceError, TrackingError
+from pipeline.masking import masked
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, children_of, start_of
 from pipeline.tracking.journal import RAW, Entry, Journal
 from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of

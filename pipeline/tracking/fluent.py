@@ -23,7 +23,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from pipeline.errors import TrackingError, masked
+from pipeline.errors import TrackingError
+from pipeline.masking import masked
 from pipeline.tracking.protocol import TrackingWarning
 from pipeline.tracking.raw_calls import FOLLOWS, Call, RawCalls
 

@@ -16,7 +16,8 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from pipeline.errors import TrackingError, masked
+from pipeline.errors import TrackingError
+from pipeline.masking import masked
 from pipeline.tracking.uri import HTTP, scheme, sqlite_path
 
 TIMEOUT_VARIABLE = "EVIDENCE_TRACKING_TIMEOUT"

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EvidenceError, TrackingError, masked
+from pipeline.errors import EvidenceError, TrackingError
+from pipeline.masking import masked
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver, send_load
 from pipeline.tracking.fluent import is_kept

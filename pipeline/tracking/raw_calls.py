@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.masking import masked_text
 from pipeline.rundir import MANIFEST
 from pipeline.tracking import limits
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of
@@ -342,7 +343,7 @@ class RawCalls:
         with self._lock:
             told, self.failed = self.failed, True
         if not told:
-            reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+            reason = masked_text(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
             self.tracker.warn(
                 f"The tracking store failed: {reason}. Raw MLflow calls now go to the run's journal only, "
                 "from where they are delivered later."

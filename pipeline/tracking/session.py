@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledError, masked
+from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledError
+from pipeline.masking import masked
 from pipeline.rundir import MANIFEST, RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, TrackingSection

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pipeline.errors import TrackingError, masked
+from pipeline.errors import TrackingError
+from pipeline.masking import masked, masked_text
 from pipeline.tracking import limits, sqlite
 from pipeline.tracking.datasets import as_inputs
 from pipeline.tracking.failures import REFUSALS
@@ -255,7 +256,7 @@ def _with_tags(tags: dict[str, str]) -> str:
 
 def _translated(error: Exception, what: str, uri: str) -> TrackingError:
     code = getattr(error, "error_code", "")
-    text = str(error).strip().partition("\n")[0][:500].replace(uri, masked(uri))
+    text = masked_text(str(error).strip().partition("\n")[0].replace(uri, masked(uri)))[:500]
     kind = RejectedError if code in REFUSALS else TrackingError
     return kind(f"The tracking store {masked(uri)} failed to {what}: {text or type(error).__name__}")
 

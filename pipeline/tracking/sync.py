@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, TrackingError, masked
+from pipeline.errors import EvidenceError, TrackingError
+from pipeline.masking import MASK, masked
 from pipeline.rundir import MANIFEST, RunDir, read_json, read_state, run_ids
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver
@@ -185,7 +186,7 @@ def store_uri(home: Home, settings: Settings, given: str | None) -> str:
         raise TrackingError(
             f"The run belongs to {meant}, whose directory is not there. If it was moved, name the store with --uri."
         )
-    if ":***@" not in meant:
+    if MASK not in meant:
         return str(meant)
     raise TrackingError(f"The run belongs to {meant}, whose password is not kept. Set MLFLOW_TRACKING_URI, try again.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pipeline.errors import TrackingNotInstalledError, masked
+from pipeline.errors import TrackingNotInstalledError
 
 SQLITE = "sqlite:///"
 HTTP = ("http", "https")
@@ -69,10 +69,16 @@ def sqlite_path(uri: str) -> Path | None:
 
 def run_url(tracking_uri: str, ui_url: str | None, experiment_id: str, mlflow_run_id: str) -> str | None:
     """Return the address of a run in MLflow's web interface; None when no interface is known."""
-    base = ui_url or (masked(tracking_uri) if scheme(tracking_uri) in HTTP else None)
+    base = ui_url or (_address(tracking_uri) if scheme(tracking_uri) in HTTP else None)
     if not base:
         return None
     return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs/{quote(mlflow_run_id)}"
+
+
+def _address(uri: str) -> str:
+    """Return a server's address without the user and the query of its tracking URI."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def artifact_url(url: str | None, path: str) -> str | None:

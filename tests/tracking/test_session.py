@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -13,6 +14,7 @@ import pytest
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
+from pipeline.doctor import examine
 from pipeline.errors import TrackingError
 from pipeline.evidence.manifest import write_manifest
 from pipeline.rundir import RunDir, new_run_id
@@ -168,14 +170,29 @@ def test_the_environment_leads_to_the_run(open_run: Opener, sqlite_uri: str) -> 
     assert environment["EVIDENCE_TRACKING_JOURNAL"].endswith(f"{run.run_id}/debug/tracking.jsonl")
 
 
-def test_passwords_are_written_nowhere(open_run: Opener, settings: Settings) -> None:
-    """The journal is evidence and travels: a password in the tracking URI does not go into it."""
-    run, tracking = open_run("postgresql://me:hunter2@127.0.0.1:9/mlflow")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:hunter2@127.0.0.1:9/mlflow",
+        "http://127.0.0.1:9/?access_token=hunter2",
+        "http://hunter2@127.0.0.1:9",
+    ],
+)
+def test_passwords_are_written_nowhere(settings: Settings, uri: str) -> None:
+    """The journal is evidence and travels: a secret in MLFLOW_TRACKING_URI does not go into it, nor into a message."""
+    settings = replace(settings, tracking_uri=uri)
+    spec = RunSpec.from_mapping({})
+    run = RunDir.create(settings.results, new_run_id())
+    tracking = open_tracking(spec.tracking, run=run, spec=spec, settings=settings)
     execute(run, tracking)
     texts = [path.read_bytes() for path in settings.results.rglob("*") if path.is_file()]
     assert not [text for text in texts if b"hunter2" in text]
     assert "hunter2" not in str((tracking.warnings, tracking.info))
-    assert "password is not kept" in str(sync_run(run, settings).error)
+    without = sync_run(run, replace(settings, tracking_uri=None))
+    assert "password is not kept" in str(without.error)
+    assert "hunter2" not in str(sync_run(run, settings).error)
+    told = next(finding for finding in examine(settings) if finding.name == "tracking store")
+    assert "hunter2" not in str(told)
 
 
 def test_an_owner_that_was_killed_is_ended_by_sync(

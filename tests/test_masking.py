@@ -1,0 +1,87 @@
+"""Secrets in URLs: what is one, and that no message, spec or file shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import SpecError
+from pipeline.masking import has_secret, masked, masked_text, secret_name
+from pipeline.spec import RunSpec, parse_spec
+from pipeline.sweep.spec import SweepSpec
+from pipeline.tracking import run_url
+
+SECRETS = {
+    "postgresql+psycopg2://me:pw@host:5432/db": "postgresql+psycopg2://me:***@host:5432/db",
+    "http://me:p%40w@host/x": "http://me:***@host/x",
+    "https://ghp_abc@example.org/me/repo.git": "https://***@example.org/me/repo.git",
+    "https://me:@host/": "https://me:***@host/",
+    "https://host/x?access_token=abc&page=2": "https://host/x?access_token=***&page=2",
+    "https://host/x?apiKey=abc": "https://host/x?apiKey=***",
+    "https://host/x?X-Amz-Signature=abc#end": "https://host/x?X-Amz-Signature=***#end",
+    "mysql://u:p@h/db?password=q": "mysql://u:***@h/db?password=***",
+}
+PLAIN = [
+    "sqlite:///mlflow.db",
+    "sqlite:////a/b.db?mode=ro",
+    "http://127.0.0.1:5000",
+    "postgresql://me@host/db",
+    "ssh://git@example.org/me/repo.git",
+    "https://host/x?monkey=1&tokenizer=bpe&passes=3&keyboard=us&author=me",
+    "data/my@file:x.csv",
+    "sample:sp500",
+    "a text: with://no address",
+    "http://[bad",
+    "https://host/x?token=",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_secrets_are_masked(url: str) -> None:
+    """Passwords, tokens as user names, tokens and signatures in the query; the rest stays, and masking is final."""
+    assert masked(url) == SECRETS[url]
+    assert has_secret(url)
+    assert masked(SECRETS[url]) == SECRETS[url]
+    assert masked_text(f"cannot reach <{url}>, or {url!r}") == f"cannot reach <{SECRETS[url]}>, or {SECRETS[url]!r}"
+
+
+@pytest.mark.parametrize("url", PLAIN)
+def test_the_rest_stays_as_it_is(url: str) -> None:
+    """A user name, a path, a query with words that only contain those of secrets."""
+    assert masked(url) == url
+    assert masked_text(url) == url
+
+
+def test_names_are_matched_by_their_words() -> None:
+    """Snake, kebab and camel case; never a part of a word."""
+    assert all(map(secret_name, ("api_key", "apiKey", "API_KEY", "db-password", "authToken", "AWSSecret", "key")))
+    assert not any(map(secret_name, ("monkey", "keyboard", "tokenizer", "passes", "author", "secretary", "")))
+
+
+@pytest.mark.parametrize("url", SECRETS)
+@pytest.mark.parametrize("place", ["tracking.uri", "tracking.ui_url", "data.source", "benchmark.source"])
+def test_a_spec_refuses_secrets(url: str, place: str) -> None:
+    """They would be sealed: refused in the file and in an override, with the way out, and not repeated."""
+    section, key = place.split(".")
+    for parse in (
+        lambda: RunSpec.from_mapping({section: {key: url}}),
+        lambda: parse_spec(b"", {place: url}),
+        lambda: SweepSpec.from_mapping({section: {key: url}, "space": {"fast": [5, 10]}}),
+    ):
+        with pytest.raises(SpecError, match=rf"{place}: .*MLFLOW_TRACKING_URI") as caught:
+            parse()
+        assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:pw@host/db", "https://host/x?token=abc"])
+def test_a_study_s_storage_is_refused_likewise(url: str) -> None:
+    """Its way out is a variable."""
+    with pytest.raises(SpecError, match="env:NAME") as caught:
+        SweepSpec.from_mapping({"sweep": {"storage": url}, "space": {"fast": [5, 10]}})
+    assert url not in str(caught.value)
+
+
+def test_a_link_has_no_user() -> None:
+    """A link to MLflow's interface opens without the password that the tracking URI has; `ui_url` goes before it."""
+    assert run_url("http://me:pw@host:5000/?token=x", None, "1", "abc") == "http://host:5000/#/experiments/1/runs/abc"
+    assert run_url("http://me:pw@host", "https://ui/x/", "1", "abc") == "https://ui/x/#/experiments/1/runs/abc"
+    assert run_url("sqlite:///mlflow.db", None, "1", "abc") is None
