@@ -58,18 +58,25 @@ def ui(
     uri: Annotated[str | None, typer.Option(help="Show this store instead of the project's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve MLflow's web interface on this machine until Ctrl-C; of a store that is a server, say where it is."""
+    """Serve MLflow's web interface on this machine until Ctrl-C; of a store that is a server, say where it is.
+
+    The address is printed once the interface answers. Runs are under Experiments.
+    """
     from pipeline.cli import output
+    from pipeline.masking import masked
     from pipeline.settings import Settings
     from pipeline.tracking.ui import serve_ui
 
     settings = Settings.load()
     store = uri or settings.default_tracking_uri
     if store.startswith(("http://", "https://")):
-        output.print_text(store, {"url": store}, to=None, as_json=as_json)
+        output.print_text(masked(store), {"url": masked(store)}, to=None, as_json=as_json)
         return
-    output.print_address(f"http://127.0.0.1:{port}", as_json=as_json)
-    raise typer.Exit(serve_ui(store, settings, port=port))
+
+    def ready(address: str) -> None:
+        output.print_address(address if as_json else f"ready: {address}", as_json=as_json)
+
+    raise typer.Exit(serve_ui(store, settings, port=port, ready=ready))
 
 
 def register(app: typer.Typer) -> None:
