@@ -168,6 +168,8 @@ def open_run(
     except Exception as failure:
         shutil.rmtree(directory.path, ignore_errors=True)
         directory.clear_scratch()
+        if isinstance(failure, EvidenceError):
+            raise
         raise as_evidence_error(failure, "while the run was opened") from failure
     except BaseException:
         run.write_state("KILLED", "open")
@@ -237,6 +239,8 @@ def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None
     except (StorageError, VerificationError):
         raise
     except Exception as failure:
+        if run.manifest_sha256 is not None and isinstance(failure, EvidenceError):
+            raise
         if run.manifest_sha256 is not None:
             raise as_evidence_error(failure, "after the manifest was written") from failure
         error = error or as_evidence_error(failure, "while the run was sealed")

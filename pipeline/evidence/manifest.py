@@ -162,7 +162,12 @@ def _told_apart(run: RunDir) -> list[str]:
 
 def _subject(run: RunDir, name: str) -> dict[str, Any]:
     path = run.path / name
-    if not is_plain_name(name) or path.is_symlink() or not path.is_file():
-        raise ArtifactError(f"{name!r} in {run.path} cannot be sealed: it is no regular file with a plain name.")
+    if not is_plain_name(name):
+        raise ArtifactError(
+            f"The run left a file named {name!r} in {run.path}: on some systems that leads elsewhere, or it is not "
+            "UTF-8. It cannot be sealed: have the notebook name it without a backslash or a colon in second place."
+        )
+    if path.is_symlink() or not path.is_file():
+        raise ArtifactError(f"{path} is not a regular file; a run directory holds only regular files.")
     size = path.stat().st_size
     return {"name": name, "digest": {"sha256": sha256_file(path)}, "annotations": {"size": size}}

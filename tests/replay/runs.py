@@ -22,7 +22,7 @@ from tests.notebooks import write_notebook
 QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
 NOTEBOOK = "notebooks/small.ipynb"
 HELPER = "def score(prices):\n    return sum(prices) / len(prices)\n"
-PARAMETERS = "run_id = None\nseed = 0\ndata = {}"
+PARAMETERS = "run_id = None\nseed = 0\ndata = {}\nextra = 0"
 READ = """
 import os, random, time
 from pathlib import Path

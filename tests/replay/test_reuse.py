@@ -107,7 +107,7 @@ def test_a_changed_input_is_not_reused(
 
 
 @pytest.mark.parametrize(
-    "sections", [{"run": {"seed": 4}}, {"run": {"parameters": {"seed": 9}}}, {"data": {"symbol": "OTHER"}}]
+    "sections", [{"run": {"seed": 4}}, {"run": {"parameters": {"extra": 9}}}, {"data": {"symbol": "OTHER"}}]
 )
 def test_a_changed_spec_is_not_reused(small: Settings, sections: dict[str, dict[str, object]]) -> None:
     """Seed, parameters and sections of the spec count."""
