@@ -10,7 +10,8 @@ from pipeline.errors import DataError, nearest
 PRICES = ("open", "high", "low", "close")
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "timestamp": (
-        "timestamp", "date", "datetime", "time", "date time", "open time", "dates", "dtyyyymmdd", "datum", "t",
+        "timestamp", "date", "datetime", "time", "date time", "open time", "dates", "dtyyyymmdd", "datum",
+        "gmt time", "local time", "t",
     ),
     "time": ("time", "zeit", "uhrzeit"),
     "open": ("open", "o", "px open", "open price", "eröffnung", "eröffnungskurs", "erster"),
@@ -93,11 +94,15 @@ def _is_date_beside_time(chosen: Mapping[str, str]) -> bool:
 
 
 def _advice(found: list[str], problems: Collection[str]) -> str:
-    missing = [name for name in PRICES if any(line.startswith(f"no column for {name};") for line in problems)]
-    if missing == ["open", "high", "low"]:
-        close = next((name for name in found if known_as(name) == "close"), "Close")
+    missing = [name for name in MAPPABLE if any(line.startswith(f"no column for {name};") for line in problems)]
+    if len(found) == 1 and "," in found[0]:
+        return "Each line is one quoted text: take the quotes around whole lines off."
+    values = [name for name in found if known_as(name) == "close" or (len(found) == 2 and known_as(name) is None)]
+    if missing[:3] == ["open", "high", "low"] and values:
+        price = values[0]
         return (
-            f"Bars of one price only: name it for all, as data.columns = {{ open = {close!r}, high = {close!r}, "
-            f"low = {close!r}, close = {close!r} }}."
+            f"Bars of one price only: name it for all, as data.columns = {{ open = {price!r}, high = {price!r}, "
+            f"low = {price!r}, close = {price!r} }}."
         )
-    return "Name them in data.columns, as open = 'Open'."
+    others = [name for name in found if known_as(name) is None]
+    return f"Name them in data.columns, as {(missing or ['open'])[0]} = {(others or ['Open'])[0]!r}."

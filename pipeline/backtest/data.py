@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.column_names import PRICES
-from pipeline.backtest.files import SUFFIXES
+from pipeline.backtest.files import READABLE, SUFFIXES
 from pipeline.errors import DataError, DataWarning, nearest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def source_path(source: str, root: str | Path = ".") -> Path:
         kind = "is a directory" if path.is_dir() else "does not exist"
         raise DataError(f"The data file {path} {kind}. {_file_hint(source, path)}")
     if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(f"The data file {path} cannot be read: give one that ends with {', '.join(SUFFIXES)}.")
+        raise DataError(f"The data file {path} cannot be read: give one that ends with {READABLE}.")
     return path
 
 

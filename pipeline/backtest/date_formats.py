@@ -34,6 +34,10 @@ def suggestion(text: pd.Series) -> str:
         formats = [f"{name}{literal}" for name in found]
         zone = ending.group(1) if ending else ""
         return _sentence(formats, zone=zone if _is_zone(zone) else "", text=text)
+    if text.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?").all():
+        return "These are times of day: name the column of dates too, as columns.timestamp beside columns.time."
+    if text.str.contains(r":\d\d [A-Z]{3,4}$").all():
+        return "Names of zones that change have no single meaning: write the times in UTC, or with their offset."
     found = _reading(text)
     if not found:
         return "Give date_format, as '%d/%m/%Y' (day first) or '%m/%d/%Y' (month first)."

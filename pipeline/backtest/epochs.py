@@ -33,6 +33,7 @@ def from_epoch(values: pd.Series, places: Sequence[str], unit: str, where: str) 
             f"{where}: the timestamp {values[numbers.isna()].iloc[0]!r} in {rows_of(numbers.isna(), places)} is not a "
             f"number, as date_format {unit!r} needs it. Take that row out, or give another date_format."
         )
+    _check_digits(values, places, where)
     check_one_unit(numbers, places, where)
     if unit == "excel":
         days = np.rint(numbers.to_numpy(dtype=float) * 86_400_000) * 1_000_000  # Excel keeps about milliseconds
@@ -47,6 +48,17 @@ def from_epoch(values: pd.Series, places: Sequence[str], unit: str, where: str) 
             f"{_unit_hint(numbers) or ' Give the date_format they are written in, or ISO dates.'}"
         )
     return stamps
+
+
+def _check_digits(values: pd.Series, places: Sequence[str], where: str) -> None:
+    """Raise DataError for epochs that a spreadsheet cut to a few digits, 1.57784E+12."""
+    text = values.astype(str).str.strip()
+    cut = text.str.fullmatch(r"\d(?:\.\d{1,6})?[eE]\+?\d{2}")
+    if cut.any():
+        raise DataError(
+            f"{where}: the timestamp {text[cut].iloc[0]} in {rows_of(cut, places)} was cut to a few digits, as a "
+            "spreadsheet does with long numbers. Export the file again with all digits, or with ISO dates."
+        )
 
 
 def check_one_unit(numbers: pd.Series, places: Sequence[str], where: str) -> None:

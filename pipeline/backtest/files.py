@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import io
-from collections.abc import Collection
+import lzma
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +26,11 @@ if TYPE_CHECKING:
 TEXT = (".csv", ".txt", ".tsv")
 PACKED = ("", ".gz", ".zip", ".bz2", ".xz")
 COLUMNAR = (".parquet", ".feather")
+UNREADABLE = (
+    ValueError, OSError, ArithmeticError, EOFError, ImportError, RuntimeError, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, csv.Error,
+)  # fmt: skip
+READABLE = ".csv, .txt or .tsv (also packed: .gz, .zip, .bz2, .xz), .parquet or .feather"
 SUFFIXES = (*(f"{name}{packed}" for name in TEXT for packed in PACKED), *COLUMNAR)
 UNNAMED = "Unnamed: {}"  # how pandas calls a column without a name
 
@@ -65,22 +75,28 @@ class DataFile:
 
         Raises DataError: what is wrong with the file, and what to write in the spec.
         """
-        try:
+        with self._explained():
             return self._read_text(as_text) if self.is_text else self._read_columnar()
-        except (ValueError, OSError, ArithmeticError, EOFError, ImportError, RuntimeError) as error:
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what a library raises over the bytes of a file into a DataError that names the file."""
+        try:
+            yield
+        except UNREADABLE as error:
             raise DataError(f"The data file {self.path} cannot be read: {_said(error)}") from None
 
     @cached_property
     def _bytes(self) -> bytes:
-        return text_bytes(self.path)
+        with self._explained():
+            return text_bytes(self.path)
 
     @cached_property
     def text_layout(self) -> TextLayout:
         """Where the table of a text file is."""
-        known = self.layout
-        return find_layout(
-            self._bytes, self.path, mapped=known.mapped, skip_rows=known.skip_rows, section=known.section
-        )
+        data, known = self._bytes, self.layout
+        with self._explained():
+            return find_layout(data, self.path, mapped=known.mapped, skip_rows=known.skip_rows, section=known.section)
 
     @property
     def names(self) -> list[str]:

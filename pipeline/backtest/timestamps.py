@@ -303,7 +303,8 @@ def _without_odd_rows(text: pd.Series, places: Sequence[str]) -> str:
     odd = signs != signs.mode().iloc[0]
     if not 0 < odd.mean() < 0.5:
         return suggestion(text)
-    return f"Take out {rows_of(odd, places)}, {text[odd].iloc[0]!r}. {suggestion(text[~odd])}"
+    rest = "" if text[~odd].str.fullmatch(_ISO).all() else f" {suggestion(text[~odd])}"
+    return f"Take out {rows_of(odd, places)}, {text[odd].iloc[0]!r}.{rest}"
 
 
 def _check_unit_of_column(stamps: pd.DatetimeIndex, where: str) -> None:
