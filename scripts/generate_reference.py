@@ -84,7 +84,8 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `QUARTO_PATH` | the Quarto program; default: the one on the path |
 
 A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
-`EVIDENCE_MODULES_FILE`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE` and `EVIDENCE_TRACKING_JOURNAL`.
+`EVIDENCE_MODULES_FILE`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and
+`EVIDENCE_TRACKING_STORE`.
 
 ## Commands
 """

@@ -28,6 +28,8 @@ CheckpointText = Annotated[
     typer.Option("--checkpoint", metavar="SEQ:SHA256", help="One printed earlier, or a file that holds it."),
 ]
 
+UNPROVEN = 4  # exit code of what was sent and holds together, signed by nobody that --trust names
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
@@ -59,7 +61,8 @@ def verify(
 ) -> None:
     """Check seals, signatures, reports and the ledger.
 
-    Every file that is not what it was is named, and how; the exit code is then 3.
+    Every file that is not what it was is named, and how; the exit code is then 3. A bundle, or a directory given with
+    --path, that no key of --trust signed is consistent at best, and the exit code 4.
     """
     from pipeline.cli import output
     from pipeline.settings import Settings
@@ -68,7 +71,8 @@ def verify(
         raise UsageError("Give one of: a RUN_ID, a bundle, --all, --path DIR.")
     known = _checkpoint(checkpoint)
     wanted = one_or_all(run_id, every=every)
-    if path is not None or (wanted is not None and wanted.endswith(".zip")):
+    sent = path is not None or (wanted is not None and wanted.endswith(".zip"))
+    if sent:
         if known is not None:
             raise UsageError(
                 "--checkpoint is about the ledger of this project's results, which a sent run is not part of."
@@ -80,6 +84,8 @@ def verify(
     output.print_verifications(found, as_json=as_json)
     if not all(verification.ok for verification in found):
         raise typer.Exit(VerificationError.exit_code)
+    if sent and not all(verification.trusted for verification in found):
+        raise typer.Exit(UNPROVEN)
 
 
 def _verify_sent(path: Path | None, bundle_file: Path, trust_file: Path | None) -> Verification:
@@ -87,7 +93,7 @@ def _verify_sent(path: Path | None, bundle_file: Path, trust_file: Path | None) 
     from pipeline.evidence.trust import load_trust
     from pipeline.evidence.unbundle import verify_bundle, verify_path
 
-    trust = load_trust(trust_file) if trust_file else None
+    trust = load_trust(trust_file, named=True) if trust_file else None
     if path is not None:
         return verify_path(path, trust=trust)
     if not bundle_file.is_file():

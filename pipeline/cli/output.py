@@ -352,11 +352,11 @@ def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:
 def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
     """Print one line a run, and one a problem or note."""
     if as_json:
-        print_json([{**asdict(verification), "ok": verification.ok} for verification in verifications])
+        print_json([{**asdict(item), "ok": item.ok, "verdict": item.verdict} for item in verifications])
         return
     out = console()
     for verification in verifications:
-        mark = ("ok", "green") if verification.ok else ("NOT OK", "red")
+        mark = (verification.verdict, "green" if verification.ok else "red")
         digest = f"manifest sha256:{verification.manifest_sha256}" if verification.manifest_sha256 else ""
         what = "entries" if verification.run_id.endswith(".jsonl") else "files"
         out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} {what}  {digest}"))

@@ -47,6 +47,15 @@ class Verification:
         """Say whether everything matches the seal."""
         return not self.problems
 
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word: ok; ok, unsigned; consistent (whole, and nobody known signed); NOT OK."""
+        if self.problems:
+            return "NOT OK"
+        if self.trusted or self.manifest_sha256 is None:
+            return "ok"
+        return "ok, unsigned" if self.signer is None else "consistent"
+
     def raise_for_problems(self) -> None:
         """Raise VerificationError that names each problem; nothing when all is well."""
         if self.problems:

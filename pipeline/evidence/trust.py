@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,7 @@ class Trust:
             yield "expired key", late
 
 
-def load_trust(path: Path) -> Trust:
+def load_trust(path: Path, *, named: bool = False) -> Trust:
     """Read a trust file; raises UsageError that names the entry for anything malformed or unknown."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -124,13 +124,13 @@ def load_trust(path: Path) -> Trust:
     keys = tuple(_key(entry, f"{path}, key {number}") for number, entry in enumerate(entries, 1))
     if len({key.keyid for key in keys}) != len(keys):
         raise UsageError(f"{path}: a key is listed twice.")
-    return Trust(keys, require, path.name)
+    return Trust(keys, require, path.name, named)
 
 
 def project_trust(settings: Settings, given: Path | None = None) -> Trust | None:
     """Return the given trust file, as one that is named, else the project's `config/trusted_keys.toml`, else None."""
     if given is not None:
-        return replace(load_trust(given), named=True)
+        return load_trust(given, named=True)
     path = settings.root / TRUST_FILE
     return load_trust(path) if path.is_file() else None
 

@@ -15,11 +15,11 @@ from pipeline.cli.evidence_commands import register
 from pipeline.cli.key_commands import keys
 from pipeline.errors import EvidenceError
 from pipeline.evidence import events
-from pipeline.evidence.keys import load_signer
+from pipeline.evidence.keys import load_signer, signer_pem
 from pipeline.evidence.ledger import append, head
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
-from tests.evidence.sealed_runs import DATA_SHA256, World
+from tests.evidence.sealed_runs import DATA_SHA256, World, new_signer
 
 app = typer.Typer(pretty_exceptions_enable=False)
 register(app)
@@ -62,7 +62,7 @@ def test_from_a_key_to_a_verified_bundle(home: Settings, tmp_path: Path) -> None
     assert (verification["ok"], verification["signer"], verification["notes"]) == (True, "alice", [])
     bundle = str(tmp_path / "b.zip")
     assert call_json("bundle", run.run_id, "-o", bundle)["signed"] is True
-    assert "brings along" in call("verify", bundle)
+    assert "brings along" in call("verify", bundle, code=4)
     trust = str(home.root / "config" / "trusted_keys.toml")
     [sent] = call_json("verify", bundle, "--trust", trust)
     assert (sent["ok"], sent["signer"]) == (True, "alice")
@@ -228,3 +228,24 @@ def test_the_checkpoint_is_the_head(home: Settings) -> None:
     """What is printed is what a tag or a mail keeps."""
     make_run(home)
     assert call("ledger", "checkpoint").strip() == str(head(home.results / "ledger.jsonl"))
+
+
+def test_what_nobody_known_signed_is_consistent_at_best(home: Settings, tmp_path: Path) -> None:
+    """A bundle that its own key signs, and a run directory without a trust file, exit with 4; with --trust 0, or 3."""
+    call("keys", "init", "--name", "alice")
+    run = make_run(home)
+    bundle, trust = str(tmp_path / "b.zip"), str(home.root / "config" / "trusted_keys.toml")
+    call("bundle", run.run_id, "-o", bundle)
+    for sent in ((bundle,), ("--path", str(run.path))):
+        assert " consistent " in call("verify", *sent, code=4)
+        assert json.loads(call("verify", *sent, "--json", code=4))[0]["trusted"] is False
+        found = json.loads(call("verify", *sent, "--trust", trust, "--json"))[0]
+        assert (found["verdict"], found["trusted"], found["signer"]) == ("ok", True, "alice")
+    (tmp_path / "mallory.toml").write_text(f'[[keys]]\nname = "m"\npublic_key = """{signer_pem(new_signer())}"""\n')
+    assert "unknown key" in call("verify", bundle, "--trust", str(tmp_path / "mallory.toml"), code=3)
+
+
+def test_a_run_of_a_project_without_keys_is_ok_and_unsigned(home: Settings) -> None:
+    """Keys are optional: a whole run verifies, and the word says what is missing."""
+    run = make_run(home)
+    assert " ok, unsigned " in call("verify", run.run_id)
