@@ -29,7 +29,7 @@ def write_backtest_artifacts(
     label: str = "Buy and hold",
     figure: bool = True,
 ) -> list[Path]:
-    """Write stats.json, equity.csv, trades, the equity figure (unless not wanted) and the summaries below `directory`.
+    """Write stats.json, conventions.json, equity.csv, trades, figure (unless not wanted), summaries below `directory`.
 
     `benchmark` is an equity curve on the index of `result.equity_curve`, called `label` in the figure; without one
     the column stays empty. Undefined stats become null. Returns the paths written. Raises StorageError.
@@ -37,6 +37,7 @@ def write_backtest_artifacts(
     files = Layout(directory)
     stats = {name: _finite(value) for name, value in result.stats.items()}
     write_json(files.stats, stats)
+    write_json(files.conventions, result.conventions.to_dict())
     write_atomic(files.equity, _equity_csv(_equity_columns(result, benchmark)))
     write_atomic(files.trades_csv, _trades_csv(result.trades))
     write_atomic(files.trades_parquet, parquet_bytes(result.trades, index=False))
@@ -46,6 +47,7 @@ def write_backtest_artifacts(
     write_atomic(files.report_text, report_text(result, stats).encode())
     return [
         files.stats,
+        files.conventions,
         files.equity,
         files.trades_csv,
         files.trades_parquet,

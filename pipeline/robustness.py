@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.backtest.bootstrap import BootstrapOptions
+    from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
 
@@ -145,28 +146,31 @@ def look_ahead_of(directory: Layout) -> str:
 
 
 def bootstrap_facts(
-    equity: pd.Series, config: Mapping[str, Any], benchmark: pd.Series | None, options: BootstrapOptions | None = None
+    equity: pd.Series,
+    initial_cash: float,
+    conventions: Conventions,
+    benchmark: pd.Series | None,
+    options: BootstrapOptions | None = None,
 ) -> dict[str, Any]:
     """Return bootstrap intervals of an equity curve and the difference to a benchmark on the same bars.
 
-    `config` gives initial_cash, periods_per_year and risk_free_rate. Both sides are resampled together. Raises
-    ValueError when nothing can be annualised or the data are too long.
+    Both sides are resampled together. Raises ValueError when nothing can be annualised or the data are too long.
     """
     from pipeline.backtest.bootstrap import BootstrapOptions, bootstrap_intervals
     from pipeline.backtest.metrics import calendar_years, simple_returns
 
     chosen = options or BootstrapOptions(repetitions=REPETITIONS, seed=SEED)
-    if not config.get("periods_per_year"):
+    if conventions.periods_per_year is None:
         raise ValueError(NO_BARS_A_YEAR)
     if len(equity) * chosen.repetitions > BOOTSTRAP_CELLS:
         raise ValueError(f"{len(equity):,} bars are too many for {chosen.repetitions:,} resamples.")
     beside = None if benchmark is None else benchmark.reindex(equity.index)
     usable = beside is not None and bool(beside.notna().all()) and bool((beside > 0).all())
     result = bootstrap_intervals(
-        simple_returns(equity, config["initial_cash"]),
-        periods_per_year=config["periods_per_year"],
+        simple_returns(equity, initial_cash),
+        periods_per_year=conventions.periods_per_year,
         benchmark=simple_returns(beside) if beside is not None and usable else None,
-        risk_free_rate=config.get("risk_free_rate") or 0.0,
+        risk_free_rate=conventions.rate,
         years=calendar_years(equity.index),
         options=chosen,
     )
@@ -176,7 +180,8 @@ def bootstrap_facts(
 
 
 def _bootstrap(subject: Subject) -> dict[str, Any]:
-    return bootstrap_facts(subject.result.equity_curve, subject.result.config, subject.benchmark)
+    result = subject.result
+    return bootstrap_facts(result.equity_curve, result.config["initial_cash"], result.conventions, subject.benchmark)
 
 
 def _sensitivity(subject: Subject) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
     from nbformat import NotebookNode
+
+    from pipeline.backtest.conventions import Conventions
 
 LAST = "last"
 UNREADABLE = "UNREADABLE"
@@ -125,6 +127,19 @@ class Run:
         return look_ahead_of(self.dir)
 
     @cached_property
+    def conventions(self) -> Conventions:
+        """Bars a year and risk-free rate of the run's figures, as `conventions.json` records them.
+
+        A run from before that file tells bars a year in its metrics, and no risk-free rate.
+        """
+        from pipeline.backtest.conventions import Conventions
+
+        found = Conventions.from_dict(_object_in(self.dir.conventions))
+        if found.periods_per_year is not None:
+            return found
+        return replace(found, inferred_periods=Conventions.from_config(self.stats).periods_per_year)
+
+    @cached_property
     def tracking(self) -> dict[str, Any] | None:
         """Where the run is tracked now: URI, experiment, MLflow run id and its URL.
 
@@ -224,11 +239,18 @@ def list_runs(*, settings: Settings | None = None) -> list[Run]:
 
 
 def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> pd.DataFrame:
-    """Return a table with one row a metric and one column a run, in the order given."""
+    """Return a table with one row a metric and one column a run, in the order given.
+
+    Where runs differ in their risk-free rate it is a row, too: their Sharpe and Sortino ratios are then not about the
+    same thing.
+    """
     import pandas as pd
 
     loaded = [run if isinstance(run, Run) else load_run(run, settings=settings) for run in runs]
     table = pd.DataFrame([run.stats for run in loaded]).T
+    rates = [run.conventions.risk_free_rate for run in loaded]
+    if len({rate or 0.0 for rate in rates}) > 1:
+        table.loc["risk_free_rate"] = rates
     table.columns = pd.Index([f"{run.record.name} {run.run_id[:8]}" for run in loaded])
     return table
 

@@ -15,8 +15,9 @@ BULKY = ("packages", "modules")
 class RunRow:
     """What is known of one run, without reading its tables.
 
-    `report` is the path of its report, None without one; `tracking` is None for a run that is not tracked, or that
-    cannot be read; `tracking_pending` counts what has not reached MLflow yet.
+    `report` is the path of its report, None without one; `conventions` are those it recorded, None without a record;
+    `tracking` is None for a run that is not tracked, or that cannot be read; `tracking_pending` counts what has not
+    reached MLflow yet.
     """
 
     record: RunRecord
@@ -26,6 +27,7 @@ class RunRow:
     config: dict[str, Any]
     stats: dict[str, float | int | None]
     look_ahead: str | None
+    conventions: dict[str, Any] | None
     tracking: dict[str, Any] | None
     tracking_pending: int
 
@@ -41,6 +43,7 @@ class RunRow:
             config=run.config,
             stats=run.stats,
             look_ahead=run.look_ahead,
+            conventions=run.conventions.to_dict() if _is_file(run.dir.conventions) else None,
             tracking=run.tracking if readable else None,
             tracking_pending=run.pending if readable else 0,
         )

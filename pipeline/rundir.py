@@ -1,7 +1,7 @@
 """The run directory: the only module that knows the names of its files.
 
 results/<run_id>/
-  config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  equity.csv
+  config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  conventions.json  equity.csv
   data.json  robustness.json  trades.parquet  trades.csv  plots/*.png
   reports/trades_summary.json  reports/backtest_report.txt  tracking.json  manifest.json  manifest.dsse.json  debug/*
   report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
@@ -82,6 +82,11 @@ class Layout:
     def stats(self) -> Path:
         """Metrics, strict JSON."""
         return self.path / "stats.json"
+
+    @property
+    def conventions(self) -> Path:
+        """What the metrics are annualised by; absent in runs from before it was recorded."""
+        return self.path / "conventions.json"
 
     @property
     def equity(self) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.conventions import Conventions
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import (
     ArtifactError,
@@ -295,6 +296,9 @@ def notebook_warnings(run: RunDir) -> Iterator[str]:
         status = look_ahead_status(leakage)
         if status == "leak" or (status == "unjudged" and leakage["reason"] != "constant"):
             yield f"{LOOK_AHEAD[status].upper()}: {leakage['sentence']}"
+    with contextlib.suppress(OSError, ValueError):
+        if doubt := Conventions.from_dict(read_json(run.conventions)).doubt:
+            yield doubt
 
 
 def run_tags(run: OpenRun) -> dict[str, str]:

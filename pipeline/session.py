@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from pipeline.backtest.bars import Bars
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
     from pipeline.backtest.strategies import SignalFn, Strategy
@@ -85,6 +86,7 @@ class NotebookRun:
         self.tracker = tracker
         self._cases: WeakKeyDictionary[BacktestResult, Case] = WeakKeyDictionary()
         self._data = DataRecord()
+        self._loaded: Bars | None = None
 
     def load_data(self) -> pd.DataFrame:
         """Return the bars the spec names, checked against the data contract; raises DataError.
@@ -93,7 +95,7 @@ class NotebookRun:
         """
         from pipeline.backtest.from_spec import spec_bars
 
-        bars = spec_bars(self.spec.data, self.settings.root)
+        bars = self._loaded = spec_bars(self.spec.data, self.settings.root)
         self._data = DataRecord(notes=bars.notes)
         for text in self._record_data(bars.frame):
             warnings.warn(text, DataWarning, stacklevel=2)
@@ -134,15 +136,18 @@ class NotebookRun:
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules.
 
-        Raises DataError for bars that break the data contract.
+        Unless the spec says how many bars a year holds, the file behind `load_data` tells it for its bars, whole or
+        a stretch of them; other bars, resampled ones for example, tell it themselves. Raises DataError for bars that
+        break the data contract.
         """
         from pipeline.backtest.contract import check_frame
-        from pipeline.backtest.from_spec import spec_engine
+        from pipeline.backtest.from_spec import spec_conventions, spec_engine
         from pipeline.backtest.sensitivity import Case
 
         check_frame(df)
-        rules, symbol = self.spec.backtest, self.spec.data.symbol or ""
-        engine = spec_engine(rules)
+        rules, symbol, loaded = self.spec.backtest, self.spec.data.symbol or "", self._loaded
+        told = loaded.periods_per_year if loaded is not None and loaded.hold(df.index) else None
+        engine = spec_engine(rules, spec_conventions(self.spec, told))
         function, params = signal_fn or self._strategy().signal_fn, dict(self.spec.strategy.params)
         costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
         result = engine.run_realistic(
@@ -190,8 +195,9 @@ class NotebookRun:
         assumptions and tested for look-ahead; what that finds is `robustness.json`. It needs a result of
         `run.backtest`, and never fails the run.
 
-        A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name;
-        so is a result under another symbol, other costs or other execution. Another strategy is a warning of the run.
+        A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name; so
+        is a result under another symbol, other costs, execution or risk-free rate than the spec's, or bars a year other
+        than those it gives. Another strategy is a warning of the run.
         """
         self._require_open()
         benchmark = None if benchmark is None else _on_labels(benchmark)
@@ -235,6 +241,8 @@ class NotebookRun:
         asked = dict(self.spec.backtest.model_dump())
         if result.config.get("symbol"):  # a result may leave it unknown
             asked["symbol"] = self.spec.data.symbol or ""
+        if self.spec.data.periods_per_year is not None:
+            asked["periods_per_year"] = self.spec.data.periods_per_year
         if (ran := result.config.get("strategy")) in own:
             asked["params"] = self.spec.strategy.params
             self.dir.other_strategy.unlink(missing_ok=True)

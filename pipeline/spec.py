@@ -112,6 +112,9 @@ class DataSection(Section):
     )
     decimal: Literal[".", ","] | None = Field(None, description="decimal sign; default: found out where only one fits")
     skip_rows: int = Field(0, ge=0, description="lines above the header of a text file")
+    periods_per_year: float | None = Field(
+        None, gt=0, description="bars a year, for annual figures; default: inferred from the whole file"
+    )
 
     _plain_source = field_validator("source")(_without_secret)
 
@@ -156,6 +159,9 @@ class BacktestSection(Section):
     stop_pct: float | None = Field(None, gt=0, lt=100, description="stop-loss, percent from the entry price")
     execution: Literal["pipeline", "simple"] = Field(
         "pipeline", description="`pipeline`: orders fill at the next open; `simple`: at the signal's close (optimistic)"
+    )
+    risk_free_rate: float = Field(
+        0.0, gt=-1, description="annual rate taken off the returns in Sharpe and Sortino ratios, decimal, compounded"
     )
 
 

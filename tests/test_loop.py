@@ -261,9 +261,12 @@ def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     assert finished.run_id in evidence(project, "list").stdout
     listed = json.loads(evidence(project, "list", "--json").stdout)
     assert [run["run_id"] for run in listed] == [finished.run_id]
-    assert "sharpe" in evidence(project, "show", finished.run_id[:8]).stdout
+    printed = evidence(project, "show", finished.run_id[:8]).stdout
+    assert "sharpe" in printed
+    assert "252 (inferred)" in printed
     shown = json.loads(evidence(project, "show", "last", "--json").stdout)
     assert shown["manifest_sha256"] == finished.manifest_digest
+    assert shown["conventions"]["risk_free_rate"] == {"value": 0.0, "source": "default"}
     assert {artifact["path"] for artifact in shown["artifacts"]} >= {"stats.json", "equity.csv"}
     before = sha256_file(finished.dir.report)
     evidence(project, "render", "--last")

@@ -8,24 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 import pipeline
 from pipeline.artifacts import equity_table
-from pipeline.backtest import BacktestEngine, get_strategy, load_ohlcv
+from pipeline.backtest import BacktestEngine, Conventions, get_strategy, load_ohlcv
 from pipeline.cli.output import print_run, print_runs
 from pipeline.errors import ArtifactError, SpecError, TrackingError, UsageError
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run, list_runs
-from pipeline.rundir import RunDir, new_run_id, write_json
+from pipeline.rundir import RunDir, new_run_id, read_json, write_json
 from pipeline.sealing import _description, notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.tracking import NoopTracker
+from tests.currencies import BARS_A_YEAR, write_currencies
 
 CLOSE_TO_A_RULE = {"fast": 45, "slow": 50, "average": "sma", "allow_short": False}
 SHORT: dict[str, Any] = {"data": {"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"}}
@@ -81,6 +83,55 @@ def test_a_result_of_another_account_is_refused(project: Settings) -> None:
     for said in ("symbol = 'OTHER'", "initial_cash = 5.0", "fee_bps = 0.0", "slippage_bps = 0.0", "params = "):
         assert said in str(refused.value)
     assert not run.dir.stats.exists()
+
+
+def with_conventions(project: Settings, data: dict[str, Any], **backtest: float) -> NotebookRun:
+    values = {"data": data, "backtest": backtest, "strategy": {"params": {**CLOSE_TO_A_RULE, "fast": 2, "slow": 5}}}
+    return NotebookRun(RunDir(project.results, new_run_id()), RunSpec.from_mapping(values), project, NoopTracker())
+
+
+def test_the_whole_file_tells_bars_a_year(project: Settings) -> None:
+    """Months cut from a file have the file's number, and so has a stretch of them; bars made of them have theirs."""
+    run = with_conventions(project, write_currencies(project.root))
+    bars = run.load_data()
+    assert run.backtest(bars).stats["periods_per_year"] == BARS_A_YEAR
+    assert run.backtest(bars.iloc[3:12]).stats["periods_per_year"] == BARS_A_YEAR
+    weekdays = bars[bars.index.day_of_week < 5]
+    assert run.backtest(weekdays).stats["periods_per_year"] == 252.0
+
+
+def test_what_the_spec_gives_is_used_and_recorded(project: Settings) -> None:
+    """Rate and bars a year of the spec make every figure, are recorded, and a number far from the bars is a warning."""
+    run = with_conventions(project, {**write_currencies(project.root), "periods_per_year": 252}, risk_free_rate=0.04)
+    result = run.backtest(run.load_data())
+    returns = np.diff(result.equity_curve) / result.equity_curve.to_numpy()[:-1]
+    excess = returns - (1.04 ** (1 / 252) - 1.0)
+    assert result.stats["sharpe"] == pytest.approx(excess.mean() / excess.std(ddof=1) * np.sqrt(252), rel=1e-9)
+    run.save(result)
+    assert Run(run.dir).conventions == Conventions(0.04, 252.0, 313.0)
+    assert any("BARS A YEAR: 252 are given, 19% fewer" in text for text in notebook_warnings(run.dir))
+    base = next(row for row in read_json(run.dir.robustness)["sensitivity"] if row["is_base"])
+    assert base["sharpe"] == pytest.approx(result.stats["sharpe"], rel=1e-9)
+
+
+def test_a_result_under_other_conventions_is_refused(project: Settings) -> None:
+    """A rate or bars a year that the spec does not say: what the page says of the account would not be what was run."""
+    section = write_currencies(project.root)
+    silent, saying = (with_conventions(project, data) for data in (section, {**section, "periods_per_year": 313}))
+    bars, rules = silent.load_data(), silent.spec.backtest
+    costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
+
+    def made(**conventions: float) -> Any:
+        engine = BacktestEngine(**conventions)
+        fn, params = silent.strategy_fn(), dict(silent.spec.strategy.params)
+        return engine.run_realistic(df=bars, strategy_signal_fn=fn, strategy_params=params, symbol="EURUSD", **costs)
+
+    with pytest.raises(ArtifactError, match=r"risk_free_rate = 0\.04, the spec says 0\.0"):
+        silent.save(made(risk_free_rate=0.04))
+    with pytest.raises(ArtifactError, match=r"periods_per_year = 260\.0, the spec says 313\.0"):
+        saying.save(made(periods_per_year=260))
+    silent.save(made(periods_per_year=260), robustness=False)
+    assert Run(silent.dir).conventions.to_dict()["periods_per_year"]["source"] == "given"
 
 
 def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None:

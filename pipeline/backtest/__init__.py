@@ -9,15 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.data import (
         data_digest,
         load_ohlcv,
-        periods_per_year,
         sample_names,
         source_path,
     )
     from pipeline.backtest.engine import BacktestEngine, BacktestResult
     from pipeline.backtest.metrics import compute_stats, drawdown, monthly_returns
+    from pipeline.backtest.periods import periods_per_year
     from pipeline.backtest.strategies import (
         Constraint,
         Parameter,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from pipeline.backtest.timestamps import time_labels, utc_labels
 
 _HOME = {
+    "Conventions": "conventions",
     "data_digest": "data",
     "load_ohlcv": "data",
-    "periods_per_year": "data",
+    "periods_per_year": "periods",
     "sample_names": "data",
     "source_path": "data",
     "BacktestEngine": "engine",
@@ -57,6 +59,7 @@ __all__ = [
     "BacktestEngine",
     "BacktestResult",
     "Constraint",
+    "Conventions",
     "Parameter",
     "Strategy",
     "as_strategy",

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.engine import BacktestResult
 from pipeline.backtest.metrics import NO_VARIANCE, drawdown, simple_returns
-from pipeline.backtest.significance import NORMAL, finite_returns, per_period_rate
+from pipeline.backtest.significance import NORMAL, finite_returns
 from pipeline.backtest.windows import at_last, windows_of
 from pipeline.errors import UsageError
 

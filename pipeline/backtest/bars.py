@@ -33,10 +33,22 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """Bars in the loaded form, and sentences on how their file was read."""
+    """Bars in the loaded form, sentences on how their file was read, and what the whole of it tells.
+
+    `periods_per_year` is inferred from all bars of the file, before a range was cut; None when it has only one.
+    """
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    periods_per_year: float | None = None
+
+    def hold(self, index: pd.Index) -> bool:
+        """Say whether `index` is that of these bars, or of some that follow each other among them."""
+        known = self.frame.index
+        if not len(index) or index[0] not in known:
+            return False
+        first = int(known.get_indexer(index[:1])[0])
+        return bool(known[first : first + len(index)].equals(index))
 
 
 def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = None) -> Bars:
@@ -45,6 +57,7 @@ def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = Non
 
     from pipeline.backtest.contract import checked
     from pipeline.backtest.numerals import as_numbers
+    from pipeline.backtest.periods import periods_per_year
     from pipeline.backtest.spacing import check_span
 
     where = str(path)
@@ -58,7 +71,8 @@ def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = Non
     bars = checked(as_numbers(written, reading.decimal, where), stamps, places, where=where, written=written)
     df = _between(bars, start, end, where)
     check_span(pd.DatetimeIndex(df.index), where)
-    return Bars(df, (*table.notes, *notes))
+    told = periods_per_year(pd.DatetimeIndex(bars.index)) if len(bars) > 1 else None
+    return Bars(df, (*table.notes, *notes), told)
 
 
 NEWEST_FIRST = "The file has its newest row first; the bars were put into the order of time."

@@ -19,8 +19,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.metrics import NO_VARIANCE
-from pipeline.backtest.significance import NORMAL, Returns, finite_returns, per_period_rate
+from pipeline.backtest.significance import NORMAL, Returns, finite_returns
 from pipeline.errors import UsageError
 
 Method = Literal["percentile", "basic", "bca"]

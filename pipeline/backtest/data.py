@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 SAMPLE_PREFIX = "sample:"
 
 _SAMPLES = Path(__file__).parent / "samples"
-_DAY_NS = 86_400_000_000_000
-_A_YEAR = (52, 26, 12, 6, 4, 3, 2, 1)  # weekly, every two weeks, monthly, … yearly
 
 
 def sample_names() -> tuple[str, ...]:
@@ -83,35 +81,6 @@ def load_ohlcv(
     for note in bars.notes:
         warnings.warn(note, DataWarning, stacklevel=2)
     return bars.frame
-
-
-def periods_per_year(index: pd.DatetimeIndex) -> float:
-    """Infer how many bars a year holds from their spacing.
-
-    Daily bars: 365 when both weekend days trade, else 252; bars of some days: that over their distance, in days or
-    in working days. From 5 days on: the nearest of 52, 26, 12, 6, 4, 3, 2 and 1 a year when within a tenth, else as
-    many as fit into 365.25 days. Intraday bars: 365 full days when both weekend days trade, else the median number of
-    bars per UTC date times 252. Raises DataError for fewer than two bars.
-    """
-    import numpy as np
-
-    if len(index) < 2:
-        raise DataError("The number of bars in a year needs at least 2 bars to be inferred; give periods_per_year.")
-    stamps = index.as_unit("ns")
-    days = float(np.median(np.diff(stamps.asi8))) / _DAY_NS
-    if days >= 5.0:
-        fit = 365.25 / days
-        nearest_named = min(_A_YEAR, key=lambda number: abs(fit / number - 1.0))
-        return float(nearest_named) if abs(fit / nearest_named - 1.0) <= 0.1 else fit
-    weekday = stamps.day_of_week
-    weekend = min(float((weekday == 5).mean()), float((weekday == 6).mean())) >= 0.05
-    if weekend:
-        return 365.0 if 20 / 24 < days < 1.25 else 365.0 / days
-    dates, per_date = np.unique(stamps.asi8 // _DAY_NS, return_counts=True)
-    if days <= 20 / 24:
-        return float(np.median(per_date)) * 252.0
-    working = np.busday_count(dates[:-1].astype("datetime64[D]"), dates[1:].astype("datetime64[D]"))
-    return 252.0 / max(1.0, float(np.median(working)))
 
 
 def data_digest(df: pd.DataFrame) -> str:

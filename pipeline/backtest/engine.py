@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.backtest.column_names import PRICES
 from pipeline.backtest.contract import check_frame
-from pipeline.backtest.data import periods_per_year as infer_periods_per_year
+from pipeline.backtest.conventions import NOTHING_KNOWN, Conventions
 from pipeline.backtest.kernel import run_kernel
 from pipeline.backtest.metrics import Stat, compute_stats
 from pipeline.backtest.strategies import SignalFn, as_strategy, check_signals, resolve_params
@@ -34,6 +34,7 @@ class BacktestResult:
     fills         the event log, one row a fill; columns in pipeline.backtest.trades.FILL_COLUMNS
     positions     Series `position` by bar: signed quantity held at the close
     signals       Series `signal` by bar: 1, 0, -1 as the strategy gave it
+    conventions   what its figures are annualised by; of a result without them, what the config says of them
 
     All three Series share one UTC DatetimeIndex named `timestamp` (nanoseconds).
     """
@@ -45,6 +46,11 @@ class BacktestResult:
     fills: pd.DataFrame
     positions: pd.Series
     signals: pd.Series
+    conventions: Conventions = NOTHING_KNOWN
+
+    def __post_init__(self) -> None:
+        if self.conventions is NOTHING_KNOWN:
+            object.__setattr__(self, "conventions", Conventions.from_config(self.config))
 
     @property
     def open_trade(self) -> dict[str, Any] | None:
@@ -66,17 +72,16 @@ class BacktestEngine:
 
     `use_execution_pipeline` True: a change of the signal becomes an order that fills at the next bar's open.
     False: it fills at the close it was computed from, which is optimistic and labelled so in the config.
-    `stop_pct` is a stop-loss in percent from the entry price, `risk_free_rate` an annual decimal;
-    `periods_per_year` None infers it from the bars. `tracker` receives config, metrics and artifacts.
-    Raises UsageError for settings out of range.
+    `stop_pct` is a stop-loss in percent from the entry price, `risk_free_rate` an annual decimal that compounds;
+    `periods_per_year` None infers it from the bars. `conventions` say both at once, as a run spec settles them, and
+    take their place. `tracker` receives config, metrics and artifacts. Raises UsageError for settings out of range.
     """
 
     tracker: BacktestTracker | None
     use_execution_pipeline: bool
     initial_cash: float
     stop_pct: float | None
-    periods_per_year: float | None
-    risk_free_rate: float
+    conventions: Conventions
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class BacktestEngine:
         stop_pct: float | None = None,
         periods_per_year: float | None = None,
         risk_free_rate: float = 0.0,
+        conventions: Conventions | None = None,
     ) -> None:
         _require("initial_cash", initial_cash, 0.0, math.inf)
         if stop_pct is not None:
@@ -94,15 +100,29 @@ class BacktestEngine:
         if periods_per_year is not None:
             _require("periods_per_year", periods_per_year, 0.0, math.inf)
         _require("risk_free_rate", risk_free_rate, -1.0, math.inf)
+        if conventions is not None and (periods_per_year is not None or risk_free_rate != 0.0):
+            raise UsageError("Give conventions, or periods_per_year and risk_free_rate, not both.")
+        if conventions is None:
+            given = None if periods_per_year is None else float(periods_per_year)
+            conventions = Conventions(float(risk_free_rate), given)
         for name, value in (
             ("tracker", tracker),
             ("use_execution_pipeline", bool(use_execution_pipeline)),
             ("initial_cash", float(initial_cash)),
             ("stop_pct", stop_pct),
-            ("periods_per_year", periods_per_year),
-            ("risk_free_rate", float(risk_free_rate)),
+            ("conventions", conventions),
         ):
             object.__setattr__(self, name, value)
+
+    @property
+    def periods_per_year(self) -> float | None:
+        """Bars a year as given or told by a whole file; None infers it from the bars of each backtest."""
+        return self.conventions.periods_per_year
+
+    @property
+    def risk_free_rate(self) -> float:
+        """The annual risk-free rate, a decimal."""
+        return self.conventions.rate
 
     def run_realistic(  # noqa: PLR0917 - existing code gives its arguments in this order
         self,
@@ -133,13 +153,20 @@ class BacktestEngine:
         given = strategy_signal_fn(df.copy(), dict(params))
         signals = check_signals(given, stamps, strategy=strategy.name)
         index = utc_labels(stamps)
+        settled = self.conventions.of_bars(index)
         config = self._config(index, strategy.name, params, symbol, fee_bps=fee_bps, slippage_bps=slippage_bps)
-        result = self._simulate(bars, signals.to_numpy(), index, config)
+        config |= {"risk_free_rate": settled.rate, "periods_per_year": settled.periods_per_year}
+        result = self._simulate(bars, signals.to_numpy(), index, config, settled)
         self._track(result)
         return result
 
     def _simulate(
-        self, bars: tuple[np.ndarray, ...], signal: np.ndarray, index: pd.DatetimeIndex, config: dict[str, Any]
+        self,
+        bars: tuple[np.ndarray, ...],
+        signal: np.ndarray,
+        index: pd.DatetimeIndex,
+        config: dict[str, Any],
+        conventions: Conventions,
     ) -> BacktestResult:
         _, high, low, close = bars
         done = run_kernel(
@@ -163,19 +190,18 @@ class BacktestEngine:
             fills=fills,
             positions=positions,
             initial_cash=self.initial_cash,
-            periods_per_year=config["periods_per_year"],
-            risk_free_rate=self.risk_free_rate,
+            periods_per_year=conventions.periods_per_year,
+            risk_free_rate=conventions.rate,
         )
         stats["bankrupt"] = int(done.ruined >= 0)
         config["bankrupt_at"] = index[done.ruined].isoformat() if done.ruined >= 0 else None
         signals = pd.Series(signal, index=index, name="signal")
-        return BacktestResult(stats, equity, trades, config, fills, positions, signals)
+        return BacktestResult(stats, equity, trades, config, fills, positions, signals, conventions)
 
     def _config(
         self, index: pd.DatetimeIndex, strategy: str, params: dict[str, Any], symbol: str, **costs: float
     ) -> dict[str, Any]:
         pipeline = self.use_execution_pipeline
-        known = self.periods_per_year
         return {
             "strategy": strategy,
             "params": params,
@@ -186,8 +212,6 @@ class BacktestEngine:
             "initial_cash": self.initial_cash,
             **{name: float(value) for name, value in costs.items()},
             "stop_pct": None if self.stop_pct is None else float(self.stop_pct),
-            "risk_free_rate": self.risk_free_rate,
-            "periods_per_year": known if known else infer_periods_per_year(index) if len(index) > 1 else None,
             "n_bars": len(index),
             "start": index[0].isoformat(),
             "end": index[-1].isoformat(),

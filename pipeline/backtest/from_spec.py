@@ -1,11 +1,12 @@
-"""The bars and the engine a run spec asks for: one reading of it, for notebooks and for sweeps."""
+"""The bars, the conventions and the engine a run spec asks for: one reading of it, for notebooks and for sweeps."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.spec import BacktestSection, BenchmarkSection, DataSection
+from pipeline.backtest.conventions import Conventions
+from pipeline.spec import BacktestSection, BenchmarkSection, DataSection, RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,12 @@ def spec_benchmark(benchmark: BenchmarkSection, root: Path) -> pd.Series | None:
     )
 
 
-def spec_engine(rules: BacktestSection) -> BacktestEngine:
+def spec_conventions(spec: RunSpec, told: float | None = None) -> Conventions:
+    """Return the conventions of a spec; `told` is how many bars a year its whole data file tells, None if unknown."""
+    return Conventions(spec.backtest.risk_free_rate, spec.data.periods_per_year, told)
+
+
+def spec_engine(rules: BacktestSection, conventions: Conventions) -> BacktestEngine:
     """Return an engine under the account settings of `rules`."""
     from pipeline.backtest.engine import BacktestEngine
 
@@ -46,4 +52,5 @@ def spec_engine(rules: BacktestSection) -> BacktestEngine:
         use_execution_pipeline=rules.execution == "pipeline",
         initial_cash=rules.initial_cash,
         stop_pct=rules.stop_pct,
+        conventions=conventions,
     )

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.conventions import per_period_rate
+
 # A standard deviation of simple returns below this is rounding error of dividing equal prices, so it is none.
 NO_VARIANCE = 1e-13
 SECONDS_PER_YEAR = 365.25 * 86_400
@@ -69,7 +71,7 @@ def return_stats(
 ) -> dict[str, Stat]:
     """Return annual_volatility, sharpe, sortino, skewness and kurtosis of simple returns per bar.
 
-    With excess e = r - ((1 + risk_free_rate)^(1/periods_per_year) - 1):
+    With excess e = r - per_period_rate(risk_free_rate, periods_per_year):
     sharpe = mean(e) / std(e, ddof=1) * sqrt(periods_per_year); sortino divides by sqrt(mean(min(e, 0)^2)) over
     all n returns; skewness and kurtosis are population moments, kurtosis is not excess (normal = 3).
     """
@@ -82,7 +84,7 @@ def return_stats(
     out: dict[str, Stat] = dict.fromkeys(names)
     if periods_per_year is not None:
         root = math.sqrt(periods_per_year)
-        excess = returns - ((1.0 + risk_free_rate) ** (1.0 / periods_per_year) - 1.0)
+        excess = returns - per_period_rate(risk_free_rate, periods_per_year)
         downside = math.sqrt(float(np.mean(np.minimum(excess, 0.0) ** 2)))
         mean = float(np.mean(excess))
         out["annual_volatility"] = deviation * root if volatile else 0.0

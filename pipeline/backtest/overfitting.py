@@ -68,13 +68,16 @@ class Split:
     groups: tuple[int, ...]
 
 
-def probability_of_overfitting(trial_returns: pd.DataFrame | np.ndarray, *, n_blocks: int = 16) -> Overfitting:
+def probability_of_overfitting(
+    trial_returns: pd.DataFrame | np.ndarray, *, n_blocks: int = 16, rate: float = 0.0
+) -> Overfitting:
     """Return the probability of backtest overfitting of the choice of the best Sharpe ratio (ddof 1) among trials.
 
     CSCV: rows are cut into `n_blocks` equal blocks; each half of them is once in sample, the rest out of sample. All
     halves come from block sums and sums of squares. Out-of-sample ties share their mid-rank; trials that tie for
     the best in sample are averaged over, so that the order of columns does not matter. A trial that does nothing in
-    a half (all returns 0) has a ratio of 0 there; other constant returns leave pbo None.
+    a half (all returns 0) has a ratio of 0 there; other constant returns leave pbo None. `rate` is the risk-free rate
+    of one period, taken off the returns of trials that do something.
     Raises UsageError for NaN, fewer than 2 trials or 2 rows a block, an odd number of blocks, too many splits.
     """
     values = _trial_matrix(trial_returns)
@@ -87,7 +90,7 @@ def probability_of_overfitting(trial_returns: pd.DataFrame | np.ndarray, *, n_bl
     for rows in np.array_split(halves, math.ceil(len(halves) * n_trials / _CHUNK)):
         chosen = np.zeros((len(rows), n_blocks))
         np.put_along_axis(chosen, rows, 1.0, axis=1)
-        parts.append(_judge_winners(_block_sharpes(blocks, chosen), _block_sharpes(blocks, 1.0 - chosen)))
+        parts.append(_judge_winners(_block_sharpes(blocks, chosen, rate), _block_sharpes(blocks, 1.0 - chosen, rate)))
     ranks, winners, inside, outside, blind = (np.concatenate(column) for column in zip(*parts, strict=True))
     defined = bool(np.isfinite(ranks).all())
     slope, intercept = _line(inside, outside) if defined else (None, None)
@@ -232,7 +235,7 @@ def _check_blocks(n_blocks: int, values: np.ndarray) -> None:
         raise UsageError(f"{rows} rows of {trials} trials are too few: 2 trials and {2 * n_blocks} rows are needed.")
 
 
-def _block_sharpes(blocks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def _block_sharpes(blocks: np.ndarray, chosen: np.ndarray, rate: float) -> np.ndarray:
     """Return the Sharpe ratio (ddof 1) of every trial over each choice of blocks; NaN without variance.
 
     blocks (n_blocks, rows, trials), chosen (splits, n_blocks) of 0 and 1; the result is (splits, trials). Sums are
@@ -245,7 +248,7 @@ def _block_sharpes(blocks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     variance = (chosen @ np.square(around).sum(axis=1) - sums * sums / n) / (n - 1)
     flat = variance < np.maximum(NO_VARIANCE**2, 1e-15 * np.square(around).mean(axis=(0, 1)))
     idle = chosen @ np.any(blocks != 0.0, axis=1) == 0.0
-    ratio = (sums / n + centre) / np.sqrt(np.where(flat, 1.0, variance))
+    ratio = (sums / n + centre - rate) / np.sqrt(np.where(flat, 1.0, variance))
     return np.where(idle, 0.0, np.where(flat, np.nan, ratio))
 
 

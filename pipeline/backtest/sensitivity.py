@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.conventions import Conventions
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.metrics import drawdown, return_stats, simple_returns
 from pipeline.backtest.strategies import Parameter, SignalFn, Strategy, as_strategy, check_signals, resolve_params
@@ -119,7 +120,7 @@ def split_by_year(result: BacktestResult, *, benchmark: pd.Series | None = None)
         start = result.config["initial_cash"] if inside[0] == 0 else None
         part = equity.iloc[first : int(inside[-1]) + 1]
         row = {"year": int(year), "start": equity.index[inside[0]], "end": equity.index[inside[-1]]}
-        row |= _period_stats(simple_returns(part, start), result.config)
+        row |= _period_stats(simple_returns(part, start), result.conventions)
         row["max_drawdown"] = min(float(drawdown(part, start).min()), 0.0)
         row["exposure"] = float((result.positions.iloc[inside] != 0.0).mean())
         if benchmark is not None:
@@ -172,7 +173,7 @@ def split_by_regime(
             part = returns[given == regime]
             moved = part[part != 0.0]
             row = {"kind": kind, "regime": regime, "share": len(part) / len(returns) if len(returns) else math.nan}
-            row |= _period_stats(part, result.config) | {"bars": len(part)}
+            row |= _period_stats(part, result.conventions) | {"bars": len(part)}
             rows.append(row | {"win_rate": float((moved > 0.0).mean()) if len(moved) else math.nan})
     order = ["bars", "share", "total_return", "annual_return", "annual_volatility", "sharpe", "win_rate"]
     return pd.DataFrame(rows).set_index(["kind", "regime"])[order]
@@ -202,8 +203,7 @@ def _outcome(
         settings.use_execution_pipeline,
         initial_cash=settings.initial_cash,
         stop_pct=settings.stop_pct,
-        periods_per_year=settings.periods_per_year,
-        risk_free_rate=settings.risk_free_rate,
+        conventions=settings.conventions,
     )
     charged = {"fee_bps": case.fee_bps, "slippage_bps": case.slippage_bps, **costs}
     try:
@@ -246,10 +246,10 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _period_stats(returns: np.ndarray, config: Mapping[str, Any]) -> dict[str, Any]:
+def _period_stats(returns: np.ndarray, conventions: Conventions) -> dict[str, Any]:
     """Return total_return, annual_return, annual_volatility and sharpe of a part of the returns."""
-    per_year = config["periods_per_year"]
-    stats = return_stats(returns, periods_per_year=per_year, risk_free_rate=config["risk_free_rate"])
+    per_year = conventions.periods_per_year
+    stats = return_stats(returns, periods_per_year=per_year, risk_free_rate=conventions.rate)
     named = {name: _number(stats[name]) for name in ("annual_volatility", "sharpe")}
     mean = float(returns.mean()) * per_year if len(returns) and per_year else math.nan
     total = float(np.prod(1.0 + returns) - 1.0) if len(returns) else math.nan

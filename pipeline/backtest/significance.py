@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.metrics import NO_VARIANCE
 from pipeline.errors import UsageError
 
@@ -336,15 +337,6 @@ def finite_returns(returns: Returns) -> np.ndarray:
             f"{int(np.argmax(bad))}). Drop or fill them first: a missing return is not a return of zero."
         )
     return values
-
-
-def per_period_rate(annual: float, periods_per_year: float | None) -> float:
-    """Return the rate per period that compounds to `annual` in a year; raises UsageError without periods_per_year."""
-    if annual == 0.0:
-        return 0.0
-    if periods_per_year is None:
-        raise UsageError("An annual risk-free rate needs periods_per_year to become one per period.")
-    return float((1.0 + annual) ** (1.0 / periods_per_year) - 1.0)
 
 
 def _require_share(name: str, value: float, *, low: float = 0.0) -> None:

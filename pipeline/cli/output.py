@@ -316,15 +316,21 @@ def print_run(run: Run, *, as_json: bool) -> None:
         return
     row, out = details.row, console()
     _print_facts(out, row)
-    for title, values in (("stats", row.stats), ("params", row.params)):
+    for title, values in (("stats", row.stats), ("conventions", _conventions(row)), ("params", row.params)):
         out.print(Text(f"\n{title}", style="bold"))
         for name, value in values.items():
-            shown = format_stat(value) if title == "stats" else json.dumps(value, ensure_ascii=False)
+            shown = json.dumps(value, ensure_ascii=False) if title == "params" else format_stat(value)
             out.print(f"  {_one_line(name):<20} {_one_line(shown)}")
     out.print(Text("\nfiles", style="bold"))
     for artifact, url in details.artifacts:
         line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path):<30} {url or ''}"
         out.print(line.rstrip())
+
+
+def _conventions(row: RunRow) -> dict[str, str]:
+    """Return the conventions that a run recorded, each with its source: `252 (inferred)`."""
+    parts = {name: part for name, part in (row.conventions or {}).items() if isinstance(part, dict)}
+    return {name: f"{part['value']:,.6g} ({part['source']})" for name, part in parts.items()}
 
 
 def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:

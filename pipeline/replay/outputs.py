@@ -18,6 +18,7 @@ from pipeline.run import Run
 DECIDED_BY_NAME = frozenset({"config_snapshot.toml", "config_snapshot.json", "notebook.ipynb", "tracking.json"})
 COMPARED_BY_VALUE = frozenset({"stats.json", "equity.csv", "trades.csv"})
 RECORDS = ("debug/", "tracking/")
+NOT_ALWAYS_RECORDED = frozenset({"conventions.json"})  # runs of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def _files(before: Run, after: Run) -> Iterator[str]:
     for name in sorted(name for name in names if not name.startswith(RECORDS)):
         paths = before.dir.path / name, after.dir.path / name
         if not all(path.is_file() for path in paths):
+            if name in NOT_ALWAYS_RECORDED:
+                continue
             yield f"{name}: only in {'the first' if paths[0].is_file() else 'the second'}"
         elif sha256_file(paths[0]) != sha256_file(paths[1]) and not _same_table(*paths):
             yield name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
     from pipeline.evidence.verify import Verification
@@ -90,6 +91,11 @@ class Facts:
         values = self.run.stats
         return values if isinstance(values, dict) else {}
 
+    @property
+    def conventions(self) -> Conventions:
+        """Bars a year and risk-free rate of every figure on the page."""
+        return self.run.conventions
+
     @cached_property
     def initial_cash(self) -> float | None:
         """The equity that the run's own total return is measured from, else what the spec says; None without both.
@@ -132,8 +138,8 @@ class Facts:
         known = curve.dropna() if curve is not None else None
         if known is None or len(known) < 2 or known.iloc[0] <= 0:
             return {}
-        bars = self.stats.get("periods_per_year")
-        return compute_stats(known, periods_per_year=float(bars) if bars else None)
+        used = self.conventions
+        return compute_stats(known, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
 
     @cached_property
     def verification(self) -> Verification:
@@ -169,7 +175,7 @@ class Facts:
 
         if self.robustness.intervals is not None or self.result is None:
             return self.robustness.intervals
-        return computed_intervals(self.result.equity_curve, self.benchmark_equity, self.result.config)
+        return computed_intervals(self.result, self.benchmark_equity)
 
     def interval(self, name: str) -> Range | None:
         """Return one bootstrap interval, None when it is undefined."""
@@ -181,13 +187,11 @@ class Facts:
         from pipeline.backtest.metrics import simple_returns
         from pipeline.backtest.significance import assess_sharpe
 
-        result = self.result
-        if result is None or not result.config["periods_per_year"]:
+        result, used = self.result, self.conventions
+        if result is None or used.periods_per_year is None:
             return None
-        config = result.config
-        returns = simple_returns(result.equity_curve, config["initial_cash"])
-        annual = {"periods_per_year": config["periods_per_year"], "risk_free_rate": config["risk_free_rate"]}
-        return assess_sharpe(returns, **annual)
+        returns = simple_returns(result.equity_curve, result.config["initial_cash"])
+        return assess_sharpe(returns, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
 
     @cached_property
     def trials(self) -> Trials:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.backtest.conventions import Conventions
 
 DASH = "–"
 MINUS = "\u2212"
@@ -95,7 +99,7 @@ METRICS = {
     "sharpe": Metric(
         "Sharpe ratio",
         RATIO,
-        "Mean over standard deviation (ddof 1) of excess returns, annualised; risk-free rate 0 by default.",
+        "Mean over standard deviation (ddof 1) of returns in excess of the risk-free rate, annualised.",
     ),
     "sortino": Metric(
         "Sortino ratio", RATIO, "Mean excess return over downside deviation across all bars, annualised."
@@ -120,7 +124,7 @@ METRICS = {
     "slippage_paid": Metric("Slippage paid", MONEY, "Sum of what slippage cost on all fills."),
     "bankrupt": Metric("Account ruined", FLAG, "Whether equity fell to zero or below; trading stops there."),
     "n_bars": Metric("Bars", COUNT, "Number of bars in the equity curve."),
-    "periods_per_year": Metric("Bars a year", NUMBER, "Found from the data; annualises volatility and ratios."),
+    "periods_per_year": Metric("Bars a year", NUMBER, "Annualises volatility and ratios."),
 }
 HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "annual_volatility", "total_trades")
 WITH_BENCHMARK = frozenset(
@@ -134,6 +138,41 @@ WITH_BENCHMARK = frozenset(
 def metric(name: str) -> Metric:
     """Return how the metric `name` is shown; one this module does not know keeps its own name."""
     return METRICS.get(name, Metric(name, NUMBER, ""))
+
+
+def risk_free(used: Conventions) -> str:
+    """Return which risk-free rate a run used: `risk-free rate 4.00% a year`."""
+    if used.risk_free_rate is None:
+        return "risk-free rate 0, assumed as the run recorded none"
+    return f"risk-free rate {format_number(used.rate, PERCENT)} a year" if used.rate else "risk-free rate 0"
+
+
+def bars_a_year(used: Conventions) -> str:
+    """Return what a run was annualised by: `252 bars a year`; empty when that is not known."""
+    return "" if used.periods_per_year is None else f"{used.periods_per_year:,.6g} bars a year"
+
+
+def meaning_here(name: str, used: Conventions) -> str:
+    """Return the convention behind a metric, with what this run used where runs differ in it."""
+    meaning, bars = metric(name).meaning, bars_a_year(used)
+    if not bars:
+        return meaning
+    here = {
+        "annual_volatility": bars,
+        "sharpe": f"{bars}, {risk_free(used)}",
+        "sortino": f"{bars}, {risk_free(used)}",
+        "periods_per_year": _origin(used),
+    }
+    return f"{meaning} This run: {here[name]}." if name in here else meaning
+
+
+def _origin(used: Conventions) -> str:
+    if used.risk_free_rate is None:
+        return "it did not record where the number comes from"
+    if used.given_periods is None:
+        return "inferred from the bars"
+    known = used.inferred_periods
+    return "given" if known is None else f"given; the bars themselves tell {known:,.6g}"
 
 
 def ordered(names: list[str]) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.robust import number
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +17,8 @@ TRADE_NEEDS = {"side", "quantity", "entry_time", "exit_time", "entry_price", "ex
 def rebuilt(page: Facts) -> BacktestResult | None:
     """Return what equity.csv and the trades say as a backtest: positions at each close, and a fill at both ends.
 
-    Signals are not known and stay 0. None when the curve has fewer than two bars or values that are not finite.
+    Signals are not known and stay 0; the initial cash is the first equity when nothing tells it. None when the curve
+    has fewer than two bars or values that are not finite.
     """
     import numpy as np
     import pandas as pd
@@ -35,17 +34,10 @@ def rebuilt(page: Facts) -> BacktestResult | None:
     trades = page.trades if set(page.trades.columns) >= TRADE_NEEDS else pd.DataFrame()
     positions = pd.Series(_positions(trades, index), index=index, name="position")
     signals = pd.Series(0, index=index, name="signal")
-    return BacktestResult(dict(page.stats), equity, trades, _config(page, equity), _fills(trades), positions, signals)
-
-
-def _config(page: Facts, equity: pd.Series) -> dict[str, Any]:
-    """Return the settings the statistics need; the initial cash is the first equity when nothing tells it."""
     cash = page.initial_cash
-    return {
-        "initial_cash": cash if cash and cash > 0.0 else float(equity.iloc[0]),
-        "periods_per_year": number(page.stats.get("periods_per_year")),
-        "risk_free_rate": 0.0,
-    }
+    config = {"initial_cash": cash if cash and cash > 0.0 else float(equity.iloc[0])}
+    fills = _fills(trades)
+    return BacktestResult(dict(page.stats), equity, trades, config, fills, positions, signals, page.conventions)
 
 
 def _positions(trades: pd.DataFrame, index: pd.DatetimeIndex) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from pipeline.rundir import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.engine import BacktestResult
     from pipeline.run import Run
 
 Row = dict[str, Any]
@@ -112,13 +112,14 @@ def read_robustness(run: Run) -> Robustness:
     )
 
 
-def computed_intervals(equity: pd.Series, benchmark: pd.Series | None, config: Mapping[str, Any]) -> Intervals | None:
-    """Return the intervals of an equity curve, made as a run makes them; None when it has none."""
+def computed_intervals(result: BacktestResult, benchmark: pd.Series | None) -> Intervals | None:
+    """Return the intervals of a backtest's equity curve, made as a run makes them; None when it has none."""
     from pipeline.errors import EvidenceError
     from pipeline.robustness import bootstrap_facts
 
     try:
-        facts = bootstrap_facts(equity, config, benchmark)
+        cash = result.config["initial_cash"]
+        facts = bootstrap_facts(result.equity_curve, cash, result.conventions, benchmark)
     except (EvidenceError, ValueError, TypeError, KeyError):
         return None
     return parse_intervals(facts, COMPUTED)

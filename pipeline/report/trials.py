@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.rundir import RunDir, read_json, read_state, run_ids
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SPEC, AFTER_SPEC = b'"externalParameters":', b',"internalParameters":'
 STARTED = b'"startedOn":"'
 SWEEP = "sweep"
+CONVENTIONS = (("data", "periods_per_year"), ("backtest", "risk_free_rate"))
 REPLAY = b'"builder":{"id":"urn:evidence-chain:builder:replay:'
 DATA = re.compile(rb'\{"sha256":"([0-9a-f]{64})"\},"name":"data"')
 KEPT = 20_000
@@ -36,7 +38,8 @@ Found = tuple[tuple[Search, "Trial"], ...]
 class Trial:
     """One trial: when it or its sweep started, its configuration as text, its Sharpe ratio per bar (None: it has none).
 
-    `sweep` is the run_id of the sweep whose list it was read from.
+    The ratio is without a risk-free rate, whatever the trial's own one is; `deviation` (ddof 1, per bar) takes it to
+    the rate of another run. `sweep` is the run_id of the sweep whose list it was read from.
     """
 
     run_id: str
@@ -44,13 +47,21 @@ class Trial:
     configuration: str
     sharpe: float | None
     sweep: str | None = None
+    deviation: float | None = None
+
+    def at_rate(self, rate: float) -> float | None:
+        """Return the ratio with a risk-free rate per bar taken off the returns; None without one."""
+        if self.sharpe is None or not rate:
+            return self.sharpe
+        return self.sharpe - rate / self.deviation if self.deviation else None
 
 
 @dataclass(frozen=True)
 class Trials:
     """The trial shown and the earlier ones, oldest first; all of them count, finished or not.
 
-    `sharpes` holds one ratio per bar for each configuration: a run made twice says nothing new about the spread.
+    `sharpes` holds one ratio per bar for each configuration, all at the risk-free rate of the trial shown: a run made
+    twice says nothing new about the spread.
     """
 
     count: int
@@ -94,8 +105,10 @@ class TrialIndex:
             return Trials(1, 1, (), 0)
         found = [trial for trial in known if trial.started_at <= own.started_at]
         found.sort(key=lambda trial: (trial.started_at, trial.run_id))
-        spread = {trial.configuration: trial.sharpe for trial in found if trial.sharpe is not None}
-        unfinished = sum(trial.sharpe is None for trial in found)
+        rate = run.conventions.rate_per_period
+        ratios = [(trial.configuration, trial.at_rate(rate)) for trial in found]
+        spread = {configuration: ratio for configuration, ratio in ratios if ratio is not None}
+        unfinished = sum(ratio is None for _, ratio in ratios)
         return Trials(len(found), len({trial.configuration for trial in found}), tuple(spread.values()), unfinished)
 
 
@@ -136,7 +149,8 @@ def _sealed(results: Path, run_id: str, _stamp: int) -> Found:
         search = str(spec["strategy"]["name"]), data[1].decode()
         if SWEEP in spec:
             return tuple((search, trial) for trial in _of_sweep(directory.trials, spec, run_id, started))
-        return ((search, Trial(run_id, started, _configuration(spec), _sharpe(_stats(directory.stats)))),)
+        ratio, deviation = _sharpe(_stats(directory.stats), spec)
+        return ((search, Trial(run_id, started, _configuration(spec), ratio, deviation=deviation)),)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
 
@@ -146,7 +160,8 @@ def _of_sweep(path: Path, spec: dict[str, Any], sweep: str, started: str) -> Ite
     for line in path.read_bytes().splitlines():
         trial = json.loads(line)
         varied = {"strategy": {**spec["strategy"], "params": trial["params"]}}
-        yield Trial(trial["run_id"], started, _configuration({**spec, **varied}), _sharpe(trial["stats"]), sweep)
+        ratio, deviation = _sharpe(trial["stats"], spec)
+        yield Trial(trial["run_id"], started, _configuration({**spec, **varied}), ratio, sweep, deviation)
 
 
 def _unsealed(directory: RunDir) -> Found:
@@ -164,7 +179,11 @@ def _unsealed(directory: RunDir) -> Found:
 
 
 def _configuration(spec: dict[str, Any]) -> str:
+    """Return what makes a trial another one; the conventions of its figures do not, as its returns stay the same."""
     chosen = {key: spec.get(key) for key in ("data", "strategy", "backtest")}
+    for section, name in CONVENTIONS:
+        if isinstance(values := chosen[section], dict):
+            chosen[section] = {key: value for key, value in values.items() if key != name}
     return json.dumps(chosen | {"run": _code(spec.get("run"))}, sort_keys=True)
 
 
@@ -180,10 +199,14 @@ def _stats(path: Path) -> dict[str, Any]:
     return stats if isinstance(stats, dict) else {}
 
 
-def _sharpe(stats: dict[str, Any]) -> float | None:
-    """Return the Sharpe ratio per bar that metrics tell; None when they have none."""
+def _sharpe(stats: dict[str, Any], spec: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return the Sharpe ratio per bar without a risk-free rate, and the deviation per bar; None for none."""
     try:
-        value = float(stats["sharpe"]) / math.sqrt(float(stats["periods_per_year"]))
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
-        return None
-    return value if math.isfinite(value) else None
+        per_year = float(stats["periods_per_year"])
+        ratio = float(stats["sharpe"]) / math.sqrt(per_year)
+        deviation = float(stats.get("annual_volatility") or 0.0) / math.sqrt(per_year)
+        rate = per_period_rate(float((spec.get("backtest") or {}).get("risk_free_rate") or 0.0), per_year)
+        ratio += rate / deviation if rate else 0.0
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        return None, None
+    return (ratio, deviation) if math.isfinite(ratio) else (None, None)

@@ -102,6 +102,7 @@ def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
     return {
         **{key: value for key, value in entry.to_dict().items() if key not in {"spark", "stats"}},
         "stats": _stats(run),
+        "risk_free_rate": run.conventions.risk_free_rate,
         "params": dict(_flat({key: run.config[key] for key in SHOWN_SECTIONS if key in run.config})),
         "data_sha256": data.get("sha256"),
         "manifest_sha256": run.manifest_digest,

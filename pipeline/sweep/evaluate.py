@@ -29,6 +29,7 @@ from pipeline.sweep.trial import Answer, Proposal
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.strategies import Strategy
     from pipeline.kernels import KernelSource
 
@@ -66,9 +67,10 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The bars and the strategy, ready for one backtest after the other."""
+    """The bars, the conventions and the strategy, ready for one backtest after the other."""
 
     bars: pd.DataFrame
+    conventions: Conventions
     strategy: Strategy
 
 
@@ -175,6 +177,11 @@ def bars_of(work: Work) -> pd.DataFrame:
     return _bench(work).bars
 
 
+def conventions_of(work: Work) -> Conventions:
+    """Return the conventions of all trials of a sweep; raises DataError, InputChangedError."""
+    return _bench(work).conventions
+
+
 def _bench(work: Work) -> Bench:
     if work.key not in _benches:
         _benches.clear()
@@ -184,7 +191,7 @@ def _bench(work: Work) -> Bench:
 
 def _prepare(work: Work) -> Bench:
     from pipeline.backtest.data import source_path
-    from pipeline.backtest.from_spec import spec_bars
+    from pipeline.backtest.from_spec import spec_bars, spec_conventions
     from pipeline.backtest.strategies import get_strategy
     from pipeline.digest import sha256_file
     from pipeline.errors import InputChangedError
@@ -193,9 +200,9 @@ def _prepare(work: Work) -> Bench:
     path = source_path(data.source, work.settings.root)
     if sha256_file(path) != work.data_sha256:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
-    bars = spec_bars(data, work.settings.root).frame
+    loaded = spec_bars(data, work.settings.root)
     strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
-    return Bench(bars, strategy)
+    return Bench(loaded.frame, spec_conventions(work.spec.base, loaded.periods_per_year), strategy)
 
 
 def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
@@ -205,7 +212,7 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
     began = time.perf_counter()
     try:
         spec = work.run_spec(proposal)
-        engine = spec_engine(spec.backtest)
+        engine = spec_engine(spec.backtest, bench.conventions)
         with _limited(work.spec.sweep.trial_timeout):
             result = engine.run_realistic(
                 df=bench.bars if stop >= len(bench.bars) else bench.bars.iloc[:stop],

@@ -27,6 +27,7 @@ COMPARE = {
 }  # fmt: skip
 LARGEST_GRID = 1_000_000
 VARIED_IN_FAST = (STRATEGY_PARAMS, "backtest.")
+CONVENTIONS = ("backtest.risk_free_rate", "data.periods_per_year")
 MOST_DRAWS = 10_000
 Params = dict[str, Any]
 
@@ -176,6 +177,11 @@ def _check_names(
     for name in dimensions:
         if strategy.has_schema and "." not in name and name not in schema:
             raise SpecError(f"space.{name}: {strategy.name} has no such param. {nearest(name, schema)}")
+        if path_of(name) in CONVENTIONS:
+            raise SpecError(
+                f"space.{name}: a convention of the figures, by which trials would be ranked as if it were skill. Set "
+                f"{path_of(name)} once for the sweep."
+            )
         if fast and not path_of(name).startswith(VARIED_IN_FAST):
             raise SpecError(
                 f"space.{name}: with sweep.mode = 'fast' all trials share everything but the strategy's params and "

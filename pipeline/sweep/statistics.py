@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
 from pipeline.backtest.selection import (
     cross_validated_selection,
@@ -177,6 +178,7 @@ def sweep_statistics(
     dimensions: dict[str, Dimension],
     ledger_trials: int,
     importances: dict[str, float],
+    risk_free_rate: float = 0.0,
     searched: Searched | None = None,
     notes: Sequence[str] = (),
 ) -> SweepStatistics:
@@ -184,7 +186,8 @@ def sweep_statistics(
 
     `returns` has a row a period, indexed by UTC timestamps, and a column for each completed trial, by its number.
     `ledger_trials` is how many trials of this strategy on these data were ever counted, these among them. `searched`
-    is what walk-forward follows instead of the best trials so far. `notes` are said before the judge's own.
+    is what walk-forward follows instead of the best trials so far. `risk_free_rate` is annual, and taken
+    off all returns. `notes` are said before the judge's own.
     """
     complete = [trial for trial in trials if trial.state == "COMPLETE"]
     ranking = rank(complete, spec.sweep.objectives[0])
@@ -204,12 +207,14 @@ def sweep_statistics(
     if best is None or per_year is None:
         return _with(judged, notes=("no trial was completed: there is nothing to judge",))
     annual = math.sqrt(per_year)
+    rate = per_period_rate(risk_free_rate, per_year)
+    excess = returns - rate
     return _with(
         judged,
-        deflation=_deflation(returns, best, counts, annual, found_notes),
-        overfitting=_overfitting(returns, spec.validation.blocks, found_notes),
-        walk_forward=_forward(returns, spec.validation, annual, found_notes, searched),
-        cross_validation=_cross_validation(returns, spec.validation, annual, found_notes),
+        deflation=_deflation(excess, best, counts, annual, found_notes),
+        overfitting=_overfitting(returns, spec.validation.blocks, rate, found_notes),
+        walk_forward=_forward(returns, spec.validation, annual, found_notes, rate=rate, searched=searched),
+        cross_validation=_cross_validation(excess, spec.validation, annual, found_notes),
         plateau=_plateau(complete, best, dimensions, spec.sweep.objectives[0]),
         importances=importances,
         notes=tuple(found_notes),
@@ -262,9 +267,9 @@ def _deflation(returns: pd.DataFrame, best: int, counts: Counts, annual: float, 
     )
 
 
-def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfit | None:
+def _overfitting(returns: pd.DataFrame, blocks: int, rate: float, notes: list[str]) -> Overfit | None:
     try:
-        found = probability_of_overfitting(returns.to_numpy(), n_blocks=blocks)
+        found = probability_of_overfitting(returns.to_numpy(), n_blocks=blocks, rate=rate)
     except UsageError as error:
         notes.append(f"no probability of overfitting: {error}")
         return None
@@ -290,15 +295,21 @@ def _overfitting(returns: pd.DataFrame, blocks: int, notes: list[str]) -> Overfi
 
 
 def _forward(
-    returns: pd.DataFrame, section: ValidationSection, annual: float, notes: list[str], searched: Searched | None
+    returns: pd.DataFrame,
+    section: ValidationSection,
+    annual: float,
+    notes: list[str],
+    *,
+    rate: float,
+    searched: Searched | None,
 ) -> Forward | None:
     if not section.walk_forward_windows:
         return None
     try:
         if searched is None:
-            found = walk_forward_selection(returns.to_numpy(), windows=section.walk_forward_windows)
+            found = walk_forward_selection(returns.to_numpy() - rate, windows=section.walk_forward_windows)
         else:
-            found = walk_forward_of_searches(searched.returns)
+            found = walk_forward_of_searches(searched.returns - rate)
     except UsageError as error:
         notes.append(f"no walk-forward: {error}")
         return None
@@ -314,7 +325,7 @@ def _forward(
         )
         for choice in found.choices
     )
-    growth = np.cumprod(1.0 + found.returns)
+    growth = np.cumprod(1.0 + found.returns + rate)
     shown = np.unique(np.linspace(0, len(growth) - 1, min(len(growth), 1000)).round().astype(int))
     return Forward(
         windows,
@@ -397,8 +408,6 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def _with(statistics: SweepStatistics, **changes: Any) -> SweepStatistics:
-    from dataclasses import replace
-
     return replace(statistics, **changes)
 
 

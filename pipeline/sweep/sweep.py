@@ -40,7 +40,7 @@ from pipeline.sealing import (
 )
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
-from pipeline.sweep.evaluate import Work, bars_of
+from pipeline.sweep.evaluate import Work, bars_of, conventions_of
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.objectives import DIRECTIONS, directions
@@ -192,8 +192,8 @@ def _conclude(
     """Judge the trials, make the best ones whole runs, seal, deliver, render."""
     spec, trials = search.work.spec, tuple(search.told)
     with run.stage("statistics"):
-        returns = returns_table(search)
-        run.warnings += examine_spacing(bars_of(search.work)).sentences()
+        returns, used = returns_table(search), conventions_of(search.work)
+        run.warnings += [*examine_spacing(bars_of(search.work)).sentences(), *([used.doubt] if used.doubt else [])]
         notes: list[str] = []
         searched = forward.found(notes) if forward else None
         statistics = sweep_statistics(
@@ -203,6 +203,7 @@ def _conclude(
             dimensions=dict(search.proposer.space.dimensions),
             ledger_trials=trial_count(run.dir.ledger, spec.base.strategy.name, search.work.data_sha256),
             importances=param_importances(search.proposer.study, search.told, spec.sweep.objectives[0]),
+            risk_free_rate=used.rate,
             searched=searched,
             notes=notes,
         )
@@ -340,6 +341,7 @@ def _write_artifacts(
     write_atomic(files.trials, _json_lines(trial.to_dict() for trial in search.told))
     write_atomic(files.trial_returns, parquet_bytes(returns.rename(columns=str), index=True))
     write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
+    write_json(files.conventions, conventions_of(search.work).to_dict())
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
     if best is not None:
         best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)

@@ -20,6 +20,7 @@ from pipeline.tracking.protocol import PathLike, TrackingWarning
 EQUITY_FILE = {"equity.csv": "equity_curve.csv"}
 ARTIFACTS = (
     "stats.json",
+    "conventions.json",
     "equity_curve.csv",
     "trades.csv",
     "trades.parquet",

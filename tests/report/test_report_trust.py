@@ -14,6 +14,7 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 from report_builder import FAILURE, SPEC
 
+from pipeline.backtest import BacktestEngine, BacktestResult, Conventions
 from pipeline.backtest.analysis import monthly_activity
 from pipeline.backtest.significance import DeflatedSharpe
 from pipeline.report import build_page
@@ -21,7 +22,7 @@ from pipeline.report.page import Page
 from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
 from pipeline.report.trials import Trials, count_trials
 from pipeline.report.verdict import verdict
-from pipeline.run import Run
+from pipeline.run import Run, compare
 from pipeline.rundir import RunDir, write_json
 
 
@@ -353,3 +354,63 @@ def test_no_length_is_claimed_without_a_ratio(tmp_path: Path, render: Any) -> No
     assert "Undefined: the returns are too few, or do not vary." in text
     assert "there is nothing to judge" in text
     assert "not distinguishable" not in text
+
+
+def under(rate: float, per_year: float | None = None, fast: int = 20) -> tuple[BacktestResult, pd.Series]:
+    """Trade the crossover with a risk-free rate and bars a year of its own."""
+    given = builder.case(fast)
+    engine = BacktestEngine(risk_free_rate=rate, periods_per_year=per_year)
+    return builder.run_case(replace(given, engine=engine))
+
+
+def test_one_rate_on_the_whole_page(tmp_path: Path) -> None:
+    """Metrics, evidence, intervals and the benchmark's metrics take the same rate off, and say which it is."""
+    result, held = under(0.04, 260.0)
+    page = build_page(builder.build_run(tmp_path / "results", spec=SPEC, result=(result, held), number=1))
+    found, evidence = page.benchmark, page.sharpe_evidence
+    assert evidence is not None
+
+    def sharpe(equity: pd.Series) -> float:
+        values = equity.to_numpy()
+        excess = values[1:] / values[:-1] - 1.04 ** (1 / 260)
+        return float(excess.mean() / excess.std(ddof=1) * 260**0.5)
+
+    assert found["sharpe"] == pytest.approx(sharpe(held), rel=1e-9)
+    assert evidence.sharpe_annual == pytest.approx(sharpe(result.equity_curve), rel=1e-9)
+    assert page.stats["sharpe"] == pytest.approx(evidence.sharpe_annual, rel=1e-9)
+    for name, expected in (("sharpe", page.stats["sharpe"]), ("benchmark_sharpe", found["sharpe"])):
+        interval = page.interval(name)
+        assert interval is not None
+        assert interval.estimate == pytest.approx(expected, rel=1e-9)
+    said = page.metrics() + page.significance() + page.rolling() + page.by_year()
+    assert said.count("risk-free rate 4.00% a year") == 5
+    assert "risk-free rate 0" not in said
+    assert "This run: given; the bars themselves tell 252." in said
+
+
+def test_a_run_that_recorded_no_rate_says_so(copied: Run) -> None:
+    """Runs from before conventions were recorded have bars a year from their metrics, and a rate that is assumed."""
+    copied.dir.conventions.unlink()
+    page = build_page(Run(copied.dir))
+    assert page.conventions == Conventions(None, None, 252.0)
+    assert "risk-free rate 0, assumed as the run recorded none" in page.significance()
+    assert "This run: it did not record where the number comes from." in page.metrics()
+    assert page.sharpe_evidence is not None
+    assert page.sharpe_evidence.sharpe_annual == pytest.approx(page.stats["sharpe"], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_trials_are_deflated_at_one_rate(tmp_path: Path) -> None:
+    """Ratios of earlier runs are taken to the rate of the run shown, and a rate alone makes no other configuration."""
+    results = tmp_path / "results"
+    rates = {"backtest": {"risk_free_rate": 0.04}}
+    first = builder.build_run(results, spec=spec(20), result=under(0.0), number=1)
+    builder.build_run(results, spec={**spec(20), **rates}, result=under(0.04), number=2)
+    builder.build_run(results, spec=spec(50), result=under(0.0, fast=50), number=3)
+    last = builder.build_run(results, spec={**spec(50), **rates}, result=under(0.04, fast=50), number=4)
+    trials = count_trials(last)
+    assert (trials.count, trials.configurations) == (4, 2)
+    assert compare([Run(first.dir), last]).loc["risk_free_rate"].tolist() == [0.0, 0.04]
+    assert "risk_free_rate" not in compare([last, last]).index
+    expected = [under(0.04, fast=fast)[0].stats["sharpe"] / 252**0.5 for fast in (20, 50)]
+    assert sorted(trials.sharpes) == pytest.approx(sorted(expected), rel=1e-9)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from pipeline.backtest import Conventions
+from pipeline.digest import pretty_json
 from pipeline.site import build_site
 from pipeline.site.layout import experiment_page
 from pipeline.site.serve import site_server
@@ -288,12 +290,17 @@ def test_comparison_of_equals(world: World, visit: Callable[..., Any]) -> None:
     assert "backtest.fee_bps" in page.locator("#params").inner_text()
 
 
+def conventions(rate: float) -> dict[str, bytes]:
+    """Return the record of a run under a risk-free rate."""
+    return {"conventions.json": pretty_json(Conventions(rate, None, 252.0).to_dict())}
+
+
 @pytest.fixture(scope="module")
 def unequal(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Return a site of runs over other data and other times."""
     settings = new_project(tmp_path_factory.mktemp("unequal") / "project")
     changes: list[dict[str, Any]] = [
-        {"start": "2015-01-02", "bars": 500},
+        {"start": "2015-01-02", "bars": 500, "files": conventions(0.04)},
         {"start": "2016-01-04", "bars": 500, "data": ("sample:nasdaq", "cd" * 32)},
         {"start": "2001-01-01", "bars": 100},
         {"start": "1960-01-04", "bars": 16_000},
@@ -310,6 +317,8 @@ def test_comparison_warns_of_other_data_and_time(unequal: World, visit: Callable
     said = page.locator(".cautions").inner_text()
     assert "Different data: A / B were made from different data files" in said
     assert "Different periods: curves show the common period, 2016-01-04 to 2016-12-01" in said
+    assert "Different risk-free rates: A 4.00%, B 0.00% a year" in said
+    assert "Different bars a year" not in said
     ends = page.evaluate("document.getElementById('equity').data.map(t => [t.x[0], t.x.at(-1)])")
     assert ends == [["2016-01-04 00:00:00", "2016-12-01 00:00:00"]] * 2
     first = page.evaluate("document.getElementById('equity').data.map(t => t.y[0])")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.backtest import Conventions
 from pipeline.evidence.ledger import TRIAL_COUNTED
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.run import Run
@@ -21,6 +22,7 @@ from pipeline.sweep.evaluate import BEST_ORIGIN
 from pipeline.sweep.executor import open_executor
 from pipeline.sweep.opening import find_interrupted
 from pipeline.sweep.stored import Sweep, load_sweep
+from tests.currencies import BARS_A_YEAR, write_currencies
 from tests.sweep.sweeps import facts, search, spec, stop_after
 
 
@@ -60,6 +62,38 @@ def test_a_trial_is_the_backtest_of_its_params(project: Settings) -> None:
     assert trial.stats == result.stats
     expected = simple_returns(result.equity_curve, 100_000.0)
     assert (Sweep(outcome.run).returns[trial.number].to_numpy() == expected).all()
+
+
+def test_all_trials_have_the_conventions_of_the_spec(project: Settings) -> None:
+    """Bars a year of the whole file and the spec's rate are in every trial, in the statistics, and in the record."""
+    wanted = spec(data=write_currencies(project.root), backtest={"risk_free_rate": 0.04})
+    outcome = search(project, wanted)
+    assert outcome.run.conventions == Conventions(0.04, None, BARS_A_YEAR)
+    rate = 1.04 ** (1 / BARS_A_YEAR) - 1.0
+    for trial in outcome.trials:
+        excess = Sweep(outcome.run).returns[trial.number].to_numpy() - rate
+        assert trial.values[0] == pytest.approx(excess.mean() / excess.std(ddof=1) * BARS_A_YEAR**0.5, rel=1e-9)
+    assert outcome.statistics is not None
+    best = outcome.trials[outcome.statistics.best]
+    assert outcome.statistics.deflation.sharpe == pytest.approx(best.values[0], rel=1e-9)
+    given = spec(data={**write_currencies(project.root), "periods_per_year": 252})
+    doubted = search(project, given)
+    assert any("BARS A YEAR: 252 are given, 19% fewer" in text for text in doubted.warnings)
+
+
+@pytest.mark.slow
+def test_workers_have_the_conventions_of_the_spec(project: Settings) -> None:
+    """Other processes read the same number from the same file, and a whole run of the best trial has it as well."""
+    data = write_currencies(project.root)
+    wanted = spec(data=data, backtest={"risk_free_rate": 0.04}, sweep={"best": 1})
+    alone = search(project, spec(data=data, backtest={"risk_free_rate": 0.04}))
+    with open_executor("local", 2) as pool:
+        shared = search(project, wanted, pool)
+    assert facts(alone.trials) == facts(shared.trials)
+    (best,) = shared.best_runs
+    run = Run(RunDir(project.results, best))
+    assert run.conventions == shared.run.conventions
+    assert run.stats["sharpe"] == pytest.approx(shared.trials[shared.statistics.best].values[0], rel=1e-9)
 
 
 @pytest.mark.parametrize(

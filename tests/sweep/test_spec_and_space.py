@@ -55,6 +55,8 @@ REPOSITORY = Path(__file__).parents[2]
         ({"space": {"data.start": ["2014-01-01", "2017-01-01"]}}, "Use mode = 'full'"),
         ({"space": {"strategy.name": ["ma_crossover", "rsi"]}}, "Use mode = 'full'"),
         ({"space": {"backtest.nope": [1, 2]}}, "backtest.nope"),
+        ({"space": {"backtest.risk_free_rate": [0.0, 0.04]}}, "a convention of the figures"),
+        ({"space": {"data.periods_per_year": [252, 365]}, "sweep": {"mode": "full"}}, "a convention of the figures"),
     ],
 )
 def test_a_wrong_sweep_is_refused_before_anything_starts(project: Any, changes: dict[str, Any], message: str) -> None:

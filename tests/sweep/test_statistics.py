@@ -30,9 +30,12 @@ def made(numbers: dict[int, tuple[float, ...]], **facts: Any) -> list[Trial]:
     return [Trial(n, new_run_id(), {"n": n}, "COMPLETE", values, stats, **facts) for n, values in numbers.items()]
 
 
-def judged(trials: list[Trial], returns: pd.DataFrame, ledger: int = 0, **validation: int) -> SweepStatistics:
+def judged(
+    trials: list[Trial], returns: pd.DataFrame, ledger: int = 0, risk_free_rate: float = 0.0, **validation: int
+) -> SweepStatistics:
     wanted = spec(validation={"blocks": 8, "walk_forward_windows": 3, "folds": 5, **validation})
-    return sweep_statistics(wanted, trials, returns, dimensions=SPACE, ledger_trials=ledger, importances={"n": 1.0})
+    facts: dict[str, Any] = {"dimensions": SPACE, "ledger_trials": ledger, "importances": {"n": 1.0}}
+    return sweep_statistics(wanted, trials, returns, risk_free_rate=risk_free_rate, **facts)
 
 
 def test_importance_is_that_of_being_among_the_best() -> None:
@@ -123,6 +126,39 @@ def test_statistics_of_an_earlier_version_are_read() -> None:
     found = SweepStatistics.from_dict(values).overfitting
     assert found is not None
     assert found.blind is None
+
+
+def test_a_risk_free_rate_is_taken_off_every_ratio() -> None:
+    """With a rate all ratios are those of the returns in excess of it; what the account earned stays what it was."""
+    trials, returns = sample()
+    rate = 1.04 ** (1 / 252) - 1.0
+    found, excess, plain = (
+        judged(trials, returns, risk_free_rate=0.04),
+        judged(trials, returns - rate),
+        judged(trials, returns),
+    )
+    for one in (found, excess, plain):
+        assert None not in {one.deflation, one.overfitting, one.walk_forward, one.cross_validation}
+    for name in ("sharpe", "expected_max", "dsr", "psr"):
+        value = getattr(found.deflation, name)
+        assert value == pytest.approx(getattr(excess.deflation, name), rel=1e-9)
+        assert name == "expected_max" or value != pytest.approx(getattr(plain.deflation, name), rel=1e-3)
+    assert found.cross_validation.paths == pytest.approx(excess.cross_validation.paths, rel=1e-9)
+    assert found.overfitting.pbo == excess.overfitting.pbo
+    assert found.overfitting.in_sample == pytest.approx(excess.overfitting.in_sample, rel=1e-9)
+    assert found.walk_forward.out_of_sample == pytest.approx(excess.walk_forward.out_of_sample, rel=1e-9)
+    choices = [window.trial for window in found.walk_forward.windows]
+    parts = np.array_split(returns.to_numpy()[-450:], 3)
+    earned = np.concatenate([part[:, trial] for part, trial in zip(parts, choices, strict=True)])
+    assert found.walk_forward.equity[-1] == pytest.approx(np.prod(1.0 + earned), rel=1e-9)
+
+
+def test_idle_trials_are_ranked_under_a_rate_too() -> None:
+    """A trial that does nothing in a half has a ratio of 0 there, whatever the rate: the others can still be judged."""
+    _, returns = sample()
+    values = returns.to_numpy().copy()
+    values[:, 0] = 0.0
+    assert probability_of_overfitting(values, n_blocks=8, rate=1e-4).pbo is not None
 
 
 def test_failed_and_pruned_trials_count() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.figures_risk import activity_figure, histogram_figure, qq_figure, rolling_figure
-from pipeline.report.numbers import COUNT, DASH, PERCENT, format_number
+from pipeline.report.numbers import COUNT, DASH, PERCENT, bars_a_year, format_number, risk_free
 from pipeline.report.tables import Cell, Column, table
 
 if TYPE_CHECKING:
@@ -18,26 +19,25 @@ FEW_RETURNS = 30
 
 def rolling(page: Page) -> str:
     """Return rolling Sharpe ratio, volatility and beta over a year of bars, or a quarter of a shorter record."""
-    result = page.result
+    result, used = page.result, page.conventions
     if result is None:
         return "\nThis run left no equity curve to look at over time.\n"
-    if not result.config["periods_per_year"]:
+    if used.periods_per_year is None:
         return ""
     from pipeline.backtest.analysis import rolling_stats
 
-    per_year = result.config["periods_per_year"]
+    per_year = used.periods_per_year
     window = min(max(round(per_year), 2), len(result.equity_curve) // 4)
     if window < SHORTEST_WINDOW:
         return ""
     curve, other = result.equity_curve, page.benchmark_equity
-    own = rolling_stats(
-        curve, window=window, periods_per_year=per_year, benchmark=other, initial=result.config["initial_cash"]
-    )
-    beside = None if other is None else rolling_stats(other, window=window, periods_per_year=per_year)
+    rolled = functools.partial(rolling_stats, window=window, periods_per_year=per_year, risk_free_rate=used.rate)
+    own = rolled(curve, benchmark=other, initial=result.config["initial_cash"])
+    beside = None if other is None else rolled(other)
     beta = f" and beta to {page.benchmark_name}" if other is not None else ""
     caption = (
-        f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {per_year:g} bars a year; "
-        "ddof 1, risk-free rate 0. There is no ratio while the account did not move."
+        f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {bars_a_year(used)}; "
+        f"ddof 1, {risk_free(used)}. There is no ratio while the account did not move."
     )
     label = f"Line charts over time of the rolling Sharpe ratio, volatility{beta} over {window:,} bars."
     return figure_block(

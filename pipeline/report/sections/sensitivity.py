@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import markdown_text
-from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number
+from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number, risk_free
 from pipeline.report.robust import number
 from pipeline.report.small_multiples import Panel, small_multiples
 from pipeline.report.tables import Cell, Column, Html, code, table
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_PARAMETERS = 12
 METRICS = (
-    ("sharpe", Column("Sharpe", numeric=True, title="Annualised, ddof 1, risk-free rate 0"), RATIO),
+    ("sharpe", Column("Sharpe", numeric=True, title="Annualised, ddof 1, conventions of the run"), RATIO),
     ("total_return", Column("Total return", numeric=True), PERCENT),
     ("cagr", Column("CAGR", numeric=True, title="By calendar time"), PERCENT),
     ("max_drawdown", Column("Max drawdown", numeric=True), PERCENT),
@@ -79,8 +79,8 @@ def by_year(page: Page) -> str:
     ]
     heads = [Column("Year"), *(Column(label, numeric=True) for _, label, _ in shown)]
     caption = (
-        "By calendar year; volatility and Sharpe ratio annualised, ddof 1, risk-free rate 0; drawdown from peaks "
-        "inside the year; exposure is the share of bars with a position"
+        f"By calendar year; volatility and Sharpe ratio annualised, ddof 1, {risk_free(page.conventions)}; drawdown "
+        "from peaks inside the year; exposure is the share of bars with a position"
     )
     return table(caption, heads, rows, name="split")
 
@@ -107,6 +107,7 @@ def by_regime(page: Page) -> str:
         "By regime of the instrument: terciles, among all bars so far, of the return and of the volatility over the "
         "last 63 bars; unknown before 252 of them. Mean a year is the mean return per bar times bars a year; bars won "
         "are a share of those that moved"
+        f"; {risk_free(page.conventions)}"
     )
     return table(caption, heads, body, name="split")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, raw_block, web_url
-from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, metric, ordered
+from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, meaning_here, metric, ordered
 from pipeline.report.tables import Column, Html, table
 from pipeline.report.verdict import interval, leak_word, verdict
 
@@ -100,7 +100,7 @@ def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None])
     row: list[str | Html] = [shown.label, format_number(page.stats[name], shown.kind)]
     if benchmark:
         row.append(format_number(benchmark.get(name), shown.kind) if name in WITH_BENCHMARK else Html(""))
-    return [*row, Html(f'<span class="meaning">{html_text(shown.meaning)}</span>')]
+    return [*row, Html(f'<span class="meaning">{html_text(meaning_here(name, page.conventions))}</span>')]
 
 
 def _card(page: Page, name: str) -> str:
@@ -113,7 +113,8 @@ def _card(page: Page, name: str) -> str:
         other = format_number(page.benchmark.get(name), shown.kind)
         beside += f'<dd class="beside">{html_text(page.benchmark_name)} {other}</dd>'
     label = html_text(shown.label)
-    return f'<div class="card" title="{html_text(shown.meaning)}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
+    meaning = html_text(meaning_here(name, page.conventions))
+    return f'<div class="card" title="{meaning}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 
 
 def _ids(page: Page) -> Iterator[str]:

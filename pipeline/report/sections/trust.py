@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number
+from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, bars_a_year, format_number, risk_free
 from pipeline.report.robust import SEALED
 from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
@@ -29,7 +29,7 @@ def significance(page: Page) -> str:
     if found is None:
         return NO_RETURNS
     rows = [
-        _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found)),
+        _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found, page)),
         _row("Analytic interval, 95%", _analytic(found), "Sharpe ratio ± 1.96 standard errors (Mertens 2002)."),
         _row("Probabilistic Sharpe ratio", format_number(found.psr, PERCENT), _psr(found)),
         _row("Minimum track record", _years(found.min_track_record_years), _track_record(found)),
@@ -97,11 +97,11 @@ def _row(name: str, value: str, convention: str) -> list[Cell]:
     return [name, value, Html(f'<span class="meaning">{html_text(convention)}</span>')]
 
 
-def _annual(found: SharpeEvidence) -> str:
+def _annual(found: SharpeEvidence, page: Page) -> str:
     count = f"{found.moments.n:,} simple return{'' if found.moments.n == 1 else 's'}"
     return (
         f"Mean over standard deviation (ddof 1) of {count} per bar, times the square root of "
-        f"{found.periods_per_year:g} bars a year; risk-free rate 0."
+        f"{bars_a_year(page.conventions)}; {risk_free(page.conventions)}."
     )
 
 

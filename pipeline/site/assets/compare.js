@@ -61,6 +61,7 @@
       said.push("Different data: " + Array.from(groups.values()).map(letters).join(" / ") +
         " were made from different data files, so their numbers are not about the same market.");
     }
+    said = said.concat(otherConventions(Array.from(groups.values())));
     var drawn = runs.filter(function (run) { return run.points; });
     if (drawn.length < runs.length) {
       said.push("No curve: " + letters(runs.filter(function (run) { return !run.points; })) + " left no equity curve that can be drawn.");
@@ -90,6 +91,23 @@
           (ahead ? ", " + ahead[1].toLowerCase() : "") + ")";
       }).join(", ") + ".");
     }
+    return said;
+  }
+  // Annual figures of the same data are only alike under the same conventions; a rate nobody recorded counts as 0.
+  function otherConventions(sameData) {
+    var said = [];
+    var rates = runs.map(function (run) { return run.risk_free_rate || 0; });
+    if (new Set(rates).size > 1) {
+      said.push("Different risk-free rates: " + runs.map(function (run, i) { return run.letter + " " + site.format(rates[i], "percent"); }).join(", ") +
+        " a year, so their Sharpe and Sortino ratios are not of the same kind.");
+    }
+    sameData.forEach(function (group) {
+      var bars = group.map(function (run) { return run.stats.periods_per_year; });
+      if (new Set(bars).size > 1) {
+        said.push("Different bars a year: " + group.map(function (run, i) { return run.letter + " " + site.format(bars[i], "number"); }).join(", ") +
+          " on the same data, so their volatilities and ratios are annualised differently.");
+      }
+    });
     return said;
   }
   function cautionBox(span) {

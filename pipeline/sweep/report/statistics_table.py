@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.report.escape import html_text, raw_block
-from pipeline.report.numbers import COUNT, PERCENT, format_number
+from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
 from pipeline.sweep.statistics import NEAR_BEST, CrossValidated, Deflation, Forward, Overfit, Plateau
@@ -71,7 +71,7 @@ def _deflation(found: Deflation, page: SweepPage) -> Iterator[Row]:
     yield Row(
         "Sharpe ratio of the best trial", ratio(found.sharpe),
         f"Of trial {page.judged.best}, the best {label(page.objectives[0])}: mean over standard deviation (ddof 1) of "
-        f"simple returns per bar, times the square root of {per_year} bars a year; risk-free rate 0.",
+        f"simple returns per bar, times the square root of {per_year} bars a year; {risk_free(page.run.conventions)}.",
     )  # fmt: skip
     yield Row(
         "Probabilistic Sharpe ratio", format_number(found.psr, PERCENT),

@@ -1,0 +1,133 @@
+"""The conventions of one run: what its annual figures are annualised by, and which rate is taken off its returns.
+
+They are settled once, before the backtest, and every figure of the run uses them; `conventions.json` records them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+DDOF = 1
+APART = 0.05  # a given number of bars a year is in doubt when it is further from the inferred one
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Bars a year, risk-free rate and ddof of a run, and where each comes from.
+
+    `given_periods` is the number of bars a year that somebody gave, `inferred_periods` the one that the bars tell, of
+    the whole file where there is one; the given one counts. `risk_free_rate` is annual, a decimal, and compounds; None
+    means that nobody recorded it, and counts as 0. Deviations are taken with `ddof`, always 1.
+    """
+
+    risk_free_rate: float | None = 0.0
+    given_periods: float | None = None
+    inferred_periods: float | None = None
+    ddof: int = DDOF
+
+    @property
+    def periods_per_year(self) -> float | None:
+        """Bars a year; None when they are not known, and nothing can be annualised."""
+        return self.inferred_periods if self.given_periods is None else self.given_periods
+
+    @property
+    def rate(self) -> float:
+        """The annual risk-free rate, 0 when it is not known."""
+        return self.risk_free_rate or 0.0
+
+    @property
+    def rate_per_period(self) -> float:
+        """The risk-free rate of one bar, see `per_period_rate`; 0 when bars a year are not known."""
+        return per_period_rate(self.rate, self.periods_per_year) if self.periods_per_year else 0.0
+
+    @property
+    def doubt(self) -> str:
+        """A sentence when the given number of bars a year is more than 5 % off what the bars tell; else empty."""
+        given, told = self.given_periods, self.inferred_periods
+        if not given or not told or abs(given / told - 1.0) <= APART:
+            return ""
+        return (
+            f"BARS A YEAR: {given:,.6g} are given, {abs(given / told - 1.0):.0%} {'more' if given > told else 'fewer'} "
+            f"than the {told:,.6g} that the bars tell. Annual figures use the given number."
+        )
+
+    def of_bars(self, index: pd.DatetimeIndex) -> Conventions:
+        """Return these conventions with what the bars of `index` tell, where no number was inferred before."""
+        from pipeline.backtest.periods import periods_per_year
+
+        if self.inferred_periods is not None or len(index) < 2:
+            return self
+        return replace(self, inferred_periods=periods_per_year(index))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of conventions.json; a convention that is not known is null."""
+        known, rate = self.periods_per_year, self.risk_free_rate
+        periods = {
+            "value": known,
+            "source": "inferred" if self.given_periods is None else "given",
+            "inferred": self.inferred_periods,
+        }
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "periods_per_year": None if known is None else periods,
+            "risk_free_rate": None if rate is None else {"value": rate, "source": "given" if rate else "default"},
+            "ddof": {"value": self.ddof, "source": "default"},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Conventions:
+        """Read what `to_dict` wrote, now or in a later version; what has another shape is not known."""
+        periods, rate, ddof = (_part(values, name) for name in ("periods_per_year", "risk_free_rate", "ddof"))
+        known = _positive(periods.get("value"))
+        return cls(
+            risk_free_rate=_number(rate.get("value"), above=-1.0),
+            given_periods=known if periods.get("source") == "given" else None,
+            inferred_periods=_positive(periods.get("inferred")) if periods.get("source") == "given" else known,
+            ddof=DDOF if _number(ddof.get("value")) is None else int(ddof["value"]),
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Conventions:
+        """Return what the config of a result says that was not made by this project's engine."""
+        rate, periods = config.get("risk_free_rate"), config.get("periods_per_year")
+        return cls(risk_free_rate=_number(rate, above=-1.0), given_periods=_positive(periods))
+
+
+NOTHING_KNOWN = Conventions(risk_free_rate=None)
+
+
+def per_period_rate(annual: float, periods_per_year: float | None) -> float:
+    """Return the rate per period that compounds to `annual` in a year: (1 + annual)^(1 / periods_per_year) - 1.
+
+    Geometric, not annual / periods_per_year: 0.04 over 252 is 0.000155650 a bar, the simple rate 0.000158730. Raises
+    UsageError without periods_per_year.
+    """
+    if annual == 0.0:
+        return 0.0
+    if periods_per_year is None:
+        raise UsageError("An annual risk-free rate needs periods_per_year to become one per period.")
+    return math.expm1(math.log1p(annual) / periods_per_year)
+
+
+def _part(values: Any, name: str) -> Mapping[str, Any]:
+    found = values.get(name) if isinstance(values, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(value: Any, *, above: float = -math.inf) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value) if value > above else None
+
+
+def _positive(value: Any) -> float | None:
+    return _number(value, above=0.0)
