@@ -153,7 +153,7 @@ def test_the_curve_starts_from_the_initial_cash_and_the_identity_holds(finished:
     assert (finished.equity["drawdown"] <= 0).all()
     assert str(finished.equity.index.tz) == "UTC"
     assert len(finished.equity) == 5031
-    csv = pd.read_csv(finished.dir.trades_csv)
+    csv = pd.read_csv(finished.dir.trades_csv, float_precision="round_trip")
     assert csv["net_pnl"].tolist() == finished.trades["net_pnl"].tolist()
 
 
