@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 the run (or the command) failed, 2 wrong usage (nothing was started), 3 verification failed "
-    "or runs differ, 130 interrupted."
+    "or runs differ, 4 consistent but signed by nobody named, 130 interrupted."
 )
 
 

@@ -362,7 +362,8 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
         return
     out = console()
     for verification in verifications:
-        mark = (verification.verdict, "green" if verification.ok else "red")
+        colour = {"NOT OK": "red", "consistent": "yellow"}.get(verification.verdict, "green")
+        mark = (verification.verdict, colour)
         digest = f"manifest sha256:{verification.manifest_sha256}" if verification.manifest_sha256 else ""
         what = "entries" if verification.run_id.endswith(".jsonl") else "files"
         out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} {what}  {digest}"))

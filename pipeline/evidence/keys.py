@@ -76,11 +76,14 @@ def check_signer(signer: Signer | None, settings: Settings, environ: Mapping[str
     """
     trust = project_trust(settings)
     if trust is None:
-        return None
+        text = f"Signed, but there is no {settings.root / TRUST_FILE} that says whose signature counts, which `evidence"
+        return f"{text} verify` asks for: `evidence keys init` makes it." if signer else None
     file, names = settings.root / TRUST_FILE, ", ".join(f"{key.name} ({key.keyid[:16]}…)" for key in trust.keys)
     if signer is None:
         text = f"No signing key was found (looked for {key_path(environ)}), and {file} names {names or 'no key'}"
-        end = ": require_signatures is true, so this will not verify." if trust.require_signatures else ": unsigned."
+        never = "require_signatures is true, so this will not verify"
+        mixed = "this is unsigned, which does not verify in a ledger that has signed entries"
+        end = f": {never if trust.require_signatures else mixed}."
         return f"{text}{end} {KEY_FILE} says where a key is, `evidence keys init` makes one."
     keyid = signer.public_key.keyid
     place = KEY if environ.get(KEY) else key_path(environ)

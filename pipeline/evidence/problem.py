@@ -31,7 +31,7 @@ class Verification:
 
     `notes` are sentences worth knowing that are not problems (the run is unsigned, nobody's key was checked);
     `signer` is the name, or without a trust file the keyid, of the key that signed the manifest; `trusted` says that it
-    is a key of the trust file, and that its signature is good.
+    is a key of the trust file, and that its signature is good; `sent` that it came from elsewhere.
     """
 
     run_id: str
@@ -41,6 +41,7 @@ class Verification:
     notes: tuple[str, ...] = ()
     signer: str | None = None
     trusted: bool = False
+    sent: bool = False
 
     @property
     def ok(self) -> bool:
@@ -49,12 +50,12 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """The outcome in a word: ok; ok, unsigned; consistent (whole, and nobody known signed); NOT OK."""
+        """The outcome in a word; `consistent` was sent, and signed by nobody known here, who may have made it up."""
         if self.problems:
             return "NOT OK"
-        if self.trusted or self.manifest_sha256 is None:
-            return "ok"
-        return "ok, unsigned" if self.signer is None else "consistent"
+        if self.sent and not self.trusted:
+            return "consistent"
+        return "ok, unsigned" if self.manifest_sha256 and self.signer is None else "ok"
 
     def raise_for_problems(self) -> None:
         """Raise VerificationError that names each problem; nothing when all is well."""

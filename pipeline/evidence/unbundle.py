@@ -66,15 +66,18 @@ def verify_path(directory: Path, *, trust: Trust | None = None) -> Verification:
     """
     if (directory / SIGNED).exists() or (directory / UNSIGNED).exists():
         return _verify_unpacked(directory, trust)
-    path = directory.absolute()
+    return replace(verify_run(_sent_run(directory.absolute()), trust=trust), sent=True)
+
+
+def _sent_run(path: Path) -> RunDir:
     if RUN_ID.fullmatch(path.name):
-        return verify_run(RunDir(path.parent, path.name), trust=trust)
+        return RunDir(path.parent, path.name)
     try:
         manifest = parse_canonical((path / "manifest.json").read_bytes())
         run_id = manifest["predicate"]["runDetails"]["metadata"]["invocationId"]
     except (OSError, ValueError, KeyError, TypeError):
         run_id = path.name
-    return verify_run(SentRun(path, str(run_id)), trust=trust)
+    return SentRun(path, str(run_id))
 
 
 def verify_bundle(bundle: Path, *, trust: Trust | None = None) -> Verification:
@@ -191,6 +194,7 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
         problems=tuple(problems),
         notes=(*result.notes, *notes),
         trusted=vouched and not brought,
+        sent=True,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.evidence.ledger import SEALS, Checkpoint
@@ -38,7 +39,9 @@ def verify_ledger(
         problems.append(Problem(TRUST_FILE.as_posix(), "missing", text))
     gone = sorted(ledger.pruned - set(run_ids(results)))
     notes += [f"removed on purpose, as the ledger says: {', '.join(gone)}"] if gone else []
-    return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes))
+    whose = trust is not None and not problems and all(entry.signed for entry in ledger.entries)
+    trusted = bool(ledger.entries) and whose
+    return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes), trusted=trusted)
 
 
 def verify_all(
@@ -48,7 +51,7 @@ def verify_all(
     ledger, verification = verify_ledger(results, trust=trust, checkpoint=checkpoint)
     present = set(run_ids(results))
     gone = [_missing(run_id) for run_id in sorted(ledger.runs.keys() - present) if _expected(ledger, run_id)]
-    yield Verification(LEDGER, (*verification.problems, *gone), verification.files, notes=verification.notes)
+    yield replace(verification, problems=(*verification.problems, *gone), trusted=verification.trusted and not gone)
     for run_id in sorted(present):
         yield verify_run(RunDir(results, run_id), trust=trust, ledger=ledger)
 
