@@ -81,6 +81,7 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `EVIDENCE_TRACKING_TIMEOUT` | seconds that MLflow may take for one answer; default 10 |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
 | `FORKED_KERNELS` | `0`: a run's kernel is a fresh process, `1`: a forked one on macOS too ([kernels](kernels.md)) |
+| `EVIDENCE_KERNEL_TRANSPORT` | `tcp`: fresh kernels talk over TCP, as on Windows, not over Unix sockets |
 | `FORKED_KERNELS_SOCKET` | the address of a fork server that is to be used, set by `python -m pipeline.kernels` |
 | `QUARTO_PATH` | the Quarto program; default: the one on the path |
 

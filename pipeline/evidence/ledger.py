@@ -94,7 +94,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How long the ledger was, and the digest of its last entry: kept elsewhere, it shows a roll-back."""
+    """The number of the ledger's last entry, from 0, and its digest: kept elsewhere, it shows a roll-back."""
 
     seq: int
     digest: str

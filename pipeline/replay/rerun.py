@@ -84,6 +84,11 @@ def replay_run(
     when the run does not match its seal, UsageError when it was not executed from a notebook or an input is gone.
     """
     checked_tolerance(tolerance)
+    if run.is_sweep:
+        raise UsageError(
+            f"{run.run_id} is a sweep: `evidence sweep --new` with its spec, {run.dir.config_toml}, searches again. "
+            "Its best trials are runs that can be replayed."
+        )
     recorded = read_inputs(sealed(run))
     verify_run(run.dir, trust=trust, report=False).raise_for_problems()
     if recorded.notebook is None or recorded.data is None:

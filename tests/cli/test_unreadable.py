@@ -56,7 +56,9 @@ def sweep_files() -> dict[str, bytes]:
     return {**FILES, "config_snapshot.json": canonical_json(kept), "trials.jsonl": b"", "statistics.json": b"{}"}
 
 
-@pytest.mark.parametrize("name", ["config_snapshot.json", "stats.json", "manifest.json", "tracking.json"])
+@pytest.mark.parametrize(
+    "name", ["config_snapshot.json", "stats.json", "manifest.json", "tracking.json", "robustness.json"]
+)
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_file_is_a_bad_row(
     name: str, broken: str, project: Settings, capsys: pytest.CaptureFixture[str]

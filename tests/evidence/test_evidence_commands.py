@@ -115,6 +115,19 @@ def test_a_pruned_run_is_not_missed(home: Settings) -> None:
     assert "missing run" not in call("verify", "--all")
 
 
+def test_the_environment_locks_a_new_key(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EVIDENCE_KEY_PASSPHRASE is that of the key that is made, asked for or not; --no-passphrase leaves it unlocked."""
+    for options, locked in (((), True), (("--passphrase",), True), (("--no-passphrase",), False)):
+        with monkeypatch.context() as patch:
+            patch.setenv("EVIDENCE_KEY_PASSPHRASE", "from elsewhere")
+            patch.setenv("EVIDENCE_KEY_FILE", str(home.root.parent / "-".join(["key", *options]) / "key.pem"))
+            patch.delenv("EVIDENCE_KEY", raising=False)
+            assert call_json("keys", "init", "--no-add", *options)["passphrase"] is locked
+            assert call_json("keys", "show")["passphrase"] is locked
+            patch.setenv("EVIDENCE_KEY_PASSPHRASE", "another")
+            call("keys", "rotate", code=2 if locked else 0)
+
+
 def test_a_key_with_a_passphrase(home: Settings) -> None:
     """It is asked for where a person is there to answer."""
     call("keys", "init", "--passphrase", stdin="secret\nsecret\n")

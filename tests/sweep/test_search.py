@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.backtest import Conventions
+from pipeline.errors import UsageError
 from pipeline.evidence.ledger import TRIAL_COUNTED
 from pipeline.evidence.ledger_check import check_ledger, trial_count
-from pipeline.run import Run
+from pipeline.run import Run, load_run
 from pipeline.rundir import RunDir, read_state, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.evaluate import BEST_ORIGIN
@@ -231,16 +232,39 @@ def test_the_page_of_a_best_run_counts_the_trials_of_its_sweep(project: Settings
     assert count_trials(run_backtest(later, settings=project, signing_key=lambda: None).run).count == 9
 
 
+@pytest.mark.slow
+def test_what_the_commands_say_of_trials(project: Settings) -> None:
+    """A fast trial has no run_id but that of the run it became; as a table they are written whole; none is replayed."""
+    from typer.testing import CliRunner
+
+    from pipeline.cli.app import app
+
+    sweep = search(project, spec(sweep={"best": 1})).run
+    best = json.loads(CliRunner().invoke(app, ["study", "best", "--json"]).stdout)
+    assert [trial["run_id"] for trial in best] == [best[0]["trial_id"], *[None] * (len(best) - 1)]
+    assert load_run(best[0]["run_id"], settings=project).status == "FINISHED"
+    for name in ("t.csv", "t.json", "t.parquet"):
+        done = CliRunner().invoke(app, ["study", "export", "-o", f"made/{name}", "--json"])
+        assert json.loads(done.stdout) == {"sweep": sweep.run_id, "trials": 8, "output": f"made/{name}"}
+        assert (project.root / "made" / name).stat().st_size > 500
+    for name in ("t.xlsx", "t"):
+        assert isinstance(CliRunner().invoke(app, ["study", "export", "-o", name]).exception, UsageError)
+    failed = CliRunner().invoke(app, ["replay", sweep.run_id]).exception
+    assert isinstance(failed, UsageError)
+    assert "is a sweep" in str(failed)
+
+
 def test_a_sweep_is_rendered_like_a_run(project: Settings) -> None:
     """`evidence sweep` leaves a report with its statement; `evidence render` makes it again, and knows when not to."""
     from typer.testing import CliRunner
 
     from pipeline.cli.app import app
 
-    (project.root / "s.toml").write_bytes(spec(report={"enabled": True}).to_toml())
-    done = CliRunner().invoke(app, ["sweep", "-c", "s.toml", "--executor", "inline", "--json"])
+    (project.root / "s.toml").write_bytes(spec(report={"enabled": False}).to_toml())
+    done = CliRunner().invoke(app, ["sweep", "-c", "s.toml", "--executor", "inline", "--report", "--json"])
     assert done.exit_code == 0, done.output
     made = json.loads(done.stdout)
+    assert made["error"] is None
     assert Path(made["report"]).is_file()
     assert load_sweep(settings=project).run.verify().ok
     assert json.loads(CliRunner().invoke(app, ["render", "--stale", "--json"]).stdout) == []
