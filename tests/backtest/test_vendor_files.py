@@ -238,3 +238,22 @@ def test_date_and_time_are_joined(tmp_path: Path) -> None:
     named = {"timestamp": "Day", "time": "Clock"}
     bars = read(path, columns=named, date_format="%Y%m%d %H%M", timezone="America/New_York")
     assert bars.index[0] == pd.Timestamp("2020-01-06T14:30Z")
+
+
+def test_what_cannot_be_read_is_told_with_the_file(tmp_path: Path) -> None:
+    """Whichever library finds it: the encoding, a torn archive, long numbers that a spreadsheet cut to a few digits."""
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(GERMAN.encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin\.csv cannot be read.*Save it as UTF-8"):
+        read(latin)
+    for ending in ("gz", "zip", "bz2", "xz"):
+        (tmp_path / f"torn.csv.{ending}").write_bytes(b"not an archive")
+        with pytest.raises(DataError, match=rf"torn\.csv\.{ending} cannot be read"):
+            read(tmp_path / f"torn.csv.{ending}")
+    cut = tmp_path / "cut.csv"
+    cut.write_text("time,open,high,low,close\n1.57784E+12,1,1,1,1\n1.57793E+12,1,1,1,1\n")
+    with pytest.raises(DataError, match=r"1\.57784E\+12 in line 2, line 3 was cut to a few digits"):
+        read(cut, date_format="ms")
+    closes = tmp_path / "closes.csv"
+    closes.write_text("DATE,SP500\n2020-01-06,3246.28\n2020-01-07,3237.18\n")
+    assert read_by_advice(closes)["open"].tolist() == [3246.28, 3237.18]

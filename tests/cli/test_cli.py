@@ -88,7 +88,9 @@ def test_a_run_that_is_interrupted_says_so(project: Settings) -> None:
 @pytest.mark.slow
 def test_show_says_the_whole_error(project: Settings) -> None:
     """Not its first line only: what is wrong with the data and where stands below it."""
-    (project.root / "bad.csv").write_text("Date,Open,High,Low,Close\n2020-01-02,1,2,3,1\n2020-01-01,1,2,1,1\n")
+    (project.root / "bad.csv").write_text(
+        "Date,Open,High,Low,Close\n2020-01-02,1,2,3,1\n2020-01-01,1,2,1,1\n2020-01-03,1,2,1,1\n"
+    )
     data = ("data.source=bad.csv", "data.start=2020-01-01", "data.end=2020-12-31")
     options = ("--tracking", "off", "--no-report", *(word for item in data for word in ("-p", item)))
     failed = evidence("run", "--config", "config/demo.toml", *options)
