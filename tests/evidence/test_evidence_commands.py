@@ -262,3 +262,12 @@ def test_a_run_of_a_project_without_keys_is_ok_and_unsigned(home: Settings) -> N
     """Keys are optional: a whole run verifies, and the word says what is missing."""
     run = make_run(home)
     assert " ok, unsigned " in call("verify", run.run_id)
+def test_a_named_trust_file_asks_for_its_keys_whatever_it_says(home: Settings, tmp_path: Path) -> None:
+    """`--trust FILE` over runs, directories and bundles means: signed by one of these; the file's policy is its own."""
+    run = World(home.results, None).run()
+    call("bundle", run.run_id, "-o", str(tmp_path / "b.zip"))
+    file = tmp_path / "alice.toml"
+    file.write_text("require_signatures = false\n", encoding="utf-8")
+    for arguments in (["--all"], [run.run_id], ["--path", str(run.path)], [str(tmp_path / "b.zip")]):
+        assert "unsigned" in call("verify", *arguments, "--trust", str(file), code=3)
+    assert " consistent " in call("verify", str(tmp_path / "b.zip"), code=4)
