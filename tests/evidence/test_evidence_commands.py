@@ -262,6 +262,8 @@ def test_a_run_of_a_project_without_keys_is_ok_and_unsigned(home: Settings) -> N
     """Keys are optional: a whole run verifies, and the word says what is missing."""
     run = make_run(home)
     assert " ok, unsigned " in call("verify", run.run_id)
+
+
 def test_a_named_trust_file_asks_for_its_keys_whatever_it_says(home: Settings, tmp_path: Path) -> None:
     """`--trust FILE` over runs, directories and bundles means: signed by one of these; the file's policy is its own."""
     run = World(home.results, None).run()
