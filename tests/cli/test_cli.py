@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 
 def evidence(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_help_imports_nothing_heavy() -> None:
