@@ -269,7 +269,7 @@ def _is_config(config: dict[str, Any]) -> bool:
     if not all(isinstance(section, dict) for section in config.values()):
         return False
     names = [config.get(section, {}).get(key, "") for section, key in NAMES]
-    return all(isinstance(name, str) for name in names) and isinstance(_params(config), dict)
+    return all(name is None or isinstance(name, str) for name in names) and isinstance(_params(config), dict)
 
 
 def _params(config: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ def build(results: Path, backtest: Any, text: str, lines: str, *, fails: bool, n
         results, spec=spec, result=hostile, tracking=tracking, robust=examined(text), number=number, seal=False
     )
     write_json(run.dir.stats, {**result.stats, text: 1.0})
-    name = "a\"'<b>&`c` {x}" if text == NASTY else "abc"
+    name = "a\"'<b>&`c` {x}" if text == NASTY else "a?c"  # both are no file names on Windows, which is a warning
     (run.dir.plots / f"{name}.png").write_bytes(run.dir.equity_plot.read_bytes())
     builder.seal_open(run, error=error, warnings=(text, lines))
     return Run(run.dir)

@@ -24,6 +24,7 @@ from pipeline.tracking.backtest import git_commit
 
 FILES = {
     "stats.json",
+    "conventions.json",
     "equity_curve.csv",
     "trades.csv",
     "trades.parquet",
