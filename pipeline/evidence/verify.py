@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.evidence.dsse import read_envelope
-from pipeline.evidence.ledger import SEALER, Entry
+from pipeline.evidence.ledger import RUN_ADOPTED, SEALER, Entry
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.manifest import BUILD_TYPES, PREDICATE_TYPE, STATEMENT_TYPE
 from pipeline.evidence.problem import Problem, Verification
@@ -216,7 +216,15 @@ def _ledger_problems(
 
 
 def _sealer_problems(run: RunDir, seals: list[Entry], signer: str | None) -> Iterator[Problem]:
-    """Compare who signed with the last seal's entry that names somebody."""
+    """Compare who signed with the last seal's entry that names somebody, and with who signed the entries.
+
+    Who seals and signs a run signs its entry: without a signature there the ledger was written anew. An adopted run may
+    have been signed by somebody else.
+    """
+    for entry in seals:
+        if signer and entry.signed is None and entry.event.kind != RUN_ADOPTED:
+            text = f"entry {entry.seq}: the run it says was sealed is signed, so its entry was, too: it was written anew"
+            yield Problem("ledger.jsonl", "unsigned", text)
     said = [(entry.seq, str(keyid)) for entry in seals if (keyid := entry.event.details.get(SEALER))]
     for seq, sealer in said[-1:]:
         if not signer:

@@ -25,7 +25,8 @@ def verify_ledger(
 ) -> tuple[LedgerCheck, Verification]:
     """Check the ledger of a results directory and its anchors; the verification's `files` counts entries.
 
-    Signed entries without `trust` are a problem: a trust file that was taken away must not pass for none.
+    Signed entries without `trust` are a problem: a trust file that was taken away must not pass for none. So is a ledger
+    without any signature where keys are named (`--trust`): anybody can have left runs out of it.
     `signatures=False` checks the last signature only, which is enough beside a run whose own entries are checked.
     """
     ledger = check_ledger(results / LEDGER, checkpoint=checkpoint, trust=trust, signatures=signatures)
@@ -37,6 +38,9 @@ def verify_ledger(
     if trust is None and any(entry.signed is not None for entry in ledger.entries):
         text = "the ledger is signed, and no trust file says by whom it may be: put it back, or give one with --trust"
         problems.append(Problem(TRUST_FILE.as_posix(), "missing", text))
+    if trust is not None and trust.named and ledger.entries and not any(entry.signed for entry in ledger.entries):
+        text = f"none of its {len(ledger.entries)} entries, and {trust.source} asks for a signature"
+        problems.append(Problem(LEDGER, "unsigned", text))
     gone = sorted(ledger.pruned - set(run_ids(results)))
     notes += [f"removed on purpose, as the ledger says: {', '.join(gone)}"] if gone else []
     whose = trust is not None and not problems and all(entry.signed for entry in ledger.entries)

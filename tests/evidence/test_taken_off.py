@@ -126,6 +126,26 @@ def test_a_trust_file_that_was_taken_away_is_missed(world: World, signed: RunDir
     assert of_run.ok
 
 
+@pytest.mark.parametrize("how", ["sealed", "adopted"])
+def test_a_thinned_out_ledger_that_nobody_signed_does_not_pass(world: World, signed: RunDir, how: str) -> None:
+    """Whoever can write there takes a signed run away and writes a new ledger about the others, without a key.
+
+    `--trust` asks for a signature on the ledger, too; without it, what a key sealed has an entry by that key. Only
+    a signed run that an unsigned ledger adopted looks like one that was brought from elsewhere.
+    """
+    shutil.rmtree(world.run().path)
+    world.ledger.unlink()
+    append(world.ledger, events.started(signed, strategy="ma_crossover", data_sha256="ab" * 32))
+    if how == "adopted":
+        events.adopt_run(signed)
+    else:
+        append(world.ledger, events.sealed(signed))
+    found = [problem for one in verify_all(world.results, trust=named(world.trust)) for problem in one.problems]
+    assert kinds(found)[0] == ("ledger.jsonl", "unsigned")
+    of_run = list(verify_all(world.results, trust=world.trust))[1]
+    assert kinds(of_run.problems) == ([("ledger.jsonl", "unsigned")] if how == "sealed" else [])
+
+
 def test_the_ledger_rewritten_by_another_key_is_unknown(world: World, signed: RunDir) -> None:
     """Signing the rewritten ledger with a key of one's own is no way around."""
     lines, previous = [], "0" * 64
