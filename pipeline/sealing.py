@@ -27,7 +27,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
-from pipeline.evidence.unsealable import sentence, set_aside
+from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.masking import masked
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
 from pipeline.rundir import (
@@ -230,11 +230,13 @@ def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None
     without what its own records say (modules, lock files, tracking). Raises StorageError when the seal cannot be
     written, VerificationError when the ledger's end is damaged.
     """
+    again = made_again(run.dir)
     found = set_aside(run.dir)
-    if found and error is not None:
-        run.warnings.append(sentence(run.dir, found))
-    elif found:
-        error = ArtifactError(sentence(run.dir, found))
+    for text in filter(None, (again, sentence(run.dir, found) if found else None)):
+        if error is None:
+            error = ArtifactError(text)
+        else:
+            run.warnings.append(text)
     try:
         seal_run(run, error=error)
     except (StorageError, VerificationError):

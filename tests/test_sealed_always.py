@@ -114,8 +114,31 @@ def test_a_file_that_cannot_be_read_is_moved_aside(tmp_path: Path) -> None:
     (run.path / "secret").write_text("x")
     (run.path / "secret").chmod(0)
     (run.path / "closed").mkdir(mode=stat.S_IWUSR)
-    assert [item.name for item in set_aside(run)] == ["closed", "secret"]
+    (run.path / "shut").mkdir(mode=0)
+    (run.path / "fixed").mkdir()
+    (run.path / "fixed" / "link").symlink_to("/nowhere")
+    (run.path / "fixed").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    assert [item.name for item in set_aside(run)] == ["closed", "fixed/link", "secret", "shut"]
     assert run.sealed_paths() == []
+
+
+REPLACED = {
+    "removed": "",
+    "a file": "run_dir.write_text('x')",
+    "a link": "os.symlink(run_dir.parent.parent / 'elsewhere', run_dir)",
+}
+
+
+@pytest.mark.parametrize("cell", REPLACED.values(), ids=[*REPLACED])
+def test_a_run_directory_that_is_gone_is_made_again(project: Settings, server: ForkServer, cell: str) -> None:
+    """The run is sealed as FAILED; where a link in its place leads, nothing is moved."""
+    elsewhere = project.results.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "theirs").symlink_to("/nowhere")
+    outcome = run_cells(project, server, ARTIFACTS, "import os, shutil; shutil.rmtree(run_dir)", cell or "0")
+    assert failed(outcome.run)
+    assert not outcome.run.dir.path.is_symlink()
+    assert (elsewhere / "theirs").is_symlink()
 
 
 RAISED = [

@@ -43,13 +43,42 @@ def set_aside(run: RunDir) -> list[Unsealable]:
     """
     found = sorted(_unsealable(run), key=lambda item: item.name)
     for item in found:
-        target = run.results / UNSEALED_DIR / run.run_id / item.name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (run.path / item.name).rename(target)
+            _move(run.path / item.name, run.results / UNSEALED_DIR / run.run_id / item.name)
         except OSError as error:
             raise StorageError(f"{item} lies in {run.path} and cannot be sealed or moved: {error.strerror}.") from error
     return found
+
+
+def made_again(run: RunDir) -> str | None:
+    """Make the run directory when the run removed it, or put a link or a file in its place; return what is said of it.
+
+    Whatever stands there is moved to `results/.unsealed/`, and where a link leads nothing is touched. None when all is
+    well; raises StorageError.
+    """
+    if run.path.is_dir() and not run.path.is_symlink():
+        return None
+    moved = ""
+    try:
+        if os.path.lexists(run.path):
+            _move(run.path, run.results / UNSEALED_DIR / run.run_id / run.run_id)
+            moved = f"; what stood in its place was moved to {UNSEALED_DIR}/{run.run_id} beside it"
+        run.path.mkdir()
+    except OSError as error:
+        raise StorageError(f"{run.path} is no directory any more, and cannot be made: {error.strerror}.") from error
+    return f"The run directory was removed or replaced while the run was executing, with all that it held{moved}."
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a thing, also one whose owner left himself no right to; raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+    except PermissionError:
+        for path in (source.parent, source):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(path.stat().st_mode | stat.S_IRWXU)
+        source.rename(target)
 
 
 def sentence(run: RunDir, found: list[Unsealable]) -> str:
