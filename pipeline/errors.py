@@ -57,6 +57,10 @@ class DataWarning(UserWarning):
     """Market data that is used, but should be looked at: how it was read, gaps, leaps, rows that break an ordering."""
 
 
+class SigningWarning(UserWarning):
+    """A run that nobody signs where keys are named, or whose signature counts nowhere."""
+
+
 class StrategyError(UsageError):
     """A strategy is unknown, a parameter is out of bounds, or its signals are malformed."""
 

@@ -18,6 +18,7 @@ from pipeline.errors import (
     ArtifactError,
     DataWarning,
     EvidenceError,
+    SigningWarning,
     SpecError,
     TrackingError,
     UsageError,
@@ -60,7 +61,8 @@ def start_run(
 
     Under `evidence run` the notebook joins the run that executes it, whether it passes on the `run_id` it is given
     or none; the seed and the sections must then say what the run spec says. Opened by hand a new run is started from
-    the sections (the seed is 0 unless given), and `finish()` seals it. Raises SpecError, RunExistsError, DataError.
+    the sections (the seed is 0 unless given), and `finish()` seals it; that no key signs it where the trust file names
+    some is a SigningWarning. Raises SpecError, RunExistsError, DataError.
     """
     if InteractiveRun.current is not None:
         InteractiveRun.current.leave_mlflow()
@@ -413,7 +415,7 @@ def _join(directory: RunDir, given: dict[str, Any], seed: int | None, settings: 
 
 def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
     from pipeline.backtest.strategies import get_strategy, resolve_params
-    from pipeline.evidence.keys import load_signer
+    from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
     from pipeline.sealing import close_run, data_inputs, open_run, track_run
 
@@ -421,7 +423,10 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
     params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
     spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     inputs = data_inputs(spec, settings)
-    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=load_signer())
+    signer = load_signer()
+    if unsigned := check_signer(signer, settings):
+        warnings.warn(unsigned, SigningWarning, stacklevel=3)
+    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=signer)
     try:
         tracking = track_run(opened)
     except Exception as failure:

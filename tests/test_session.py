@@ -17,7 +17,7 @@ import pipeline
 from pipeline.artifacts import equity_table
 from pipeline.backtest import BacktestEngine, Conventions, get_strategy, load_ohlcv
 from pipeline.cli.output import print_run, print_runs
-from pipeline.errors import ArtifactError, SpecError, TrackingError, UsageError
+from pipeline.errors import ArtifactError, SigningWarning, SpecError, TrackingError, UsageError
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run, list_runs
@@ -242,6 +242,21 @@ def test_a_run_by_hand_that_cannot_be_finished_is_sealed_as_failed(project: Sett
     with pytest.raises(ArtifactError, match=r"'latest' \(a symbolic link to 'stats\.json'\)"):
         run.finish()
     failed_with(run, "ArtifactError")
+
+
+def test_a_run_by_hand_that_nobody_signs_says_so_at_once(project: Settings) -> None:
+    """Where keys are named, and before anything is started: it is shown, not only recorded."""
+    from pipeline.evidence.keys import signer_pem
+    from pipeline.evidence.rotation import add_trusted_key
+    from pipeline.evidence.trust import TRUST_FILE
+    from tests.evidence.sealed_runs import new_signer
+
+    add_trusted_key(project.root / TRUST_FILE, "alice", signer_pem(new_signer()))
+    with pytest.warns(SigningWarning, match="No signing key was found"):
+        run = pipeline.start_run(settings=project, tracking={"mode": "off"})
+    with pytest.raises(ArtifactError):
+        run.finish()
+    assert any("No signing key was found" in text for text in Run(run.dir).record.warnings)
 
 
 def test_an_exception_in_a_run_by_hand_is_sealed(project: Settings) -> None:

@@ -13,6 +13,7 @@ from pipeline.cli.options import AsJson, OutputFile, example
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
+    from pipeline.evidence.keys import Prompt
     from pipeline.settings import Settings
 
 keys = typer.Typer(
@@ -136,7 +137,12 @@ def signing_key() -> Signer | None:
     """Return what signs; a passphrase is asked for when there is somebody to ask."""
     from pipeline.evidence.keys import load_signer
 
-    return load_signer(prompt=ask if sys.stdin is not None and sys.stdin.isatty() else None)
+    return load_signer(prompt=asker())
+
+
+def asker() -> Prompt | None:
+    """Return what asks for a passphrase; None when there is nobody to ask."""
+    return ask if sys.stdin is not None and sys.stdin.isatty() else None
 
 
 def project_key(settings: Settings) -> Signer | None:

@@ -25,6 +25,7 @@ def replay(
 ) -> None:
     """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different."""
     from pipeline.cli import output
+    from pipeline.cli.key_commands import asker
     from pipeline.evidence.trust import project_trust
     from pipeline.replay import replay_run
     from pipeline.run import load_run
@@ -41,7 +42,9 @@ def replay(
             discard=discard,
             trust=project_trust(settings),
             progress=progress,
+            prompt=asker(),
         )
+    output.print_warnings(result.warnings)
     if as_json:
         output.print_json(result.to_dict())
     else:

@@ -1,6 +1,6 @@
 """Execute one run in a process of its own; started as a script by its path, so that any version's package is used.
 
-The request is a JSON file: spec, root, results, run_id, origin. The package `pipeline` is the one PYTHONPATH and the
+The request is a JSON file: spec, root, results, run_id, origin, and whether the run is signed. The package `pipeline` is the one PYTHONPATH and the
 installation give, which may be an older one: only `run_backtest`, `RunSpec.from_mapping` and `Settings` are called.
 """
 
@@ -22,8 +22,12 @@ def main(request: dict[str, Any]) -> int:
 
     spec = RunSpec.from_mapping(request["spec"], where="the spec of the run")
     settings = Settings(Path(request["root"]), Path(request["results"]))
-    origin = {"origin": request["origin"]} if "origin" in inspect.signature(run_backtest).parameters else {}
-    run_backtest(spec, settings=settings, run_id=request["run_id"], **origin)
+    wanted: dict[str, Any] = {"origin": request["origin"]}
+    if not request["signed"]:
+        wanted["signing_key"] = lambda: None
+    known = inspect.signature(run_backtest).parameters
+    more = {name: value for name, value in wanted.items() if name in known}
+    run_backtest(spec, settings=settings, run_id=request["run_id"], **more)
     return 0
 
 

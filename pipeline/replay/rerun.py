@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.digest import canonical_json
 from pipeline.errors import EvidenceError, NotebookError, UsageError
 from pipeline.evidence.compare import read_inputs
-from pipeline.evidence.keys import check_signer, load_signer
+from pipeline.evidence.keys import PASSPHRASE, Prompt, check_signer, load_signer
 from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
@@ -36,12 +36,16 @@ LAST_LINES = 15
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of a replay: the run it left (None when discarded), how the inputs were found, the comparison."""
+    """What became of a replay: the run it left (None when discarded), how the inputs were found, the comparison.
+
+    `warnings` say what speaks against the signature of the run it left.
+    """
 
     run_id: str
     replay: Run | None
     restored: tuple[Restored, ...]
     explanation: Explanation
+    warnings: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -62,6 +66,7 @@ class ReplayResult:
             "run_id": self.run_id,
             "replay_run_id": None if self.replay is None else self.replay.run_id,
             "restored": [asdict(item) for item in self.restored],
+            "warnings": list(self.warnings),
             **self.explanation.to_dict(),
         }
 
@@ -75,13 +80,16 @@ def replay_run(
     discard: bool = False,
     trust: Trust | None = None,
     progress: Progress = silent,
+    prompt: Prompt | None = None,
 ) -> ReplayResult:
     """Execute a sealed run again from its recorded inputs, without tracking or report, and compare the two.
 
     The replay is a run of its own, whose origin names the run; with `discard` it is made outside the project's
     results and removed. `search` are directories to look for the data in, by its digest; `trust` decides whose
-    signature on the run is accepted; `progress` is called with the name of each stage. Raises VerificationError
-    when the run does not match its seal, UsageError when it was not executed from a notebook or an input is gone.
+    signature on the run is accepted; `progress` is called with the name of each stage, `prompt` with a question when
+    the key that signs the replay needs a passphrase (one that is discarded is not signed). Raises VerificationError
+    when the run does not match its seal, UsageError when it was not executed from a notebook, an input is gone, or
+    the key may not sign.
     """
     checked_tolerance(tolerance)
     if run.is_sweep:
@@ -96,17 +104,29 @@ def replay_run(
             f"The run {run.run_id} was started by hand ({run.record.origin}): its notebook was not recorded, "
             "so it cannot be replayed. Execute the notebook with `evidence run`."
         )
-    if not discard:
-        check_signer(load_signer(), settings)
+    unlocked, unsigned = ({}, None) if discard else _signing(settings, prompt)
     spec = {**run.config, "tracking": {"mode": "off"}, "report": {"enabled": False}}
     progress("restore")
     with _results(settings, discard=discard) as results:
         with workspace(spec, recorded, settings, search=search) as space:
             progress("execute")
-            replay = _execute(space, results, origin=f"{REPLAY}{run.run_id}")
+            origin = f"{REPLAY}{run.run_id}"
+            replay = _execute(space, results, origin=origin, signed=not discard, unlocked=unlocked)
         progress("compare")
         explanation = explain(run, replay, tolerance=tolerance)
-    return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation)
+    warnings = () if unsigned is None else (unsigned,)
+    return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation, warnings)
+
+
+def _signing(settings: Settings, prompt: Prompt | None) -> tuple[dict[str, str], str | None]:
+    """Return variables that unlock the key for the replay's process, and a warning when nothing signs there."""
+    answers: dict[str, str] = {}
+
+    def ask(question: str) -> str:
+        assert prompt is not None  # noqa: S101 - it is called only then
+        return answers.setdefault(PASSPHRASE, prompt(question))
+
+    return answers, check_signer(load_signer(prompt=ask if prompt else None), settings)
 
 
 @contextmanager
@@ -119,7 +139,7 @@ def _results(settings: Settings, *, discard: bool) -> Iterator[Path]:
         yield Path(directory).resolve() / "results"
 
 
-def _execute(space: Workspace, results: Path, *, origin: str) -> Run:
+def _execute(space: Workspace, results: Path, *, origin: str, signed: bool, unlocked: Mapping[str, str]) -> Run:
     """Execute the workspace's spec in a process of its own, which imports the workspace's modules, not ours."""
     run_id = new_run_id()
     request = {
@@ -128,11 +148,12 @@ def _execute(space: Workspace, results: Path, *, origin: str) -> Run:
         "results": str(results),
         "run_id": run_id,
         "origin": origin,
+        "signed": signed,
     }
     with tempfile.TemporaryDirectory(prefix="evidence-") as directory:
         file = Path(directory) / "request.json"
         file.write_bytes(canonical_json(request))
-        code, errors = _run_child(file, space.root)
+        code, errors = _run_child(file, space.root, unlocked)
     if code != 0:
         text = "\n".join(errors.strip().splitlines()[-LAST_LINES:])
         kind = UsageError if code == USAGE else EvidenceError
@@ -147,10 +168,10 @@ def _handed_over(space: Workspace) -> dict[str, Any]:
     return {key: value for key, value in space.spec.items() if key not in SECTIONS or key in declared}
 
 
-def _run_child(request: Path, root: Path) -> tuple[int, str]:
+def _run_child(request: Path, root: Path, unlocked: Mapping[str, str]) -> tuple[int, str]:
     command = [sys.executable, "-P", str(Path(child.__file__).resolve()), str(request)]
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *inherited])}
+    environment = {**os.environ, **unlocked, "PYTHONPATH": os.pathsep.join([str(root), *inherited])}
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this package's own script
         command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

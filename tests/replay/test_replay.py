@@ -17,6 +17,9 @@ import pipeline
 from pipeline.digest import sha256_file
 from pipeline.errors import UsageError, VerificationError
 from pipeline.evidence.inputs import keep_inputs
+from pipeline.evidence.keys import create_key
+from pipeline.evidence.rotation import add_trusted_key
+from pipeline.evidence.trust import TRUST_FILE
 from pipeline.replay import is_replay, replay_run
 from pipeline.run import Run, list_runs
 from pipeline.settings import Settings
@@ -44,6 +47,26 @@ def test_an_untouched_project_replays_equal(small: Settings) -> None:
     assert result.replay.run_id != run.run_id
     assert all(exact for exact, _ in found(result).values())
     assert run.verify().ok
+
+
+@pytest.mark.slow
+def test_a_replay_is_signed_as_runs_are(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked key is asked for; that there is none is said where keys are named; one to discard needs none."""
+    monkeypatch.setenv("EVIDENCE_KEY_FILE", str(tmp_path / "keys" / "alice.pem"))
+    public = create_key(tmp_path / "keys" / "alice.pem", passphrase="secret").public_pem
+    run = sealed_run(small)
+    with pytest.raises(UsageError, match="EVIDENCE_KEY_PASSPHRASE"):
+        replay_run(run, settings=small)
+    assert replay_run(run, settings=small, discard=True).warnings == ()
+    add_trusted_key(small.root / TRUST_FILE, "alice", public)
+    kept = replay_run(run, settings=small, prompt=lambda _: "secret")
+    assert kept.replay is not None
+    assert kept.replay.verify().signer is not None
+    assert kept.warnings == ()
+    monkeypatch.delenv("EVIDENCE_KEY_FILE")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
+    (unsigned,) = replay_run(run, settings=small).warnings
+    assert "No signing key was found" in unsigned
 
 
 @pytest.mark.slow
