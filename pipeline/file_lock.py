@@ -62,7 +62,7 @@ def _lock(descriptor: int, kind: int, seconds: float | None) -> None:
 
 @contextmanager
 def _lock_beside(path: Path, *, shared: bool, seconds: float | None) -> Iterator[None]:
-    """Hold `filelock`'s lock; a reader who may not write beside the file reads without: writers may not either."""
+    """Hold `filelock`'s lock; a reader who may not write beside the file reads without, and may meet half a line."""
     import filelock
 
     lock = filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=-1 if seconds is None else seconds)

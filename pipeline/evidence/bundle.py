@@ -53,6 +53,7 @@ The run {run_id}, packed so that anybody can check it without the sender's proje
 
 1. Everything, with nothing but Python 3.9 or newer:
        python3 -I {program} . --key KEY_ID
+   On Windows say `py -I` for `python3 -I`.
    KEY_ID is what the sender told you by another way than this bundle. It prints PROVEN, or what is wrong; without
    --key it can only say whether the bundle contradicts itself.
    This copy of {program} came with the bundle, so it is no witness. When it matters, take the file from the project,

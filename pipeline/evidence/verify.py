@@ -223,7 +223,9 @@ def _sealer_problems(run: RunDir, seals: list[Entry], signer: str | None) -> Ite
     """
     for entry in seals:
         if signer and entry.signed is None and entry.event.kind != RUN_ADOPTED:
-            text = f"entry {entry.seq}: the run it says was sealed is signed, so its entry was, too: it was written anew"
+            text = (
+                f"entry {entry.seq}: the run it says was sealed is signed, so its entry was, too: it was written anew"
+            )
             yield Problem("ledger.jsonl", "unsigned", text)
     said = [(entry.seq, str(keyid)) for entry in seals if (keyid := entry.event.details.get(SEALER))]
     for seq, sealer in said[-1:]:

@@ -25,8 +25,8 @@ def verify_ledger(
 ) -> tuple[LedgerCheck, Verification]:
     """Check the ledger of a results directory and its anchors; the verification's `files` counts entries.
 
-    Signed entries without `trust` are a problem: a trust file that was taken away must not pass for none. So is a ledger
-    without any signature where keys are named (`--trust`): anybody can have left runs out of it.
+    Signed entries without `trust` are a problem: a trust file that was taken away must not pass for none. So is a
+    ledger without any signature where keys are named (`--trust`): anybody can have left runs out of it.
     `signatures=False` checks the last signature only, which is enough beside a run whose own entries are checked.
     """
     ledger = check_ledger(results / LEDGER, checkpoint=checkpoint, trust=trust, signatures=signatures)

@@ -1,7 +1,8 @@
 """Execute one run in a process of its own; started as a script by its path, so that any version's package is used.
 
-The request is a JSON file: spec, root, results, run_id, origin, and whether the run is signed. The package `pipeline` is the one PYTHONPATH and the
-installation give, which may be an older one: only `run_backtest`, `RunSpec.from_mapping` and `Settings` are called.
+The request is a JSON file: spec, root, results, run_id, origin, and `signed`, false for a run that needs no signature.
+The package `pipeline` is the one PYTHONPATH and the installation give, which may be an older one: only
+`run_backtest`, `RunSpec.from_mapping` and `Settings` are called.
 """
 
 from __future__ import annotations
