@@ -173,9 +173,12 @@ def test_three_lists_say_what_was_proven_believed_and_left_out(
     assert proven.isascii()
 
 
-def resealed(files: dict[str, bytes], run_id: str) -> None:
-    """Do what somebody with the project's code but another key can do: better statistics, everything signed again."""
-    signer = new_signer()
+def resealed(files: dict[str, bytes], run_id: str, signer: Any = None, **outcome: str) -> None:
+    """Do what somebody with the project's code but another key can do: better statistics, everything signed again.
+
+    `signer` is the owner's for what he does himself, `outcome` the status and times that the manifest then says.
+    """
+    signer = signer or new_signer()
     stats = f"{run_id}/stats.json"
     files[stats] = b'{"sharpe": 2.61}\n'
     manifest = json.loads(files[f"{run_id}/manifest.json"])
@@ -183,6 +186,8 @@ def resealed(files: dict[str, bytes], run_id: str) -> None:
         if subject["name"] == "stats.json":
             subject["digest"]["sha256"] = verify.hashlib.sha256(files[stats]).hexdigest()
             subject["annotations"]["size"] = len(files[stats])
+    for part in (manifest["predicate"]["evidence_run"], manifest["predicate"]["runDetails"]["metadata"]):
+        part |= {name: text for name, text in outcome.items() if name in part}
     files[f"{run_id}/manifest.json"] = canonical(manifest)
     files[f"{run_id}/manifest.dsse.json"] = make_envelope(files[f"{run_id}/manifest.json"], STATEMENT, signer)
     for name in [name for name in files if name.startswith((f"{run_id}/report/", "ledger/", "keys/"))]:
@@ -225,6 +230,36 @@ def test_every_forgery_is_found_by_both_programs(
     assert check(changed, keyid(world)) == 3
     assert check(unpack(changed, tmp_path / "c"), keyid(world)) == 3
     assert not verify_bundle(changed, trust=world.trust).ok
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        ({"status": "FINISHED"}, 0),
+        ({"status": "FAILED"}, 0),
+        ({"status": "GREAT"}, 3),
+        ({"startedOn": "2027-01-01T00:00:00Z"}, 3),
+    ],
+)
+def test_how_a_run_ended_is_said_and_has_to_be_possible(
+    world: World,
+    signed: RunDir,
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    outcome: dict[str, str],
+    code: int,
+) -> None:
+    """A failed run is proven to be one; what no run can say of itself is a problem, whoever signed it, in both."""
+    packed = repack(
+        unpack(bundle, tmp_path / "u"),
+        tmp_path / "changed.zip",
+        lambda files: resealed(files, signed.run_id, world.signer, **outcome),
+    )
+    assert check(packed, keyid(world)) == code
+    assert verify_bundle(packed, trust=world.trust).ok is (code == 0)
+    if code == 0:
+        assert f"The seal of the run {signed.run_id}, {outcome['status']}, lists" in capsys.readouterr().out
 
 
 @pytest.mark.slow

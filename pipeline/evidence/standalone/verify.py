@@ -41,8 +41,7 @@ NOT_COVERED = (
 )
 
 # Ed25519 (RFC 8032, section 5.1), as slow and as plain as it can be said. A point is X, Y, Z, T.
-P = 2**255 - 19
-L = 2**252 + 27742317777372353535851937790883648493
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 
 
@@ -278,8 +277,7 @@ class Check:
         """Check the statement over all files of the bundle."""
         payload, signer = self.opened(SIGNED, UNSIGNED, "the bundle's list of files")
         own, statement = self.name, parse(payload)
-        types = statement["_type"], statement["predicateType"]
-        self.same(types, (STATEMENT, BUNDLE_TYPE), "unknown schema")
+        self.same((statement["_type"], statement["predicateType"]), (STATEMENT, BUNDLE_TYPE), "unknown schema")
         self.predicate, self.run_id = statement["predicate"], str(statement["predicate"]["run_id"])
         found = {name: self.files.digest(name) for name in self.files.names - {SUMS}}
         lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found))
@@ -296,10 +294,12 @@ class Check:
         self.same(self.predicate["manifest_sha256"], self.sealed, "the bundle is about another one")
         manifest = parse(data)
         predicate, kind = manifest["predicate"], manifest["predicate"]["buildDefinition"]["buildType"]
-        types = manifest["_type"], manifest["predicateType"], repr(predicate["evidence_run"]["schema_version"])
+        run, metadata = predicate["evidence_run"], predicate["runDetails"]["metadata"]
+        types = manifest["_type"], manifest["predicateType"], repr(run["schema_version"])
         self.same((*types, kind in RUN_TYPES), (STATEMENT, PROVENANCE, "1", True), "unknown schema")
-        self.same(predicate["runDetails"]["metadata"]["invocationId"], self.run_id, "it seals another run")
-        self.ended = predicate["runDetails"]["metadata"]["finishedOn"]
+        self.same(metadata["invocationId"], self.run_id, "it seals another run")
+        self.ended, ends = metadata["finishedOn"], run["status"] in ("FINISHED", "FAILED")
+        self.same((ends, metadata["startedOn"][:19] <= self.ended[:19]), (True, True), "no run can end as it says")
         inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
         files = {n: self.files.digest(start + n) for n in inside if n not in own and not n.startswith("report/")}
         count = self.compare(manifest, files, "the seal")
@@ -309,7 +309,7 @@ class Check:
             signer = self.signed_by(payload, IN_TOTO, signature)
         else:
             self.believed.append("Nobody signed the run when it ended: only who packed the bundle vouches for it.")
-        self.facts.append(f"The seal of the run {self.run_id} lists its {count} files{signer}.")
+        self.facts.append(f"The seal of the run {self.run_id}, {run['status']}, lists its {count} files{signer}.")
         self.believed.append(f"The run ended at {self.ended}, by the clock of the machine that ran it.")
 
     def report(self) -> None:
