@@ -27,6 +27,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
+from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.masking import masked
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
@@ -215,8 +216,8 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
         run.warnings += keep_inputs(settings.results, files, contents=run.contents)
-        data = run.digests.get("data")
-        record_start(directory, run.signer, strategy=spec.strategy.name, data_sha256=data, origin=run.origin)
+        scope = scope_of(spec, run.digests.get("data"), settings.root)
+        record_start(directory, run.signer, scope=scope, origin=run.origin)
     if run.git is None:
         run.warnings.append(
             f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."

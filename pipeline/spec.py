@@ -143,11 +143,23 @@ class StrategySection(Section):
 
     name: str = Field("ma_crossover", min_length=1, description="a bundled strategy or `module:function`")
     params: Table = Field(default_factory=dict, description="params of the strategy's own schema")
+    family: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="what trials are counted by, whatever the function is called; default: the bundled name, or the "
+        "module of `module:function`",
+    )
 
     @field_validator("name")
     @classmethod
     def _own_name(cls, value: str) -> str:
         return STRATEGY_ALIASES.get(value, value)
+
+    @property
+    def counted_as(self) -> str:
+        """The family that trials of this strategy are counted in."""
+        return self.family or self.name.partition(":")[0]
 
 
 class BacktestSection(Section):

@@ -26,6 +26,7 @@ from pipeline.backtest.metrics import NO_VARIANCE
 from pipeline.errors import UsageError
 
 EULER_GAMMA = 0.5772156649015329
+SAME = 1e-12  # relative difference up to which ratios are equal: they came another way through floating point
 NORMAL = NormalDist()
 
 # Where the Sharpe ratio inside the variance of the estimate comes from: the estimate itself (2012 and 2014) or the
@@ -305,13 +306,14 @@ def deflate(
     """Deflate the chosen trial's ratio by the PER-PERIOD ratios of all trials, the chosen one among them.
 
     None and NaN in `trial_sharpes` are trials that ran and have no ratio (failed, pruned, no variance): they count
-    in N and not in the variance, which needs two ratios. `n_trials` overrides the count, with more trials than are
-    listed or with an effective number. Raises UsageError when n_trials < 1.
+    in N and not in the variance, which needs two different ratios: equal ones deflate nothing, and the result is None.
+    `n_trials` overrides the count, with more trials than are listed or with an effective number. Raises UsageError
+    when n_trials < 1.
     """
     given = np.array([math.nan if value is None else float(value) for value in trial_sharpes], dtype=np.float64)
     known = given[np.isfinite(given)]
     count = float(len(given)) if n_trials is None else float(n_trials)
-    variance = float(np.var(known, ddof=1)) if len(known) > 1 else 0.0 if count == 1.0 else None
+    variance = float(np.var(known, ddof=1)) if _differ(known) else 0.0 if count == 1.0 else None
     hurdle = None if variance is None else expected_max_sharpe(count, variance=variance)
     dsr = deflated_sharpe_ratio(
         found.sharpe,
@@ -323,6 +325,11 @@ def deflate(
         variance_at=variance_at,
     )
     return DeflatedSharpe(found.sharpe, count, variance, hurdle, dsr, variance_at)
+
+
+def _differ(ratios: np.ndarray) -> bool:
+    """Say whether there are two ratios that differ by more than rounding."""
+    return len(ratios) > 1 and float(np.ptp(ratios)) > SAME * float(np.abs(ratios).max())
 
 
 def finite_returns(returns: Returns) -> np.ndarray:

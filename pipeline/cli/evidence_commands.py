@@ -229,16 +229,31 @@ def trials(
     run_id: RunId = LAST,
     as_json: AsJson = False,
 ) -> None:
-    """Count the trials of a run's strategy on its data: every run started, failed and killed ones too."""
+    """Count the trials of a run's family as far as that run, failed and killed ones too; and exact ones, and all."""
     from pipeline.cli import output
     from pipeline.evidence.events import asked
-    from pipeline.evidence.ledger_check import trial_count
+    from pipeline.report.trials import count_trials
     from pipeline.run import load_run
 
     run = load_run(run_id)
     event = asked(run.dir)
-    count = trial_count(run.dir.ledger, event.strategy or "", event.data_sha256 or "")
-    output.print_facts({"strategy": event.strategy, "data_sha256": event.data_sha256, "trials": count}, as_json=as_json)
+    found = count_trials(run)
+    if found.problem:
+        raise VerificationError(f"The trials of {run.run_id} cannot be counted: {found.problem}.")
+    facts = {
+        "strategy": event.strategy,
+        "data_sha256": event.data_sha256,
+        "family": found.scope.family,
+        "instruments": list(found.scope.instruments),
+        "first": found.scope.first,
+        "last": found.scope.last,
+        "trials": found.family,
+        "trials_exact": found.exact,
+        "trials_in_ledger": found.ledger,
+        "directories_there": found.there,
+        "results_unknown": found.unknown,
+    }
+    output.print_facts(facts, as_json=as_json)
 
 
 @ledger.command(epilog=example("evidence ledger anchor token.tsr --checkpoint checkpoint.txt"))

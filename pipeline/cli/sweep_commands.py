@@ -145,8 +145,9 @@ def best(
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many trials.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show the best trials of a sweep; with several objectives, those that no other beats in all of them."""
+    """Show the best trials of a sweep, each configuration once; with several objectives, those that no other beats."""
     from pipeline.cli import output
+    from pipeline.sweep.repeats import first_of_each
     from pipeline.sweep.row import trial_values
     from pipeline.sweep.stored import load_sweep
 
@@ -156,7 +157,7 @@ def best(
     objectives = found.spec.sweep.objectives
     numbers = found.statistics.front if len(objectives) > 1 else found.statistics.ranking
     by_number = {trial.number: trial for trial in found.trials}
-    chosen = [by_number[number] for number in numbers[:top]]
+    chosen = first_of_each(by_number[number] for number in numbers)[:top]
     if as_json:
         output.print_json([trial_values(found, trial) for trial in chosen])
         return

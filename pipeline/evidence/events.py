@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,25 +18,34 @@ from pipeline.evidence.ledger import (
     RUN_SEALED,
     RUN_STARTED,
     SEALER,
+    SWEEP,
     Entry,
     Event,
-    append,
+    append_many,
 )
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.ledger_trials import counted_event, ended_events
+from pipeline.evidence.manifest import BUILDER, read_manifest
+from pipeline.evidence.manifest import SWEEP as SWEEP_BUILD
 from pipeline.evidence.strict_json import parse_canonical
+from pipeline.evidence.trial import RESULT, SCOPE, Scope, TrialResult, configuration, rate_of
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, read_json
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 
-def started(run: RunDir, *, strategy: str, data_sha256: str | None, origin: str = "") -> Event:
+def started(
+    run: RunDir, *, strategy: str, data_sha256: str | None, origin: str = "", scope: Scope | None = None
+) -> Event:
     """Return run_started: written when a run is opened, it makes the run count as a trial whatever becomes of it.
 
-    `origin` says who asked for the run; that of a replay begins with `replay:`, and a replay is no new trial.
+    `origin` says who asked for the run; that of a replay begins with `replay:`, and a replay is no new trial. `scope`
+    says what it is a trial of; without one it counts for its strategy and its data alone.
     """
-    details = {ORIGIN: origin} if origin else {}
+    details: dict[str, Any] = {ORIGIN: origin} if origin else {}
+    details |= {SCOPE: scope.to_details()} if scope is not None else {}
     return Event(RUN_STARTED, run.run_id, sha256_file(run.config_json), strategy, data_sha256, details)
 
 
@@ -49,10 +59,25 @@ def sealed(run: RunDir) -> Event:
         predicate = parse_canonical(data)["predicate"]
         kind = RUN_SEALED if predicate["evidence_run"]["status"] == "FINISHED" else RUN_FAILED
         definition = predicate["buildDefinition"]
-        strategy = definition["externalParameters"]["spec"].get("strategy", {}).get("name")
-        return Event(kind, run.run_id, sha256_bytes(data), strategy, _data(definition), _signer(run.signature))
+        spec, inputs = definition["externalParameters"]["spec"], _data(definition)
+        details = {**_signer(run.signature), **_result(run, definition, inputs)}
+        return Event(kind, run.run_id, sha256_bytes(data), spec.get("strategy", {}).get("name"), inputs, details)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationError(f"The manifest {run.manifest} cannot be read: {error}.") from None
+
+
+def _result(run: RunDir, definition: dict[str, Any], data_sha256: str | None) -> dict[str, Any]:
+    """Return what a seal says of a run's result, so that it outlasts the directory; of a sweep nothing."""
+    if definition["buildType"] == SWEEP_BUILD:
+        return {}
+    try:
+        stats = read_json(run.stats)
+    except (OSError, ValueError):
+        stats = {}
+    spec = definition["externalParameters"]["spec"]
+    told = stats if isinstance(stats, dict) else {}
+    found = TrialResult.of_stats(told, rate_of(spec), configuration(spec, data_sha256))
+    return {RESULT: None if found is None else found.to_row()}
 
 
 def asked(run: RunDir) -> Event:
@@ -77,14 +102,32 @@ def rendered(run: RunDir) -> Event:
 def adopt_run(run: RunDir, signer: Signer | None = None, *, ledger: LedgerCheck | None = None) -> Entry | None:
     """Add a run that was sealed without an entry (before there was a ledger, or by a process killed in between).
 
-    The entry says run_adopted, not run_sealed: it proves the run from now on only. Returns None when the ledger has
-    the run already; raises VerificationError for a run that does not verify. `ledger` is one that was read before.
+    The entry says run_adopted, not run_sealed: it proves the run from now on only. Of a sweep whose trials were not
+    counted, they are now. Returns None when the ledger has the run already; raises VerificationError for a run that
+    does not verify. `ledger` is one that was read before.
     """
     known = ledger or check_ledger(run.ledger)
     if known.seal_of(run.run_id) is not None:
         return None
     verify_run(run).raise_for_problems()
-    return append(run.ledger, replace(sealed(run), kind=RUN_ADOPTED), signer)
+    seal = sealed(run)
+    origin = read_manifest(run)["predicate"]["runDetails"]["builder"]["id"].removeprefix(BUILDER)
+    adopted = replace(seal, kind=RUN_ADOPTED, details={**seal.details, ORIGIN: origin})
+    counted = any(one.run_id == run.run_id for one in known.trials.counted)
+    tried = _tried(run, seal) if origin == SWEEP and not counted else []
+    return append_many(run.ledger, [adopted, *tried], signer)[0]
+
+
+def _tried(run: RunDir, seal: Event) -> list[Event]:
+    """Return the entries that count the trials of a sweep, as its sealed list has them, and tell their results."""
+    subject, scope = sha256_file(run.trials), Scope(seal.strategy, seal.data_sha256)
+    trials = [json.loads(line) for line in run.trials.read_bytes().splitlines()]
+    if not trials:
+        return []
+    rate = rate_of(read_manifest(run)["predicate"]["buildDefinition"]["externalParameters"]["spec"])
+    results = [TrialResult.of_stats(trial["stats"], rate) if trial["state"] == "COMPLETE" else None for trial in trials]
+    counted = counted_event(run.run_id, subject, scope, batch=0, trials=len(trials))
+    return [counted, *ended_events(run.run_id, subject, scope, batch=0, results=results)]
 
 
 def _signer(envelope: Path) -> dict[str, str]:

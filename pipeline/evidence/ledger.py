@@ -42,17 +42,20 @@ RUN_ADOPTED = "run_adopted"
 RUN_PRUNED = "run_pruned"
 REPORT_RENDERED = "report_rendered"
 TRIAL_COUNTED = "trial_counted"
+TRIALS_ENDED = "trials_ended"
 KEY_ROTATED = "key_rotated"
 ANCHOR_ADDED = "anchor_added"
 LEDGER_REPAIRED = "ledger_repaired"
 KINDS = frozenset(
     {RUN_STARTED, RUN_SEALED, RUN_FAILED, RUN_KILLED, RUN_ADOPTED, RUN_PRUNED, REPORT_RENDERED, TRIAL_COUNTED}
-    | {KEY_ROTATED, ANCHOR_ADDED, LEDGER_REPAIRED}
+    | {TRIALS_ENDED, KEY_ROTATED, ANCHOR_ADDED, LEDGER_REPAIRED}
 )
 ORIGIN = "origin"  # in the details of a run's start: who asked for it
 REPLAY = "replay:"  # how the origin of a replay begins
-SWEEP = "sweep"  # how the origins of a sweep and of its trials' runs begin
-BATCH = "batch"  # in the details of counted trials: which batch of the sweep `run_id` they are
+SWEEP = "sweep"  # the origin of a sweep
+OF_SWEEP = ("sweep-trial:", "sweep-best:")  # how the origins of its trials' runs begin; its run_id follows
+BATCH = "batch"  # in the details of counted and ended trials: which batch of the sweep `run_id` they are
+TRIALS = "trials"  # in the details of counted trials: how many
 SEALER = "signature_keyid"  # in the details of a seal's entry: which key had signed the manifest
 SEALS = frozenset({RUN_SEALED, RUN_FAILED, RUN_ADOPTED})
 
@@ -62,8 +65,8 @@ class Event:
     """What happened: a kind of `KINDS`, the run, the SHA-256 of what it is about, and what counts trials.
 
     The subject of run_started is the config snapshot, of run_sealed, run_failed and run_adopted the manifest, of
-    report_rendered the report, of trial_counted the batch's list of trials, of key_rotated the new public key, of
-    anchor_added the token.
+    report_rendered the report, of trial_counted and trials_ended the batch's list of trials, of key_rotated the new
+    public key, of anchor_added the token.
     """
 
     kind: str

@@ -9,27 +9,21 @@ from pathlib import Path
 
 from pipeline.errors import VerificationError
 from pipeline.evidence.ledger import (
-    BATCH,
-    ORIGIN,
-    REPLAY,
     REPORT_RENDERED,
-    RUN_KILLED,
     RUN_PRUNED,
-    RUN_STARTED,
     SEALS,
     START,
-    SWEEP,
-    TRIAL_COUNTED,
     Checkpoint,
     Entry,
     opened,
     parse_line,
 )
+from pipeline.evidence.ledger_trials import LedgerTrials, trials_in
 from pipeline.evidence.problem import Problem
 from pipeline.evidence.trust import Trust
 
 MOST_PROBLEMS = 100
-TRIALS = SEALS | {RUN_STARTED, RUN_KILLED}
+CONTRADICTION = "contradiction"
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,7 @@ class LedgerCheck:
 
     `pruned` are the runs that were removed on purpose, as entries say that count (see `check_ledger`). `damage` are the
     problems of the chain itself: they leave signatures out, which concern single entries.
+    `trials` are those it counts, whatever contradicts them later.
     """
 
     path: Path
@@ -47,6 +42,7 @@ class LedgerCheck:
     runs: dict[str, list[Entry]] = field(default_factory=dict)
     pruned: frozenset[str] = frozenset()
     damage: tuple[Problem, ...] = ()
+    trials: LedgerTrials = field(default_factory=LedgerTrials)
 
     @property
     def ok(self) -> bool:
@@ -104,13 +100,15 @@ def check_ledger(
     damage += _chain_problems(entries)
     damage += _checkpoint_problems(entries, checkpoint)
     problems = [*damage, *_signature_problems(entries, trust, every=signatures)]
+    trials = trials_in(entries)
+    problems += [_problem(CONTRADICTION, f"entry {seq}: {text}") for seq, text in trials.problems]
     runs: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.event.run_id is not None:
             runs.setdefault(entry.event.run_id, []).append(entry)
     notes = tuple(_notes(entries, checkpoint, trust))
     pruned = frozenset(_pruned(entries, trust))
-    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, pruned, tuple(damage))
+    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, pruned, tuple(damage), trials)
 
 
 def _pruned(entries: list[Entry], trust: Trust | None) -> Iterator[str]:
@@ -125,36 +123,17 @@ def _pruned(entries: list[Entry], trust: Trust | None) -> Iterator[str]:
 
 
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:
-    """Count the trials of a strategy on a data set: every run that was started, failed and killed ones too.
+    """Count the trials of exactly this strategy on exactly these data: every run started, failed and killed ones too.
 
     A replay executes a trial again that was counted before, so it does not count. A sweep counts its trials itself,
-    a batch at a time: neither the sweep nor the runs of its trials count once more.
-
-    This is the honest N for statistics that correct for many trials. Raises VerificationError for a ledger that
-    cannot be read whole: a count of part of it would flatter.
+    a batch at a time: neither the sweep nor the runs of its trials count once more. Families of trials, of which this
+    is a part, are counted in pipeline.report.trials. Raises VerificationError for a ledger that cannot be read whole:
+    a count of part of it would flatter. An entry that contradicts an earlier one is not followed.
     """
-    runs: set[str] = set()
-    others: set[str] = set()
-    batches: dict[tuple[object, object], int] = {}
-    for entry in _whole(ledger):
-        event = entry.event
-        if (event.strategy, event.data_sha256) != (strategy, data_sha256):
-            continue
-        if event.kind in TRIALS and event.run_id is not None:
-            runs.add(event.run_id)
-            if str(event.details.get(ORIGIN, "")).startswith((REPLAY, SWEEP)):
-                others.add(event.run_id)
-        elif event.kind == TRIAL_COUNTED:
-            batch = event.details.get(BATCH, entry.seq if event.run_id is None else -1)
-            batches[event.run_id, batch] = int(event.details.get("trials", 1))
-    return len(runs - others) + sum(batches.values())
-
-
-def _whole(ledger: Path) -> Iterator[Entry]:
     found = check_ledger(ledger)
-    if found.problems:
-        raise VerificationError(f"The trials in {ledger} cannot be counted: {found.problems[0]}")
-    yield from found.entries
+    if found.damage:
+        raise VerificationError(f"The trials in {ledger} cannot be counted: {found.damage[0]}")
+    return sum(one.trials for one in found.trials.counted if one.scope.exact == (strategy, data_sha256))
 
 
 def _problem(kind: str, message: str) -> Problem:
@@ -246,5 +225,5 @@ def _notes(entries: list[Entry], checkpoint: Checkpoint | None, trust: Trust | N
 def _capped(problems: list[Problem]) -> tuple[Problem, ...]:
     if len(problems) <= MOST_PROBLEMS:
         return tuple(problems)
-    more = _problem("edited", f"and {len(problems) - MOST_PROBLEMS} more problems")
+    more = _problem(problems[MOST_PROBLEMS].kind, f"and {len(problems) - MOST_PROBLEMS} more problems")
     return (*problems[:MOST_PROBLEMS], more)

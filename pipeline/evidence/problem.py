@@ -13,8 +13,8 @@ class Problem:
 
     Kinds. Files: edited, added, missing, unsafe name, twin name. Manifest: unsealed, edited, renamed, unknown
     schema. Signatures: unsigned (when the policy asks for one, or a signed run's report has none), bad signature,
-    unknown key, expired key, wrong signer. Ledger: missing, edited, added, reordered, torn, rolled back, missing entry,
-    missing run. Bundles: refused, repacked.
+    unknown key, expired key, wrong signer. Ledger: missing, edited, added, reordered, torn, rolled back, contradiction,
+    missing entry, missing run. Bundles: refused, repacked.
     """
 
     path: str

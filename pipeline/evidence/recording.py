@@ -9,15 +9,18 @@ from pipeline.evidence import events
 from pipeline.evidence.dsse import sign_manifest
 from pipeline.evidence.ledger import RUN_KILLED, Entry, Event, append, head
 from pipeline.evidence.statement import write_report_statement
+from pipeline.evidence.trial import Scope
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 
-def record_start(run: RunDir, signer: Signer | None, *, strategy: str, data_sha256: str | None, origin: str) -> Entry:
-    """Count the run as a trial of its strategy on its data, whatever becomes of it; raises StorageError."""
-    event = events.started(run, strategy=strategy, data_sha256=data_sha256, origin=origin)
+def record_start(run: RunDir, signer: Signer | None, *, scope: Scope, origin: str) -> Entry:
+    """Count the run as a trial of its scope, whatever becomes of it; raises StorageError."""
+    event = events.started(
+        run, strategy=scope.strategy or "", data_sha256=scope.data_sha256, origin=origin, scope=scope
+    )
     return append(run.ledger, event, signer)
 
 

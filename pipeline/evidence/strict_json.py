@@ -69,6 +69,8 @@ def _integer(text: str) -> int | float:
 
 def _float(text: str) -> float:
     value = float(text)
+    if repr(value) == text and "e" not in text and not text.endswith(".0"):
+        return value  # without an exponent, Python and ECMAScript write the same shortest form
     if value in (float("inf"), float("-inf")) or canonical_json(value).decode() != text:
         raise ValueError(f"the number {text[:40]} is too large or not in canonical form")
     return value

@@ -195,7 +195,7 @@ class Facts:
 
     @cached_property
     def trials(self) -> Trials:
-        """The runs this one was chosen from."""
+        """The trials this run was chosen from."""
         from pipeline.report.trials import count_trials
 
         return self.index.trials_of(self.run) if self.index is not None else count_trials(self.run)

@@ -1,212 +1,230 @@
-"""How many trials the run shown was chosen from: earlier ones of the same strategy on the same data in `results/`.
+"""How many trials the run shown was chosen from, as the ledger counts them, and what is known of their results.
 
-A run is one trial, a sweep as many as it tried. Of each run two small files are read, and of the manifest only the
-parts needed: thousands of runs take seconds, and what was read of a sealed run is kept for the other reports of the
-same process.
+The ledger is read once for many reports, and again when it has grown. What an entry that is older than results in
+the ledger does not tell is read from the run's directory, as long as that is there.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.backtest.conventions import per_period_rate
-from pipeline.digest import canonical_json, sha256_bytes
-from pipeline.rundir import RunDir, read_json, read_state, run_ids
+from pipeline.digest import sha256_bytes
+from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.ledger_trials import Counted
+from pipeline.evidence.trial import Scope, TrialResult, rate_of
+from pipeline.rundir import LEDGER, RunDir, read_json, run_ids
 
 if TYPE_CHECKING:
     from pipeline.run import Run
 
-SPEC, AFTER_SPEC = b'"externalParameters":', b',"internalParameters":'
-STARTED = b'"startedOn":"'
-SWEEP = "sweep"
-CONVENTIONS = (("data", "periods_per_year"), ("backtest", "risk_free_rate"))
-REPLAY = b'"builder":{"id":"urn:evidence-chain:builder:replay:'
-DATA = re.compile(rb'\{"sha256":"([0-9a-f]{64})"\},"name":"data"')
 KEPT = 20_000
-Search = tuple[str, str]
-Found = tuple[tuple[Search, "Trial"], ...]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial: when it or its sweep started, its configuration as text, its Sharpe ratio per bar (None: it has none).
-
-    The ratio is without a risk-free rate, whatever the trial's own one is; `deviation` (ddof 1, per bar) takes it to
-    the rate of another run. `sweep` is the run_id of the sweep whose list it was read from.
-    """
-
-    run_id: str
-    started_at: str
-    configuration: str
-    sharpe: float | None
-    sweep: str | None = None
-    deviation: float | None = None
-
-    def at_rate(self, rate: float) -> float | None:
-        """Return the ratio with a risk-free rate per bar taken off the returns; None without one."""
-        if self.sharpe is None or not rate:
-            return self.sharpe
-        return self.sharpe - rate / self.deviation if self.deviation else None
 
 
 @dataclass(frozen=True)
 class Trials:
-    """The trial shown and the earlier ones, oldest first; all of them count, finished or not.
+    """The trial shown and the earlier ones of its family, whatever became of them; deflation takes this number.
 
-    `sharpes` holds one ratio per bar for each configuration, all at the risk-free rate of the trial shown: a run made
-    twice says nothing new about the spread.
+    `exact` are those of the same strategy name on the same data, `ledger` all trials of the ledger until then.
+    `sharpes` holds one ratio per bar for each different result, all at the risk-free rate of the trial shown: a trial
+    that repeats one says nothing new about the spread. `without` ended without one, of `unknown` ones nobody knows it;
+    the directories of `there` are still in `results/`. `problem` says why the ledger cannot be counted; then all
+    numbers are too small, perhaps.
     """
 
-    count: int
-    configurations: int
-    sharpes: tuple[float, ...]
-    unfinished: int
+    family: int
+    exact: int
+    ledger: int
+    sharpes: tuple[float, ...] = ()
+    without: int = 0
+    unknown: int = 0
+    there: int = 0
+    scope: Scope = field(default_factory=lambda: Scope(None, None))
+    problem: str = ""
+
+    @property
+    def count(self) -> int:
+        """The number that deflates: that of the family."""
+        return self.family
 
     @property
     def applicable(self) -> bool:
-        """Say whether there was something to choose from: two ratios of different configurations at least."""
-        return self.count > 1 and len(self.sharpes) > 1
+        """Say whether there was something to choose from: two different results at least, all trials counted."""
+        return self.family > 1 and len(self.sharpes) > 1 and not self.problem
 
     @property
     def sha256(self) -> str:
         """Return one digest over all of it: a page made with other trials says something else."""
-        return sha256_bytes(canonical_json(asdict(self)))
+        return sha256_bytes(json.dumps({**vars(self), "scope": vars(self.scope)}, sort_keys=True).encode())
 
 
 class TrialIndex:
-    """The trials of one `results/` by what they searched, read once for many reports."""
+    """The trials of one `results/` by family and by what exactly they tried, for many reports."""
 
     def __init__(self, results: Path) -> None:
-        found = [pair for run_id in run_ids(results) for pair in _read(RunDir(results, run_id))]
-        listed = {trial.run_id for _, trial in found if trial.sweep is not None}
-        self.searches: dict[Search, list[Trial]] = {}
-        for search, trial in found:
-            if trial.sweep is not None or trial.run_id not in listed:
-                self.searches.setdefault(search, []).append(trial)
+        self._results = results
+        self._ledger = _read_ledger(results / LEDGER)
+        self._there = set(run_ids(results))
+        self._left: dict[str, tuple[TrialResult | None, ...]] = {}
 
     def trials_of(self, run: Run) -> Trials:
-        """Return the trials up to and including `run`: those that started no later; of its own sweep, all.
+        """Return the trials up to and including `run`.
 
-        The same strategy means the same name; the same data, the same digest (the same source, for a run that was
-        never sealed). Replays repeat a run on purpose and are no trials; a run that is damaged is left out.
+        Those of a sweep are counted up to its last batch, for itself and for the runs of its trials; a replay has
+        those of the run it repeats. A run that the ledger does not know is alone, and `problem` says so.
         """
-        strategy, digest, source = _wanted(run)
-        known = self.searches.get((strategy, digest), []) if digest else []
-        known = [*known, *self.searches.get((strategy, f"source:{source}"), [])]
-        own = next((trial for trial in known if trial.run_id == run.run_id), None)
+        ledger = self._ledger
+        run_id = run.run_id
+        while run_id in ledger.stands_for:
+            run_id = ledger.stands_for[run_id]
+        own = ledger.own.get(run_id)
         if own is None:
-            return Trials(1, 1, (), 0)
-        found = [trial for trial in known if trial.started_at <= own.started_at]
-        found.sort(key=lambda trial: (trial.started_at, trial.run_id))
+            text = ledger.problem or "the ledger does not know this run (`evidence ledger adopt` enters it)"
+            return Trials(1, 1, 1, problem=text)
+        found = self._with_directories(ledger.family_of(own))
+        exact = [one for one in found if one.scope.exact == own[0].scope.exact]
         rate = run.conventions.rate_per_period
-        ratios = [(trial.configuration, trial.at_rate(rate)) for trial in found]
-        spread = {configuration: ratio for configuration, ratio in ratios if ratio is not None}
-        unfinished = sum(ratio is None for _, ratio in ratios)
-        return Trials(len(found), len({trial.configuration for trial in found}), tuple(spread.values()), unfinished)
+        results = [result.at_rate(rate) for one in found for result in one.results]
+        different = {result.key: result.sharpe for result in results if result is not None}
+        return Trials(
+            family=_sum(found),
+            exact=_sum(exact),
+            ledger=_sum(_until(ledger.counted, own[-1].seq)),
+            sharpes=tuple(different.values()),
+            without=sum(one.without for one in found) + results.count(None),
+            unknown=sum(one.trials - one.ended for one in found),
+            there=_sum(one for one in found if one.run_id in self._there),
+            scope=own[0].scope,
+            problem=ledger.problem,
+        )
+
+    def _with_directories(self, found: list[Counted]) -> list[Counted]:
+        """Return counted trials with what directories say of results that the ledger does not know."""
+        silent: dict[str, list[int]] = {}
+        for place, one in enumerate(found):
+            if not one.ended and one.run_id in self._there:
+                silent.setdefault(str(one.run_id), []).append(place)
+        known = list(found)
+        for run_id, places in silent.items():
+            most = sum(found[place].trials for place in places)
+            told = self._left_by(run_id)[:most]
+            results = tuple(result for result in told if result is not None)
+            without = len(told) - len(results)
+            known[places[0]] = replace(found[places[0]], ended=len(told), without=without, results=results)
+        return known
+
+    def _left_by(self, run_id: str) -> tuple[TrialResult | None, ...]:
+        if run_id not in self._left:
+            written = _written(RunDir(self._results, run_id).manifest)
+            self._left[run_id] = _of_directory(self._results, run_id, written)
+        return self._left[run_id]
 
 
 def count_trials(run: Run) -> Trials:
-    """Return the trials of one run, as its `results/` is now."""
+    """Return the trials of one run, as its ledger is now."""
     return TrialIndex(run.dir.results).trials_of(run)
 
 
-def _wanted(run: Run) -> tuple[str, str, str]:
-    """Return strategy, digest of the data and source of the data that make a run a trial of the same search."""
-    strategy, data = run.config.get("strategy"), run.config.get("data")
-    name = strategy.get("name") if isinstance(strategy, dict) else None
-    source = data.get("source") if isinstance(data, dict) else None
-    return str(name or ""), str((run.record.data or {}).get("sha256") or ""), str(source or "")
+@dataclass(frozen=True, eq=False)
+class _Ledger:
+    """What is counted in a ledger, in order; `own` by run, `families` by family and instrument, `exact` by search."""
+
+    counted: tuple[Counted, ...]
+    stands_for: dict[str, str]
+    problem: str
+    own: dict[str, list[Counted]] = field(default_factory=dict)
+    families: dict[object, list[Counted]] = field(default_factory=dict)
+    exact: dict[object, list[Counted]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for one in self.counted:
+            for name in one.scope.families:
+                self.families.setdefault(name, []).append(one)
+            if one.scope.exact is not None:
+                self.exact.setdefault(one.scope.exact, []).append(one)
+            if one.run_id is not None:
+                self.own.setdefault(one.run_id, []).append(one)
+
+    def family_of(self, own: list[Counted]) -> list[Counted]:
+        """Return all of a family until the last of `own`, in order.
+
+        What tried exactly the same is always of it, and so is the family of that. So an entry that is older than
+        families belongs where its strategy and data are, and neither another family declared for them nor another
+        label of the instrument begins a new count.
+        """
+        until = own[-1].seq
+        same = self._exactly(own, until)
+        times: dict[object, list[Scope]] = {}
+        for one in same:
+            for name in one.scope.families:
+                times.setdefault(name, []).append(one.scope)
+        akin = [one for name, scopes in times.items() for one in self._overlapping(name, scopes, until)]
+        found = {id(one): one for one in (*same, *self._exactly(akin, until))}
+        return sorted(found.values(), key=lambda one: one.seq)
+
+    def _exactly(self, some: list[Counted], until: int) -> list[Counted]:
+        """Return `some` with all that tried exactly what one of them tried."""
+        searches = {one.scope.exact for one in some} - {None}
+        return [*some, *(one for search in searches for one in _until(self.exact[search], until))]
+
+    def _overlapping(self, name: object, scopes: list[Scope], until: int) -> Iterator[Counted]:
+        """Yield what is in a family at a time between the first and the last of `scopes`."""
+        first, last = [scope.first for scope in scopes], [scope.last for scope in scopes]
+        span = replace(
+            scopes[0],
+            first=None if None in first else min(map(str, first)),
+            last=None if None in last else max(map(str, last)),
+        )
+        return (one for one in _until(self.families[name], until) if one.scope.overlaps(span))
 
 
-def _read(directory: RunDir) -> Found:
+def _read_ledger(path: Path) -> _Ledger:
     try:
-        stamp = directory.manifest.stat().st_mtime_ns
+        found = path.stat()
     except OSError:
-        return _unsealed(directory)
-    return _sealed(directory.path.parent, directory.run_id, stamp)
+        return _Ledger((), {}, "there is no ledger")
+    return _ledger_of(path, (found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=4)
+def _ledger_of(path: Path, _stamp: tuple[int, int]) -> _Ledger:
+    """Read a ledger; `_stamp` is when it was written, and its length."""
+    found = check_ledger(path)
+    return _Ledger(found.trials.counted, found.trials.stands_for, str(found.damage[0]) if found.damage else "")
 
 
 @lru_cache(maxsize=KEPT)
-def _sealed(results: Path, run_id: str, _stamp: int) -> Found:
-    """Read a sealed run; `_stamp` is when its manifest was written."""
+def _of_directory(results: Path, run_id: str, _stamp: int | None) -> tuple[TrialResult | None, ...]:
+    """Read the results a sealed run or sweep left, one a trial; `_stamp` is when its manifest was written."""
     directory = RunDir(results, run_id)
+    if _stamp is None:
+        return ()
     try:
-        raw = directory.manifest.read_bytes()
-        data = DATA.search(raw)
-        if data is None or REPLAY in raw:
-            return ()
-        start = raw.index(SPEC) + len(SPEC)
-        spec = json.loads(raw[start : raw.index(AFTER_SPEC, start)])["spec"]
-        at = raw.rindex(STARTED) + len(STARTED)
-        started = raw[at : raw.index(b'"', at)].decode()
-        search = str(spec["strategy"]["name"]), data[1].decode()
-        if SWEEP in spec:
-            return tuple((search, trial) for trial in _of_sweep(directory.trials, spec, run_id, started))
-        ratio, deviation = _sharpe(_stats(directory.stats), spec)
-        return ((search, Trial(run_id, started, _configuration(spec), ratio, deviation=deviation)),)
+        rate = rate_of(read_json(directory.config_json))
+        if not directory.trials.is_file():
+            return (TrialResult.of_stats(read_json(directory.stats), rate),)
+        lines = directory.trials.read_bytes().splitlines()
+        return tuple(TrialResult.of_stats(json.loads(line)["stats"], rate) for line in lines)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
 
 
-def _of_sweep(path: Path, spec: dict[str, Any], sweep: str, started: str) -> Iterator[Trial]:
-    """Yield the trials in a file of a sweep."""
-    for line in path.read_bytes().splitlines():
-        trial = json.loads(line)
-        varied = {"strategy": {**spec["strategy"], "params": trial["params"]}}
-        ratio, deviation = _sharpe(trial["stats"], spec)
-        yield Trial(trial["run_id"], started, _configuration({**spec, **varied}), ratio, sweep, deviation)
+def _until(counted: Iterable[Counted], seq: int) -> Iterator[Counted]:
+    """Return those up to an entry, of some in order."""
+    return takewhile(lambda one: one.seq <= seq, counted)
 
 
-def _unsealed(directory: RunDir) -> Found:
+def _written(path: Path) -> int | None:
     try:
-        spec = read_json(directory.config_json)
-        search = str(spec["strategy"]["name"]), f"source:{spec['data']['source']}"
-        started = str((read_state(directory) or {}).get("started_at", ""))
-        if SWEEP in spec:
-            files = sorted((directory.scratch / "batches").glob("*.jsonl"))
-            found = (trial for path in files for trial in _of_sweep(path, spec, directory.run_id, started))
-            return tuple((search, trial) for trial in found)
-        return ((search, Trial(directory.run_id, started, _configuration(spec), None)),) if started else ()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ()
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
-def _configuration(spec: dict[str, Any]) -> str:
-    """Return what makes a trial another one; the conventions of its figures do not, as its returns stay the same."""
-    chosen = {key: spec.get(key) for key in ("data", "strategy", "backtest")}
-    for section, name in CONVENTIONS:
-        if isinstance(values := chosen[section], dict):
-            chosen[section] = {key: value for key, value in values.items() if key != name}
-    return json.dumps(chosen | {"run": _code(spec.get("run"))}, sort_keys=True)
-
-
-def _code(run: Any) -> Any:
-    return {key: run.get(key) for key in ("notebook", "parameters", "seed")} if isinstance(run, dict) else None
-
-
-def _stats(path: Path) -> dict[str, Any]:
-    try:
-        stats = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return stats if isinstance(stats, dict) else {}
-
-
-def _sharpe(stats: dict[str, Any], spec: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Return the Sharpe ratio per bar without a risk-free rate, and the deviation per bar; None for none."""
-    try:
-        per_year = float(stats["periods_per_year"])
-        ratio = float(stats["sharpe"]) / math.sqrt(per_year)
-        deviation = float(stats.get("annual_volatility") or 0.0) / math.sqrt(per_year)
-        rate = per_period_rate(float((spec.get("backtest") or {}).get("risk_free_rate") or 0.0), per_year)
-        ratio += rate / deviation if rate else 0.0
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
-        return None, None
-    return (ratio, deviation) if math.isfinite(ratio) else (None, None)
+def _sum(counted: Iterable[Counted]) -> int:
+    return sum(one.trials for one in counted)

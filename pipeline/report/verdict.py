@@ -9,6 +9,7 @@ from pipeline.report.numbers import PERCENT, RATIO, format_number
 if TYPE_CHECKING:
     from pipeline.report.page import Page
     from pipeline.report.robust import Range
+    from pipeline.report.trials import Trials
 
 LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
 UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}. "
@@ -122,13 +123,24 @@ def _against_zero(found: Range, otherwise: str) -> str:
 
 
 def _deflated(page: Page) -> str:
-    deflated = page.deflated
-    if deflated is None or deflated.dsr is None:
+    trials, deflated = page.trials, page.deflated
+    if trials.problem or trials.count == 1:
         return ""
-    runs = f"This is one of {page.trials.count:,} trials of this strategy on this data"
+    runs = f"This is one of {trials.count:,} trials of {family(trials)}"
+    if deflated is None or deflated.dsr is None:
+        why = "" if len(trials.sharpes) > 1 else ", which have at most one result between them"
+        return f"{runs}{why}; its Sharpe ratio could not be deflated for that."
     side = "at least" if deflated.dsr >= CONVINCING else "short of"
     only = "" if page.robustness.leak_status == "clean" else f"; {ONLY_LUCK}"
     return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95%{only}."
+
+
+def family(trials: Trials) -> str:
+    """Return what the trials are of, for a sentence: `the family momentum on SPX`."""
+    scope = trials.scope
+    if scope.family is None:
+        return "this strategy on this data"
+    return f"the family {scope.family} on {', '.join(scope.instruments) or 'an unknown instrument'}"
 
 
 def _share(value: float) -> str:

@@ -4,6 +4,7 @@ results/.running/<sweep_id>/batches/
   000000.json   the trials proposed, written before the first of them starts
   000000.jsonl  one line for each that has ended, as they end
   000000.f8     their simple returns, one row of float64 for each such line whose trial has returns
+  000000.told   empty; the ledger knows what came of them
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Batch:
         self._plan = directory / f"{number:06}.json"
         self._ended = directory / f"{number:06}.jsonl"
         self._rows = directory / f"{number:06}.f8"
+        self._told = directory / f"{number:06}.told"
 
     @property
     def planned(self) -> bool:
@@ -38,6 +40,15 @@ class Batch:
     def digest(self) -> str:
         """SHA-256 of the list of proposed trials."""
         return sha256_file(self._plan)
+
+    @property
+    def entered(self) -> bool:
+        """Say whether the ledger was told what came of its trials."""
+        return self._told.is_file()
+
+    def mark_entered(self) -> None:
+        """Write down that it was."""
+        self._told.touch()
 
     def plan(self, proposals: list[Proposal]) -> None:
         """Write down what was proposed."""

@@ -8,33 +8,36 @@ from __future__ import annotations
 
 import atexit
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import EvidenceError
+from pipeline.evidence.ledger import OF_SWEEP, REPLAY
 from pipeline.run import Run
-from pipeline.rundir import RunDir
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import DataSection, RunSpec
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.trial import Answer, Proposal
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.bars import Bars
     from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.strategies import Strategy
     from pipeline.kernels import KernelSource
 
-ORIGIN = "sweep-trial:"
-BEST_ORIGIN = "sweep-best:"
+ORIGIN, BEST_ORIGIN = OF_SWEEP
 SWEEP_TAG, STUDY_TAG, TRIAL_TAG = "evidence.sweep", "evidence.study", "evidence.trial"
 PARENT_TAG = "mlflow.parentRunId"
 MANY_BARS_BYTES = 1_000_000  # a file of so many bytes holds some 20,000 bars
@@ -96,12 +99,24 @@ def backtest_bars(work: Work, proposals: Sequence[Proposal], count: int) -> list
 
 def run_trials(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
     """Execute trials as whole runs, one after the other: notebook, tracking, seal; no report."""
-    return [_run_trial(work, proposal, ORIGIN, chosen=False) for proposal in proposals]
+    return [_run_trial(work, proposal, ORIGIN + work.sweep_id, chosen=False) for proposal in proposals]
+
+
+def run_again(work: Work, proposals: Sequence[Proposal]) -> list[Answer]:
+    """Execute trials as whole runs once more, as replays that leave nothing: to see whether they give the same."""
+    answers = []
+    for proposal in proposals:
+        with tempfile.TemporaryDirectory(prefix="evidence-again-") as directory:
+            elsewhere = replace(work.settings, results=Path(directory).resolve() / "results")
+            again = replace(proposal, run_id=new_run_id())
+            untracked = replace(work, settings=elsewhere, parent=None)
+            answers.append(_run_trial(untracked, again, f"{REPLAY}{proposal.run_id}", chosen=False, tracked=False))
+    return answers
 
 
 def run_best(work: Work, proposal: Proposal) -> Answer:
     """Execute a trial that was chosen as a whole run, with everything its report can hold."""
-    return _run_trial(work, proposal, BEST_ORIGIN, chosen=True)
+    return _run_trial(work, proposal, BEST_ORIGIN + work.sweep_id, chosen=True)
 
 
 def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
@@ -116,19 +131,21 @@ def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
     return _answer_of(run, work.spec.base.backtest.initial_cash, sum(run.record.stages.values()))
 
 
-def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool) -> Answer:
+def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tracked: bool = True) -> Answer:
     from pipeline.runner import run_backtest
 
     began = time.perf_counter()
     spec = work.run_spec(proposal, chosen=chosen)
     if not chosen:
         spec = spec.model_copy(update={"report": spec.report.model_copy(update={"enabled": False})})
+    if not tracked:
+        spec = spec.model_copy(update={"tracking": spec.tracking.model_copy(update={"mode": "off"})})
     try:
         outcome = run_backtest(
             spec,
             settings=work.settings,
             run_id=proposal.run_id,
-            origin=origin + work.sweep_id,
+            origin=origin,
             tracked_tags={PARENT_TAG: work.parent} if work.parent else None,
             kernels=_kernels(work),
         )
@@ -182,6 +199,21 @@ def conventions_of(work: Work) -> Conventions:
     return _bench(work).conventions
 
 
+def read_bars(data: DataSection, root: Path) -> Bars:
+    """Return the bars of a section, read once for the last one asked for; raises DataError."""
+    from pipeline.backtest.data import source_path
+    from pipeline.digest import sha256_file
+
+    return _read_bars(data.model_dump_json(), root, sha256_file(source_path(data.source, root)))
+
+
+@lru_cache(maxsize=1)
+def _read_bars(data: str, root: Path, _sha256: str) -> Bars:
+    from pipeline.backtest.from_spec import spec_bars
+
+    return spec_bars(DataSection.model_validate_json(data), root)
+
+
 def _bench(work: Work) -> Bench:
     if work.key not in _benches:
         _benches.clear()
@@ -191,7 +223,7 @@ def _bench(work: Work) -> Bench:
 
 def _prepare(work: Work) -> Bench:
     from pipeline.backtest.data import source_path
-    from pipeline.backtest.from_spec import spec_bars, spec_conventions
+    from pipeline.backtest.from_spec import spec_conventions
     from pipeline.backtest.strategies import get_strategy
     from pipeline.digest import sha256_file
     from pipeline.errors import InputChangedError
@@ -200,7 +232,7 @@ def _prepare(work: Work) -> Bench:
     path = source_path(data.source, work.settings.root)
     if sha256_file(path) != work.data_sha256:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
-    loaded = spec_bars(data, work.settings.root)
+    loaded = read_bars(data, work.settings.root)
     strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
     return Bench(loaded.frame, spec_conventions(work.spec.base, loaded.periods_per_year), strategy)
 

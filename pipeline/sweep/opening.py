@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backtest.strategies import get_strategy
 from pipeline.digest import canonical_json, sha256_file
 from pipeline.errors import InputChangedError
+from pipeline.evidence.ledger import SWEEP
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import modules_of_this_process, of_package
 from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_json
@@ -20,7 +21,7 @@ from pipeline.sweep.spec import SweepSpec
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
-ORIGIN = "sweep"
+ORIGIN = SWEEP
 BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
 
 

@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evidence.ledger import BATCH, TRIAL_COUNTED, append
-from pipeline.evidence.ledger import Event as LedgerEvent
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.sweep.batches import Batch, batches
+from pipeline.sweep.counting import Account
 from pipeline.sweep.dispatch import Dispatch
-from pipeline.sweep.evaluate import Work, backtest_bars, backtest_trials, backtest_window, read_trial_run, run_trials
+from pipeline.sweep.evaluate import (
+    Work,
+    backtest_bars,
+    backtest_trials,
+    backtest_window,
+    read_trial_run,
+    run_again,
+    run_trials,
+)
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.objectives import better
+from pipeline.sweep.repeats import Ended, Repeats, params_key
 from pipeline.sweep.study import KeptStudy, Proposer
 from pipeline.sweep.trial import Answer, Proposal, Trial
 
@@ -120,6 +128,18 @@ class Search:
         size = sum(1 for _ in self.proposer.space.grid())
         return min(section.trials or size, size)
 
+    @cached_property
+    def account(self) -> Account | None:
+        """What the ledger is told through; None for a search whose backtests are no trials."""
+        if self.bars is not None:
+            return None
+        return Account(self.work, self.directory, self.proposer.space, self.signer)
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """What was executed already."""
+        return Repeats(self.batches, self._again)
+
     def run(self) -> bool:
         """Execute trials until the budget is used up; return False when it was stopped before.
 
@@ -166,43 +186,58 @@ class Search:
 
     def _finish(self, batch: Batch) -> bool:
         """Execute what is not yet done of a batch and learn from all of it; False when stopped in the middle."""
-        proposals = batch.proposals()
-        done = {trial.number: trial for trial, _ in batch.ended()}
+        proposals, earlier = batch.proposals(), batch.ended()
+        done = {trial.number: trial for trial, _ in earlier}
         for trial in done.values():
             self.tally.add(trial, here=False)
+        self.repeats.learn(earlier)
         left = [proposal for proposal in proposals if proposal.number not in done]
-        if left:
-            self._count(batch, len(proposals))
+        if left and self.account is not None:
+            self.account.count(batch, proposals)
         self._execute(batch, left, done)
         ended = batch.ended()
         if len(ended) < len(proposals):
             return False
+        if self.account is not None:
+            self.account.end(batch, [trial for trial, _ in ended])
         self._learn(ended)
         return True
 
-    def _count(self, batch: Batch, trials: int) -> None:
-        """Enter the batch into the ledger before its first trial starts; the same batch twice counts once."""
-        if self.bars is not None:
-            return
-        event = LedgerEvent(
-            TRIAL_COUNTED,
-            self.directory.run_id,
-            batch.digest,
-            self.work.spec.base.strategy.name,
-            self.work.data_sha256,
-            {BATCH: batch.number, "trials": trials},
-        )
-        append(self.directory.ledger, event, self.signer)
-
     def _execute(self, batch: Batch, proposals: Sequence[Proposal], done: Mapping[int, Trial]) -> None:
-        alive = list(proposals)
+        """Execute trials; those that repeat a configuration come last, when its result may be there to take over."""
         seen: dict[int, list[float | None]] = {proposal.number: [] for proposal in proposals}
+        alive = list(proposals)
         if self.work.spec.sweep.pruner != "none":
             alive = self._prune(batch, alive, seen, done)
+        first = {params_key(proposal.params): proposal.number for proposal in reversed(alive)}
+        fresh = {number for key, number in first.items() if key not in self.repeats.known}
+        self._run_whole(batch, [proposal for proposal in alive if proposal.number in fresh], seen)
+        if len(fresh) == len(alive) or self.stop.is_set():
+            return
+        self.repeats.learn(batch.ended())
+        again = [proposal for proposal in alive if proposal.number not in fresh]
+        reusable = self.repeats.reusable(again)
+        for proposal in again:
+            if proposal.number in reusable:
+                earlier, returns = reusable[proposal.number]
+                answer = Answer(earlier.stats, returns)
+                self._record(batch, proposal, answer, (), seen[proposal.number], reused=earlier.number)
+        self._run_whole(batch, [proposal for proposal in again if proposal.number not in reusable], seen)
+
+    def _run_whole(self, batch: Batch, proposals: Sequence[Proposal], seen: Mapping[int, list[float | None]]) -> None:
+        """Execute trials over all bars."""
+        left = list(proposals)
         if self.work.spec.sweep.mode == "full":
-            alive = [fresh for proposal in alive if (fresh := self._to_run(batch, proposal, seen[proposal.number]))]
-        for proposal, answer, attempts in self._dispatch("whole").answers(alive):
+            left = [fresh for proposal in left if (fresh := self._to_run(batch, proposal, seen[proposal.number]))]
+        for proposal, answer, attempts in self._dispatch("whole").answers(left):
             self._record(batch, proposal, answer, attempts, seen[proposal.number])
+
+    def _again(self, trial: Trial) -> Answer | None:
+        """Execute a trial once more, which counts as none; None when the search is stopped before it could be."""
+        call = None if self.work.spec.sweep.mode == "fast" else run_again
+        dispatch = self._dispatch("whole", call)
+        proposal = Proposal(trial.number, trial.run_id, trial.params)
+        return next((answer for _, answer, _ in dispatch.answers([proposal])), None)
 
     def _prune(
         self, batch: Batch, alive: list[Proposal], seen: dict[int, list[float | None]], done: Mapping[int, Trial]
@@ -212,8 +247,9 @@ class Search:
         The pruner hears of the trials in the order of their numbers, so it does not matter which worker was faster,
         nor which of them were `done` before the sweep was interrupted.
         """
+        reusable = self.repeats.reusable(alive)
         for step in range(self.work.spec.sweep.windows):
-            found = {p.number: (answer, tried) for p, answer, tried in self._dispatch(step).answers(alive)}
+            found = self._window(alive, step, reusable)
             waiting = {proposal.number: proposal for proposal in alive}
             left = []
             for number in sorted({*done, *found}):
@@ -233,15 +269,32 @@ class Search:
             alive = left
         return alive
 
+    def _window(
+        self, alive: Sequence[Proposal], step: int, reusable: Mapping[int, Ended]
+    ) -> dict[int, tuple[Answer, tuple[str, ...]]]:
+        """Return what window `step` says of trials, by number; when stopped, of the first ones only."""
+        fresh = [proposal for proposal in alive if proposal.number not in reusable]
+        found = {p.number: (answer, tried) for p, answer, tried in self._dispatch(step).answers(fresh)}
+        missing = min((p.number for p in fresh if p.number not in found), default=None)
+        metric = self.work.spec.sweep.objectives[0]
+        for proposal in alive:
+            if proposal.number in reusable and (missing is None or proposal.number < missing):
+                first, _ = reusable[proposal.number]
+                found[proposal.number] = Answer({metric: first.intermediate[step]}), ()
+        return found
+
     def backtests(self, proposals: Sequence[Proposal]) -> Iterator[tuple[Proposal, Answer, tuple[str, ...]]]:
         """Yield each proposal as it ends, with its backtest over all bars and the tries that were lost."""
         return replace(self._dispatch("whole"), stop=Event()).answers(proposals)
 
-    def _dispatch(self, what: int | str) -> Dispatch:
+    def _dispatch(self, what: int | str, function: Callable[..., list[Answer]] | None = None) -> Dispatch:
+        """Return how a window, or `whole` backtests or runs are handed out; `function` executes them instead."""
         section, work = self.work.spec.sweep, self.work
         whole_run = what == "whole" and section.mode == "full"
 
         def call(proposals: Sequence[Proposal]) -> tuple[Callable[..., list[Answer]], tuple[Any, ...]]:
+            if function is not None:
+                return function, (work, list(proposals))
             if isinstance(what, int):
                 return backtest_window, (work, list(proposals), what)
             if self.bars is not None:
@@ -279,6 +332,7 @@ class Search:
         intermediate: Sequence[float | None],
         *,
         pruned: bool = False,
+        reused: int | None = None,
     ) -> None:
         values = self._objectives(answer)
         missing = [name for name, value in zip(self.work.spec.sweep.objectives, values, strict=True) if value is None]
@@ -295,6 +349,7 @@ class Search:
             round(answer.seconds, 6),
             error,
             attempts,
+            None if pruned else reused,
         )
         batch.record(trial, answer.returns if complete else None)
         self.tally.add(trial, here=True)
@@ -310,5 +365,6 @@ class Search:
             self.told.append(trial)
             if returns is not None:
                 self.returns[trial.number] = returns
+        self.repeats.learn(ended)
         if self.kept is not None:
             self.kept.add([(trial, self.proposer.frozen(trial)) for trial, _ in ended])

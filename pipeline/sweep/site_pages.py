@@ -13,6 +13,7 @@ from pipeline.rundir import RunDir
 from pipeline.site.entry import Entry
 from pipeline.site.layout import link_to, root_of, run_page
 from pipeline.site.pages import ExtraPage, Shown
+from pipeline.sweep.repeats import first_of_each
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial
 
@@ -80,7 +81,7 @@ def _trials(sweep: Sweep, root: str, known: set[str], shown: Shown) -> str:
     """Return the best trials as a table; those that are runs of this site are linked."""
     statistics = sweep.statistics
     by_number = {trial.number: trial for trial in sweep.trials}
-    best = [by_number[number] for number in statistics.ranking[:MOST_TRIALS]] if statistics else []
+    best = first_of_each(by_number[number] for number in statistics.ranking)[:MOST_TRIALS] if statistics else []
     if not best:
         return ""
     params = list(best[0].params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,14 @@ from pipeline.backtest.selection import (
 from pipeline.backtest.significance import deflate, moments
 from pipeline.errors import UsageError
 from pipeline.sweep.objectives import DIRECTIONS, better
+from pipeline.sweep.repeats import first_of_each, params_key
 from pipeline.sweep.spec import Dimension, SweepSpec, ValidationSection
 from pipeline.sweep.trial import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.report.trials import Trials
     from pipeline.sweep.forward import Searched
 
 NEAR_BEST = 0.8
@@ -32,18 +34,27 @@ NEAR_BEST = 0.8
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials there were. `ledger` counts all trials of the strategy on these data, other sweeps' too."""
+    """How many trials there were, of this sweep and in the ledger until its last one.
+
+    `ledger` are all it counts, `family` those of the family at an overlapping time, `exact` those of the same strategy
+    name on the same data. Of a sweep from before families these two are None, and `ledger` is `exact`. `configurations`
+    are the different ones among the completed trials; `reused` trials took over the result of one before.
+    """
 
     trials: int
     complete: int
     pruned: int
     failed: int
     ledger: int
+    family: int | None = None
+    exact: int | None = None
+    configurations: int | None = None
+    reused: int = 0
 
 
 @dataclass(frozen=True)
 class Deflation:
-    """The Sharpe ratio of the best trial against luck. Ratios are annual; `n` is the count from the ledger.
+    """The Sharpe ratio of the best trial against luck. Ratios are annual; `n` is the family's count from the ledger.
 
     `effective` is the number of independent trials (effective rank); `dsr_effective` deflates by it.
     """
@@ -176,7 +187,7 @@ def sweep_statistics(
     returns: pd.DataFrame,
     *,
     dimensions: dict[str, Dimension],
-    ledger_trials: int,
+    counted: Trials,
     importances: dict[str, float],
     risk_free_rate: float = 0.0,
     searched: Searched | None = None,
@@ -185,20 +196,16 @@ def sweep_statistics(
     """Judge a sweep.
 
     `returns` has a row a period, indexed by UTC timestamps, and a column for each completed trial, by its number.
-    `ledger_trials` is how many trials of this strategy on these data were ever counted, these among them. `searched`
-    is what walk-forward follows instead of the best trials so far. `risk_free_rate` is annual, and taken
-    off all returns. `notes` are said before the judge's own.
+    `counted` are the trials of its family in the ledger, these among them, their ratios at the rate of this sweep.
+    `searched` is what walk-forward follows instead of the best trials so far. `risk_free_rate` is annual, and taken off
+    all returns. `notes` are said before the judge's own. What compares trials takes each configuration once, however
+    often it was tried; the number of trials that deflates is of all.
     """
     complete = [trial for trial in trials if trial.state == "COMPLETE"]
     ranking = rank(complete, spec.sweep.objectives[0])
-    counts = Counts(
-        len(trials),
-        len(complete),
-        sum(trial.state == "PRUNED" for trial in trials),
-        sum(trial.state == "FAIL" for trial in trials),
-        max(ledger_trials, len(trials)),
-    )
-    found_notes = [*notes]
+    different = one_a_configuration(complete, returns)
+    counts = _counts(trials, counted, different.shape[1])
+    found_notes = [*notes, *_about_repeats(counts)]
     per_year = next((float(found) for t in complete if (found := t.stats.get("periods_per_year"))), None)
     best = ranking[0] if ranking else None
     judged = SweepStatistics(
@@ -211,14 +218,59 @@ def sweep_statistics(
     excess = returns - rate
     return _with(
         judged,
-        deflation=_deflation(excess, best, counts, annual, found_notes),
-        overfitting=_overfitting(returns, spec.validation.blocks, rate, found_notes),
-        walk_forward=_forward(returns, spec.validation, annual, found_notes, rate=rate, searched=searched),
-        cross_validation=_cross_validation(excess, spec.validation, annual, found_notes),
+        deflation=_deflation(
+            excess, best, different, counted=counted, n=counts.family or 1, annual=annual, notes=found_notes
+        ),
+        overfitting=_overfitting(different, spec.validation.blocks, rate, counts.complete, found_notes),
+        walk_forward=_forward(different, spec.validation, annual, found_notes, rate=rate, searched=searched),
+        cross_validation=_cross_validation(different - rate, spec.validation, annual, found_notes),
         plateau=_plateau(complete, best, dimensions, spec.sweep.objectives[0]),
         importances=importances,
         notes=tuple(found_notes),
     )
+
+
+def one_a_configuration(complete: Sequence[Trial], returns: pd.DataFrame) -> pd.DataFrame:
+    """Return the returns with a column a configuration, under the number of its first trial.
+
+    Trials are of one configuration when they have the same returns: their params are equal, or what differs in them
+    changes nothing. A strategy with chance in it gives another one each time.
+    """
+    seen: set[bytes] = set()
+    kept = []
+    for trial in complete:
+        if trial.number in returns and (row := returns[trial.number].to_numpy().tobytes()) not in seen:
+            seen.add(row)
+            kept.append(trial.number)
+    return returns[kept]
+
+
+def _counts(trials: Sequence[Trial], counted: Trials, configurations: int) -> Counts:
+    states = [trial.state for trial in trials]
+    return Counts(
+        len(trials),
+        states.count("COMPLETE"),
+        states.count("PRUNED"),
+        states.count("FAIL"),
+        max(counted.ledger, len(trials)),
+        max(counted.family, len(trials)),
+        counted.exact,
+        configurations,
+        sum(trial.reused is not None for trial in trials),
+    )
+
+
+def _about_repeats(counts: Counts) -> Iterator[str]:
+    if counts.configurations is not None and counts.configurations < counts.complete:
+        yield (
+            f"the {counts.complete:,} completed trials are of {counts.configurations:,} different configurations: what "
+            "compares trials takes each once, the number of trials counts all"
+        )
+    if counts.reused:
+        yield (
+            f"{counts.reused:,} trials repeat a configuration that was executed before and took over its result; that "
+            "executing one again gives the same was tried"
+        )
 
 
 def rank(trials: Sequence[Trial], metric: str) -> list[int]:
@@ -228,7 +280,12 @@ def rank(trials: Sequence[Trial], metric: str) -> list[int]:
 
 
 def front(trials: Sequence[Trial], objectives: Sequence[str]) -> tuple[int, ...]:
-    """Return the trials that no other beats in all objectives (the Pareto front), in the order of their numbers."""
+    """Return the trials that no other beats in all objectives (the Pareto front), in the order of their numbers.
+
+    Of trials with equal params and values it has the first.
+    """
+    once = {(params_key(trial.params), trial.values): trial for trial in reversed(trials)}
+    trials = sorted(once.values(), key=lambda trial: trial.number)
     signs = np.array([1.0 if DIRECTIONS[name] == "maximize" else -1.0 for name in objectives])
     if not trials:
         return ()
@@ -241,23 +298,36 @@ def front(trials: Sequence[Trial], objectives: Sequence[str]) -> tuple[int, ...]
     return tuple(kept)
 
 
-def _deflation(returns: pd.DataFrame, best: int, counts: Counts, annual: float, notes: list[str]) -> Deflation | None:
+def _deflation(
+    returns: pd.DataFrame,
+    best: int,
+    different: pd.DataFrame,
+    *,
+    counted: Trials,
+    n: int,
+    annual: float,
+    notes: list[str],
+) -> Deflation | None:
+    """Deflate as the report of the best trial's own run does: by the family's trials and the spread of their ratios."""
     if best not in returns:
         notes.append("the best trial left no returns: its Sharpe ratio was not deflated")
         return None
-    values = returns.to_numpy()
-    ratios = [moments(values[:, place]).sharpe for place in range(values.shape[1])]
+    ratios = () if counted.problem else counted.sharpes
     found = moments(returns[best].to_numpy())
-    whole = deflate(found, ratios, n_trials=float(max(counts.ledger, 1)))
+    whole = deflate(found, ratios, n_trials=float(n))
     plain = deflate(found, [found.sharpe], n_trials=1.0)
-    if found.sharpe is not None and whole.expected_max is None:
-        notes.append("the Sharpe ratio was not deflated: the spread of the trials' ratios needs two of them")
-    effective = effective_trials(values) if values.shape[1] > 1 else 1.0
+    if counted.problem:
+        notes.append(f"the Sharpe ratio was not deflated: {counted.problem}")
+    elif found.sharpe is not None and whole.expected_max is None:
+        notes.append("the Sharpe ratio was not deflated: that needs the spread of at least two different ratios")
+    if counted.unknown:
+        notes.append(f"of {counted.unknown:,} of the trials counted the result is unknown")
+    effective = effective_trials(different.to_numpy()) if different.shape[1] > 1 else 1.0
     known = whole.expected_max is not None
     fewer = deflate(found, ratios, n_trials=max(effective, 1.0)) if effective and known else None
     return Deflation(
         sharpe=_times(found.sharpe, annual),
-        n=counts.ledger,
+        n=n,
         expected_max=_times(whole.expected_max, annual),
         dsr=whole.dsr,
         psr=plain.dsr,
@@ -267,7 +337,10 @@ def _deflation(returns: pd.DataFrame, best: int, counts: Counts, annual: float, 
     )
 
 
-def _overfitting(returns: pd.DataFrame, blocks: int, rate: float, notes: list[str]) -> Overfit | None:
+def _overfitting(returns: pd.DataFrame, blocks: int, rate: float, completed: int, notes: list[str]) -> Overfit | None:
+    if returns.shape[1] == 1 < completed:
+        notes.append("the probability of overfitting is not applicable: all trials have the same returns")
+        return None
     try:
         found = probability_of_overfitting(returns.to_numpy(), n_blocks=blocks, rate=rate)
     except UsageError as error:
@@ -358,9 +431,9 @@ def _cross_validation(
 
 
 def _plateau(complete: Sequence[Trial], best: int, dimensions: dict[str, Dimension], metric: str) -> Plateau | None:
-    """Look at the nearest trials: 2 a dimension, 8 at least."""
+    """Look at the nearest of the configurations tried: 2 a dimension, 8 at least."""
     own = next(trial for trial in complete if trial.number == best)
-    others = [trial for trial in complete if trial.params != own.params]
+    others = [trial for trial in first_of_each(complete) if trial.params != own.params]
     if not others:
         return None
     far = np.array([_distance(own, trial, dimensions) for trial in others])

@@ -12,6 +12,7 @@ from pipeline.masking import masked
 from pipeline.run import LAST, UNREADABLE, Run, list_runs
 from pipeline.rundir import read_json
 from pipeline.settings import Settings
+from pipeline.sweep.repeats import leading
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.trial import Trial
@@ -74,12 +75,14 @@ class Sweep:
         """The run ids of the best trials that became whole runs, the best first."""
         if self.spec.sweep.mode == "full" and self.statistics is not None:
             ids = {trial.number: trial.run_id for trial in self.trials}
-            return tuple(ids[number] for number in self.statistics.ranking[: self.spec.sweep.best])
+            chosen = leading(self.trials, self.statistics.ranking, self.spec.sweep.best)
+            return tuple(ids[number] for number in chosen)
         return tuple((self._best or {}).get("best_runs", ()))
 
     def run_of(self, trial: Trial) -> str | None:
-        """Return the run_id of a trial that is a run in `results/`; None for a backtest in process."""
-        return trial.run_id if self.spec.sweep.mode == "full" or trial.run_id in self.best_runs else None
+        """Return the run_id of a trial that is a run in `results/`; None for any other, a repeat too."""
+        executed = self.spec.sweep.mode == "full" and trial.reused is None
+        return trial.run_id if executed or trial.run_id in self.best_runs else None
 
     @cached_property
     def returns(self) -> pd.DataFrame:

@@ -21,10 +21,11 @@ from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger import SEALS
-from pipeline.evidence.ledger_check import check_ledger, trial_count
+from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_report, record_seal
+from pipeline.report.trials import count_trials
 from pipeline.run import Run
 from pipeline.rundir import RunDir, read_json, write_atomic, write_json, write_state
 from pipeline.runner import plan_run
@@ -40,11 +41,12 @@ from pipeline.sealing import (
 )
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
-from pipeline.sweep.evaluate import Work, bars_of, conventions_of
+from pipeline.sweep.evaluate import Work, bars_of, conventions_of, read_bars
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.objectives import DIRECTIONS, directions
 from pipeline.sweep.opening import ORIGIN, find_interrupted, open_or_resume
+from pipeline.sweep.repeats import leading
 from pipeline.sweep.search import OnTrial, Search, Standing
 from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
@@ -142,6 +144,8 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if params is None:
         raise SpecError("[space] holds no combination that keeps the rules. Make it and sweep.constraints agree.")
     one = spec.trial_spec(params, tags={}, chosen=False)
+    read_bars(one.data, settings.root)
+    Proposer(spec.sweep, space).propose(0, 1)
     if spec.sweep.mode == "full" or spec.sweep.best:
         plan_run(one, settings)
     if spec.sweep.storage is not None:
@@ -193,6 +197,7 @@ def _conclude(
     spec, trials = search.work.spec, tuple(search.told)
     with run.stage("statistics"):
         returns, used = returns_table(search), conventions_of(search.work)
+        write_json(run.dir.conventions, used.to_dict())
         run.warnings += [*examine_spacing(bars_of(search.work)).sentences(), *([used.doubt] if used.doubt else [])]
         notes: list[str] = []
         searched = forward.found(notes) if forward else None
@@ -201,7 +206,7 @@ def _conclude(
             trials,
             returns,
             dimensions=dict(search.proposer.space.dimensions),
-            ledger_trials=trial_count(run.dir.ledger, spec.base.strategy.name, search.work.data_sha256),
+            counted=count_trials(Run(run.dir)),
             importances=param_importances(search.proposer.study, search.told, spec.sweep.objectives[0]),
             risk_free_rate=used.rate,
             searched=searched,
@@ -210,8 +215,9 @@ def _conclude(
     best_runs: tuple[str, ...] = ()
     if spec.sweep.mode == "fast" and spec.sweep.best:
         with run.stage("best"):
-            best_runs = run_best_trials(run, search, statistics.ranking[: spec.sweep.best])
-        if len(best_runs) < min(spec.sweep.best, len(statistics.ranking)) and search.stop.is_set():
+            chosen = leading(trials, statistics.ranking, spec.sweep.best)
+            best_runs = run_best_trials(run, search, chosen)
+        if len(best_runs) < len(chosen) and search.stop.is_set():
             run.write_state("KILLED", "best")
             return _stopped(run, search, resumed=resumed)
         trials = tuple(search.told)
@@ -341,7 +347,6 @@ def _write_artifacts(
     write_atomic(files.trials, _json_lines(trial.to_dict() for trial in search.told))
     write_atomic(files.trial_returns, parquet_bytes(returns.rename(columns=str), index=True))
     write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
-    write_json(files.conventions, conventions_of(search.work).to_dict())
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
     if best is not None:
         best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)
@@ -359,6 +364,7 @@ def summary(statistics: SweepStatistics, best: Trial) -> dict[str, float | int |
     return {
         "trials": statistics.counts.trials,
         "trials_complete": statistics.counts.complete,
+        "trials_reused": statistics.counts.reused,
         **{f"best_{name}": value for name, value in zip(statistics.objectives, best.values, strict=True)},
         "deflated_sharpe": deflation.dsr if deflation else None,
         "effective_trials": deflation.effective if deflation else None,

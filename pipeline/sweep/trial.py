@@ -34,7 +34,8 @@ class Trial:
     """A trial that has ended, as `trials.jsonl` keeps it.
 
     `values` are the objectives in their order (empty unless COMPLETE), `intermediate` the first objective after each
-    window a pruner looked at, `attempts` the run ids of tries whose worker died or took too long.
+    window a pruner looked at, `attempts` the run ids of tries whose worker died or took too long. `reused` is the
+    number of the trial whose result was taken over: the params had been executed before, so they were not again.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Trial:
     seconds: float = 0.0
     error: str | None = None
     attempts: tuple[str, ...] = ()
+    reused: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

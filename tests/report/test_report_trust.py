@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from report_builder import FAILURE, SPEC
 from pipeline.backtest import BacktestEngine, BacktestResult, Conventions
 from pipeline.backtest.analysis import monthly_activity
 from pipeline.backtest.significance import DeflatedSharpe
+from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.trial import Scope
 from pipeline.report import build_page
 from pipeline.report.page import Page
 from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
@@ -167,10 +170,10 @@ def test_the_verdict_tells_what_was_chosen_from(finished: Run) -> None:
         (0.97, "97.00% to be more than luck, at least 95"),
     ):
         deflated = DeflatedSharpe(0.03, 12, 1e-4, 0.02, probability, "estimate")
-        page = open_with(
-            finished, stats={"sharpe": 0.5}, intervals=None, deflated=deflated, trials=Trials(12, 3, (), 0)
-        )
-        assert "one of 12 trials of this strategy on this data" in verdict(page)
+        scope = Scope("ma:fn", "1", "ma", ("SPX",))
+        trials = Trials(12, 3, 40, (0.1, 0.2), scope=scope)
+        page = open_with(finished, stats={"sharpe": 0.5}, intervals=None, deflated=deflated, trials=trials)
+        assert "This is one of 12 trials of the family ma on SPX; deflated for that" in verdict(page)
         assert said in verdict(page)
 
 
@@ -258,7 +261,7 @@ def test_trials_are_the_earlier_runs_of_the_same_search(tmp_path: Path) -> None:
     builder.build_run(results, spec=spec(50), result=builder.backtest(50), number=8)
     builder.seal_open(killed, error=FAILURE)
     found = count_trials(run)
-    assert (found.count, found.configurations, found.unfinished) == (6, 5, 2)
+    assert (found.family, found.exact, found.ledger, found.without, found.unknown) == (6, 6, 7, 2, 0)
     assert len(found.sharpes) == 3
     page = build_page(run)
     assert page.deflated is not None
@@ -275,9 +278,10 @@ def test_repeats_of_one_configuration_are_no_choice(tmp_path: Path) -> None:
     results = tmp_path / "results"
     first = builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=1)
     second = builder.build_run(results, spec=spec(20), result=builder.backtest(20), number=2)
-    assert count_trials(first) == Trials(1, 1, count_trials(first).sharpes, 0)
+    assert (count_trials(first).family, len(count_trials(first).sharpes)) == (1, 1)
     assert build_page(second).deflated is None
-    assert "one configuration between them" in build_page(second).significance()
+    assert "at most one result between them" in build_page(second).significance()
+    assert "2 trials of the family ma_crossover on SPX, which have at most one result" in build_page(second).verdict()
 
 
 @pytest.mark.parametrize("allow_short", [False, True])
@@ -401,16 +405,22 @@ def test_a_run_that_recorded_no_rate_says_so(copied: Run) -> None:
 
 @pytest.mark.slow
 def test_trials_are_deflated_at_one_rate(tmp_path: Path) -> None:
-    """Ratios of earlier runs are taken to the rate of the run shown, and a rate alone makes no other configuration."""
+    """Ratios of earlier runs are taken to the rate of the run shown, and a rate alone makes no other result."""
     results = tmp_path / "results"
     rates = {"backtest": {"risk_free_rate": 0.04}}
     first = builder.build_run(results, spec=spec(20), result=under(0.0), number=1)
     builder.build_run(results, spec={**spec(20), **rates}, result=under(0.04), number=2)
-    builder.build_run(results, spec=spec(50), result=under(0.0, fast=50), number=3)
+    third = builder.build_run(results, spec=spec(50), result=under(0.0, fast=50), number=3)
     last = builder.build_run(results, spec={**spec(50), **rates}, result=under(0.04, fast=50), number=4)
     trials = count_trials(last)
-    assert (trials.count, trials.configurations) == (4, 2)
+    assert (trials.count, len(trials.sharpes)) == (4, 2)
+    known = check_ledger(last.dir.ledger).trials.counted
+    assert len({result.configuration for one in known for result in one.results}) == 2
     assert compare([Run(first.dir), last]).loc["risk_free_rate"].tolist() == [0.0, 0.04]
     assert "risk_free_rate" not in compare([last, last]).index
     expected = [under(0.04, fast=fast)[0].stats["sharpe"] / 252**0.5 for fast in (20, 50)]
     assert sorted(trials.sharpes) == pytest.approx(sorted(expected), rel=1e-9)
+    without = [under(0.0, fast=fast)[0].stats["sharpe"] / 252**0.5 for fast in (20, 50)]
+    assert sorted(count_trials(third).sharpes) == pytest.approx(sorted(without), rel=1e-9)
+    shutil.rmtree(first.dir.path)
+    assert count_trials(last) == replace(trials, there=3)

@@ -226,7 +226,7 @@ def test_the_page_of_a_best_run_counts_the_trials_of_its_sweep(project: Settings
     outcome = search(project, spec(sweep={"best": 2}))
     best = Run(RunDir(project.results, outcome.best_runs[0]))
     found = count_trials(best)
-    assert (found.count, found.configurations, len(found.sharpes), found.unfinished) == (8, 8, 8, 0)
+    assert (found.family, found.ledger, len(found.sharpes), found.without, found.unknown) == (8, 8, 8, 0, 0)
     quiet = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
     later = RunSpec.from_mapping({**quiet, "data": {"start": "2014-01-01"}, "run": {"robustness": False}})
     assert count_trials(run_backtest(later, settings=project, signing_key=lambda: None).run).count == 9

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
 from pipeline.backtest.significance import deflated_sharpe_ratio, moments
 from pipeline.backtest.strategies import get_strategy
+from pipeline.report.trials import Trials
 from pipeline.rundir import new_run_id
 from pipeline.sweep.space import SearchSpace
 from pipeline.sweep.spec import Dimension, SweepSection
@@ -34,8 +37,13 @@ def judged(
     trials: list[Trial], returns: pd.DataFrame, ledger: int = 0, risk_free_rate: float = 0.0, **validation: int
 ) -> SweepStatistics:
     wanted = spec(validation={"blocks": 8, "walk_forward_windows": 3, "folds": 5, **validation})
-    facts: dict[str, Any] = {"dimensions": SPACE, "ledger_trials": ledger, "importances": {"n": 1.0}}
-    return sweep_statistics(wanted, trials, returns, risk_free_rate=risk_free_rate, **facts)
+    facts: dict[str, Any] = {"dimensions": SPACE, "importances": {"n": 1.0}}
+    count = ledger or len(trials)
+    rate = per_period_rate(risk_free_rate, 252.0)
+    ratios = (moments(returns[n].to_numpy() - rate).sharpe for n in returns)
+    different = dict.fromkeys(float(ratio) for ratio in ratios if ratio is not None)
+    counted = Trials(count, count, count, sharpes=tuple(different))
+    return sweep_statistics(wanted, trials, returns, counted=counted, risk_free_rate=risk_free_rate, **facts)
 
 
 def test_importance_is_that_of_being_among_the_best() -> None:
@@ -159,6 +167,31 @@ def test_idle_trials_are_ranked_under_a_rate_too() -> None:
     values = returns.to_numpy().copy()
     values[:, 0] = 0.0
     assert probability_of_overfitting(values, n_blocks=8, rate=1e-4).pbo is not None
+
+
+def test_a_configuration_tried_often_is_compared_once() -> None:
+    """Copies of a trial, executed again or not, change what compares trials in nothing; they count in N."""
+    trials, returns = sample()
+    copies = [replace(trials[3], number=100 + n, run_id=new_run_id(), reused=3 if n % 2 else None) for n in range(38)]
+    many = returns.assign(**{str(copy.number): returns[3] for copy in copies}).rename(columns=int)
+    alone, often = judged(trials, returns, ledger=50), judged([*trials, *copies], many, ledger=50)
+    assert often.counts == replace(alone.counts, trials=50, complete=50, reused=19)
+    for part in ("deflation", "overfitting", "walk_forward", "cross_validation", "plateau", "best", "front"):
+        assert getattr(often, part) == getattr(alone, part), part
+    assert len([note for note in often.notes if "configuration" in note]) == 2
+    assert alone.notes == ()
+
+
+def test_trials_that_change_nothing_are_one_configuration() -> None:
+    """Params that no return depends on make no further column, so equal trials alone deflate nothing."""
+    trials, returns = sample(trials=1)
+    same = [replace(trials[0], number=n, run_id=new_run_id(), params={"n": n}) for n in range(5)]
+    found = judged(same, pd.DataFrame(dict.fromkeys(range(5), returns[0])))
+    assert found.counts.configurations == 1
+    assert found.deflation is not None
+    assert (found.deflation.n, found.deflation.dsr, found.deflation.effective) == (5, None, 1.0)
+    assert found.overfitting is None
+    assert "the Sharpe ratio was not deflated: that needs the spread of at least two different ratios" in found.notes
 
 
 def test_failed_and_pruned_trials_count() -> None:

@@ -9,11 +9,12 @@ from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, bars_a_year, fo
 from pipeline.report.robust import SEALED
 from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
-from pipeline.report.verdict import interval
+from pipeline.report.verdict import family, interval
 
 if TYPE_CHECKING:
     from pipeline.backtest.significance import SharpeEvidence
     from pipeline.report.page import Page
+    from pipeline.report.trials import Trials
 
 NOT_EXAMINED = (
     "\nThis run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
@@ -143,14 +144,23 @@ def _years(years: float | None) -> str:
 
 def _trials(page: Page) -> str:
     trials = page.trials
-    if trials.count == 1:
-        return "This run only: no earlier run or sweep in results/ has the same strategy and the same data."
-    missing = f", {trials.unfinished:,} without a Sharpe ratio" if trials.unfinished else ""
+    if trials.problem:
+        return f"There may be more: {trials.problem}."
+    if trials.ledger == 1:
+        return "This run only: the ledger knows no earlier trial."
+    results = f"{len(trials.sharpes):,} different result{'s' if len(trials.sharpes) != 1 else ''}"
     return (
-        "This run and the earlier runs and trials of sweeps in results/ with the same strategy and data digest, "
-        "whatever their status"
-        f"{missing}; {trials.configurations:,} different configuration{'s' if trials.configurations != 1 else ''}."
+        f"Every trial that the ledger counts up to this run, of {family(trials)} at an overlapping time, whatever "
+        f"became of it. {trials.exact:,} of them of this strategy's name on exactly these data; {trials.ledger:,} of "
+        f"all families. {_left(trials)}{results}; {trials.there:,} of the trials counted are still in results/."
     )
+
+
+def _left(trials: Trials) -> str:
+    """Say of how many trials there is no Sharpe ratio; empty when there is one of each."""
+    without = f"{trials.without:,} ended without a Sharpe ratio to compare, " if trials.without else ""
+    unknown = f"of {trials.unknown:,} the result is unknown, " if trials.unknown else ""
+    return f"{without}{unknown}"[:1].upper() + f"{without}{unknown}"[1:]
 
 
 def _dsr(page: Page) -> str:
@@ -158,17 +168,17 @@ def _dsr(page: Page) -> str:
 
 
 def _deflated(page: Page) -> str:
-    if page.trials.count == 1:
+    trials, found, evidence = page.trials, page.deflated, page.sharpe_evidence
+    if trials.problem:
+        return "Not applicable: the ledger cannot be counted."
+    if trials.count == 1:
         return "Not applicable: only this run is known, so nothing was chosen from."
-    found, evidence = page.deflated, page.sharpe_evidence
     if found is None or evidence is None or found.expected_max is None:
-        if page.trials.configurations > 1:
-            return "Not applicable: only one configuration left a Sharpe ratio, so there is no spread to deflate by."
-        return "Not applicable: the trials have one configuration between them, so nothing was chosen from."
+        return "Not applicable: the trials have at most one result between them, so there is no spread to deflate by."
     best = format_number(found.expected_max * evidence.periods_per_year**0.5, RATIO)
     return (
         "Probability that the true Sharpe ratio is above the best that as many trials without skill are expected to "
-        f"reach, {best} a year (Bailey and López de Prado 2014); variance (ddof 1) over one trial a configuration."
+        f"reach, {best} a year (Bailey and López de Prado 2014); variance (ddof 1) over the different results."
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.report.page import Page
 from pipeline.rundir import RunDir
+from pipeline.sweep.repeats import first_of_each
 from pipeline.sweep.spec import ADAPTIVE
 from pipeline.sweep.statistics import Counts, SweepStatistics, rank
 from pipeline.sweep.stored import Sweep
@@ -78,6 +79,11 @@ class SweepFacts(Page):
         complete = [trial for trial in self.tried if trial.state == "COMPLETE"]
         numbers = self.judged.ranking or rank(complete, self.objectives[0])
         return [self.by_number[number] for number in numbers if number in self.by_number]
+
+    @cached_property
+    def configurations(self) -> list[Trial]:
+        """The completed trials, the best first, each configuration once."""
+        return first_of_each(self.ranked)
 
     @property
     def best(self) -> Trial | None:

@@ -29,7 +29,7 @@ def equity(page: SweepPage) -> str:
     from pipeline.sweep.report import figures as drawn
 
     middle = page.ranked[len(page.ranked) // 2].number if len(page.ranked) > BEST else None
-    numbers = [trial.number for trial in page.ranked[:BEST]]
+    numbers = [trial.number for trial in page.configurations[:BEST]]
     curves = page.growth([*numbers, *([middle] if middle is not None else [])])
     if curves.empty:
         return "\nThe trials left no returns.\n"

@@ -26,7 +26,7 @@ def leaders(page: SweepPage) -> str:
     """Return the best trials by the first objective."""
     if page.best is None:
         return "\nNo trial was completed.\n"
-    shown = page.ranked[:LEADERS]
+    shown = page.configurations[:LEADERS]
     others = _others(page, shown)
     runs = any(trial.run_id in page.reports for trial in shown)
     on_front = set(page.judged.front) if len(page.objectives) > 1 else set()
@@ -38,6 +38,7 @@ def leaders(page: SweepPage) -> str:
         cells = [Html(f"{star}{rank}"), *_values(page, trial, others)]
         rows.append([*cells, _run(page, trial)] if runs else cells)
     marked = "; ★ is on the Pareto front" if on_front else ""
+    marked += ", each configuration once" if len(page.configurations) < len(page.ranked) else ""
     caption = (
         f"The {f'best {len(shown)} trials' if len(shown) > 1 else 'only trial'} by {label(page.objectives[0])}{marked}"
     )

@@ -10,7 +10,7 @@ from pipeline.report.escape import html_text, raw_block
 from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
-from pipeline.sweep.statistics import NEAR_BEST, CrossValidated, Deflation, Forward, Overfit, Plateau
+from pipeline.sweep.statistics import NEAR_BEST, Counts, CrossValidated, Deflation, Forward, Overfit, Plateau
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage
@@ -79,19 +79,29 @@ def _deflation(found: Deflation, page: SweepPage) -> Iterator[Row]:
         "kurtosis not excess, normal = 3.",
     )  # fmt: skip
     yield Row(
-        "Trials counted", format_number(found.n, COUNT),
-        "Every trial of this strategy on these data in the ledger of this results directory when the sweep ended: "
-        "failed and pruned ones and those of other sweeps and runs, too.",
+        "Trials counted", format_number(found.n, COUNT), _counted(page.judged.counts),
     )  # fmt: skip
     yield Row(
         "Best ratio expected by luck", ratio(found.expected_max),
         "What the best of as many independent trials without skill is expected to reach a year; variance (ddof 1) over "
-        "the completed trials' ratios per bar (Bailey and López de Prado 2014).",
+        "the different ratios per bar that are known of them (Bailey and López de Prado 2014).",
     )  # fmt: skip
     yield Row(
         "Deflated Sharpe ratio", format_number(found.dsr, PERCENT),
         "Probability that its true ratio is above that luck (Bailey and López de Prado 2014), from the ratio per bar.",
     )  # fmt: skip
+
+
+def _counted(counts: Counts) -> str:
+    """Say which trials are counted."""
+    others = "when the sweep ended: failed and pruned ones and those of other sweeps and runs, too."
+    if counts.family is None:
+        return f"Every trial of this strategy on these data in the ledger of this results directory {others}"
+    return (
+        f"Every trial of this family of strategies on this instrument at an overlapping time in the ledger {others} "
+        f"{counts.exact or 0:,} of them are of this strategy's name on exactly these data; the ledger counts "
+        f"{counts.ledger:,} of all families."
+    )
 
 
 def _effective(found: Deflation) -> Iterator[Row]:

@@ -21,8 +21,8 @@ def verdict(found: SweepStatistics, values: tuple[float, ...], *, adaptive: bool
     if found.best is None:
         return (_nothing(found.counts),)
     if found.counts.complete == 1:
-        return (" ".join([_chosen(found, values), *_alone(found.deflation)]),)
-    first = " ".join([_chosen(found, values), *_luck(found.deflation), *_few(found.counts)])
+        return (" ".join([_chosen(found, values), *_alone(found.deflation, found.counts)]),)
+    first = " ".join([_chosen(found, values), *_luck(found.deflation, found.counts), *_few(found.counts)])
     parts = [first, " ".join(_outside(found, adaptive=adaptive)), _neighbourhood(found.plateau, found.objectives[0])]
     return tuple(part for part in parts if part)
 
@@ -45,6 +45,8 @@ def _chosen(found: SweepStatistics, values: tuple[float, ...]) -> str:
     if found.counts.complete == 1:
         return f"Only trial {found.best} was completed, with a {label(first)} of {value}: nothing was chosen."
     said = f"Trial {found.best} has the best {label(first)} of {several(found.counts.complete, 'completed trial')}"
+    if (different := _different(found.counts)) < found.counts.complete:
+        said += f" of {several(different, 'different configuration')}"
     if len(found.objectives) == 1:
         return f"{said}." if first == "sharpe" else f"{said}, {value}."
     front = f"the Pareto front of {joined([label(name) for name in found.objectives])}"
@@ -53,15 +55,25 @@ def _chosen(found: SweepStatistics, values: tuple[float, ...]) -> str:
     return f"{said}, {value}, but is not among the {several(len(found.front), 'trial')} on {front}."
 
 
-def _alone(deflation: Deflation | None) -> Iterator[str]:
+def _different(counts: Counts) -> int:
+    """Return how many configurations were completed; of a sweep that did not count them, how many trials."""
+    return counts.complete if counts.configurations is None else counts.configurations
+
+
+def _what(counts: Counts) -> str:
+    """Return what the trials counted are of: a family, or in a sweep from before families one strategy on its data."""
+    return "this strategy on these data" if counts.family is None else "this family"
+
+
+def _alone(deflation: Deflation | None, counts: Counts) -> Iterator[str]:
     if deflation is not None and deflation.n > 1:
         yield (
-            f"The ledger counts {several(deflation.n, 'trial')} of this strategy on these data, but one completed "
+            f"The ledger counts {several(deflation.n, 'trial')} of {_what(counts)}, but one completed "
             "trial has no spread to deflate by."
         )
 
 
-def _luck(deflation: Deflation | None) -> Iterator[str]:
+def _luck(deflation: Deflation | None, counts: Counts) -> Iterator[str]:
     if deflation is None or deflation.sharpe is None:
         yield "It has no Sharpe ratio that could be deflated for the number of trials."
         return
@@ -73,7 +85,7 @@ def _luck(deflation: Deflation | None) -> Iterator[str]:
         return
     yield (
         f"Its Sharpe ratio of {ratio(deflation.sharpe)} a year is more than the luck of choosing among the "
-        f"{several(deflation.n, 'trial')} made of this strategy on these data with a probability of "
+        f"{several(deflation.n, 'trial')} made of {_what(counts)} with a probability of "
         f"{_percent(deflation.dsr)}, {_against(deflation.dsr)}{_effective(deflation)}."
     )
 
@@ -89,8 +101,9 @@ def _effective(deflation: Deflation) -> str:
 
 
 def _few(counts: Counts) -> Iterator[str]:
-    if counts.complete < FEW:
-        yield f"With {several(counts.complete, 'completed trial')} all of this rests on little."
+    if (different := _different(counts)) < FEW:
+        what = "completed trial" if different == counts.complete else "different configuration"
+        yield f"With {several(different, what)} all of this rests on little."
 
 
 def _outside(found: SweepStatistics, *, adaptive: bool) -> Iterator[str]:

@@ -97,6 +97,17 @@ def test_nothing_chosen_nothing_claimed(case: str) -> None:
 
 
 WORDS = {
+    "a family": (
+        changed("counts", family=340, exact=100, configurations=12, reused=78),
+        "is more than the luck of choosing among the 340 trials made of this family with a probability of 83.8%",
+    ),
+    "configurations": (
+        changed("counts", configurations=12),
+        "Trial 7 has the best Sharpe ratio of 90 completed trials of 12 different configurations.",
+    ),
+    "few configurations": (
+        changed("counts", configurations=4), "With 4 different configurations all of this rests on little."
+    ),
     "few trials": (
         changed("counts", trials=4, complete=4), "With 4 completed trials all of this rests on little."
     ),
