@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ORIGIN = SWEEP
+PROGRAM = {"__main__", "__mp_main__"}  # the program of a process, and of the one that began it as a worker
 BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
 
 
@@ -66,11 +67,15 @@ def open_or_resume(
 
 
 def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
-    """Return the digests of what must not change between two trials, by a name for the user."""
+    """Return the digests of what must not change between two trials, by a name for the user.
+
+    Which program executes the sweep is none of it: one that a script began, `evidence sweep` goes on with.
+    """
     strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
     source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
     code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
-    used = {f"the module {name}": sha for name, sha in modules_of_this_process().items() if not of_package(name)}
+    modules = modules_of_this_process().items()
+    used = {f"the module {name}": sha for name, sha in modules if name not in PROGRAM and not of_package(name)}
     return {run.spec.data.source: run.digests["data"], **code, **used}
 
 

@@ -15,6 +15,7 @@ from pipeline.digest import sha256_bytes
 from pipeline.errors import InputChangedError, SpecError
 from pipeline.evidence.ledger import RUN_SEALED
 from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.modules import ImportWatcher, modules_of_this_process
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.batches import Batch
@@ -167,6 +168,21 @@ def test_a_module_that_a_strategy_imports_is_not_mixed_with_itself(project: Sett
     assert finished.finished
     assert finished.run.record.modules["sweep_helper"] == sha256_bytes(b"AVERAGE = 'sma'\n")
     assert any("Edited while the sweep ran: sweep_helper." in text for text in finished.run.record.warnings)
+
+
+def test_another_program_goes_on(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which script or command executes a sweep decides no trial, so a sweep may begin in one and end in another."""
+    monkeypatch.setattr(sys, "meta_path", [one for one in sys.meta_path if not isinstance(one, ImportWatcher)])
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
+    wanted = spec(sweep={"batch": 3})
+    for name, (stop, hooks) in (("one", stop_after(3)), ("another", (None, Hooks()))):
+        program = project.root / f"{name}.py"
+        program.write_text(f"# {name}\n")
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(program), raising=False)
+        outcome = search(project, wanted, stop=stop, hooks=hooks)
+        assert {"__main__", "__mp_main__"} <= set(modules_of_this_process())
+    assert outcome.resumed
+    assert outcome.finished
 
 
 def forget_modules() -> None:
