@@ -108,7 +108,7 @@ def test_what_the_spec_gives_is_used_and_recorded(project: Settings) -> None:
     excess = returns - (1.04 ** (1 / 252) - 1.0)
     assert result.stats["sharpe"] == pytest.approx(excess.mean() / excess.std(ddof=1) * np.sqrt(252), rel=1e-9)
     run.save(result)
-    assert Run(run.dir).conventions == Conventions(0.04, 252.0, 313.0)
+    assert Run(run.dir).conventions == Conventions(0.04, 252.0, 313.0, time_labels="days")
     assert any("BARS A YEAR: 252 are given, 19% fewer" in text for text in notebook_warnings(run.dir))
     base = next(row for row in read_json(run.dir.robustness)["sensitivity"] if row["is_base"])
     assert base["sharpe"] == pytest.approx(result.stats["sharpe"], rel=1e-9)

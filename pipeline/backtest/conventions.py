@@ -1,4 +1,4 @@
-"""The conventions of one run: what its annual figures are annualised by, and which rate is taken off its returns.
+"""The conventions of one run: what its annual figures are annualised by, which rate is taken off, what labels its bars.
 
 They are settled once, before the backtest, and every figure of the run uses them; `conventions.json` records them.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from pipeline.backtest.timestamps import TimeLabels, time_labels
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,17 +23,19 @@ APART = 0.05  # a given number of bars a year is in doubt when it is further fro
 
 @dataclass(frozen=True)
 class Conventions:
-    """Bars a year, risk-free rate and ddof of a run, and where each comes from.
+    """Bars a year, risk-free rate, ddof and labels of the bars of a run, and where each comes from.
 
     `given_periods` is the number of bars a year that somebody gave, `inferred_periods` the one that the bars tell, of
     the whole file where there is one; the given one counts. `risk_free_rate` is annual, a decimal, and compounds; None
-    means that nobody recorded it, and counts as 0. Deviations are taken with `ddof`, always 1.
+    means that nobody recorded it, and counts as 0. Deviations are taken with `ddof`, always 1. `time_labels` says
+    whether a bar names a day or an instant, None when no bars told it.
     """
 
     risk_free_rate: float | None = 0.0
     given_periods: float | None = None
     inferred_periods: float | None = None
     ddof: int = DDOF
+    time_labels: TimeLabels | None = None
 
     @property
     def periods_per_year(self) -> float | None:
@@ -61,12 +64,16 @@ class Conventions:
         )
 
     def of_bars(self, index: pd.DatetimeIndex) -> Conventions:
-        """Return these conventions with what the bars of `index` tell, where no number was inferred before."""
+        """Return these conventions with what labels the bars of `index`.
+
+        Where no number of bars a year was inferred before, they tell it.
+        """
         from pipeline.backtest.periods import periods_per_year
 
-        if self.inferred_periods is not None or len(index) < 2:
-            return self
-        return replace(self, inferred_periods=periods_per_year(index))
+        told = self.inferred_periods
+        if told is None and len(index) > 1:
+            told = periods_per_year(index)
+        return replace(self, inferred_periods=told, time_labels=time_labels(index))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of conventions.json; a convention that is not known is null."""
@@ -81,18 +88,21 @@ class Conventions:
             "periods_per_year": None if known is None else periods,
             "risk_free_rate": None if rate is None else {"value": rate, "source": "given" if rate else "default"},
             "ddof": {"value": self.ddof, "source": "default"},
+            "time_labels": None if self.time_labels is None else {"value": self.time_labels, "source": "inferred"},
         }
 
     @classmethod
     def from_dict(cls, values: Any) -> Conventions:
         """Read what `to_dict` wrote, now or in a later version; what has another shape is not known."""
         periods, rate, ddof = (_part(values, name) for name in ("periods_per_year", "risk_free_rate", "ddof"))
+        labels = _part(values, "time_labels").get("value")
         known = _positive(periods.get("value"))
         return cls(
             risk_free_rate=_number(rate.get("value"), above=-1.0),
             given_periods=known if periods.get("source") == "given" else None,
             inferred_periods=_positive(periods.get("inferred")) if periods.get("source") == "given" else known,
             ddof=DDOF if _number(ddof.get("value")) is None else int(ddof["value"]),
+            time_labels=labels if labels in get_args(TimeLabels) else None,
         )
 
     @classmethod

@@ -330,7 +330,11 @@ def print_run(run: Run, *, as_json: bool) -> None:
 def _conventions(row: RunRow) -> dict[str, str]:
     """Return the conventions that a run recorded, each with its source: `252 (inferred)`."""
     parts = {name: part for name, part in (row.conventions or {}).items() if isinstance(part, dict)}
-    return {name: f"{part['value']:,.6g} ({part['source']})" for name, part in parts.items()}
+    return {name: f"{_value(part['value'])} ({part['source']})" for name, part in parts.items()}
+
+
+def _value(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:,.6g}"
 
 
 def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:

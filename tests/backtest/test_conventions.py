@@ -80,19 +80,29 @@ def test_every_figure_takes_the_rate_off(result: BacktestResult) -> None:
 
 def test_a_result_says_what_it_was_made_with(result: BacktestResult, decade_bars: pd.DataFrame) -> None:
     """Given, inferred from the bars, and told by a whole file are kept apart; a given number keeps the inferred one."""
-    assert result.conventions == Conventions(RATE, YEAR, 252.0)
+    assert result.conventions == Conventions(RATE, YEAR, 252.0, time_labels="days")
     assert (result.config["risk_free_rate"], result.config["periods_per_year"]) == (RATE, YEAR)
     plain = BacktestEngine().run_realistic(df=decade_bars, strategy_signal_fn=buy, symbol="SPX")
-    assert plain.conventions == Conventions(0.0, None, 252.0)
+    assert plain.conventions == Conventions(0.0, None, 252.0, time_labels="days")
     of_file = BacktestEngine(conventions=Conventions(inferred_periods=313.0))
     told = of_file.run_realistic(df=decade_bars, strategy_signal_fn=buy, symbol="SPX")
     assert told.conventions.periods_per_year == told.stats["periods_per_year"] == 313.0
     assert (
         BacktestEngine().run_realistic(df=decade_bars.head(1), strategy_signal_fn=buy, symbol="SPX").conventions
-        == Conventions()
+        == Conventions(time_labels="days")
     )
     with pytest.raises(UsageError, match="not both"):
         BacktestEngine(risk_free_rate=RATE, conventions=Conventions())
+
+
+def test_a_result_says_what_labels_its_bars(decade_bars: pd.DataFrame) -> None:
+    """Also where the number of bars a year was told by a whole file."""
+    engine = BacktestEngine(conventions=Conventions(inferred_periods=313.0))
+    closes = decade_bars.set_axis(decade_bars.index + pd.Timedelta(hours=21), axis=0)
+    for bars, labels in ((decade_bars, "days"), (closes, "instants")):
+        used = engine.run_realistic(bars, buy).conventions
+        assert used.to_dict()["time_labels"] == {"value": labels, "source": "inferred"}
+        assert Conventions.from_dict(used.to_dict()) == used
 
 
 def test_a_result_of_another_engine_says_what_its_config_says(result: BacktestResult) -> None:
@@ -124,7 +134,7 @@ def test_the_record_reads_back(rate: float | None, periods: float | None, inferr
 @pytest.mark.parametrize(
     "values", [None, [], "x", {}, {"periods_per_year": 252}, {"risk_free_rate": {"value": "4 %"}, "ddof": []},
                {"periods_per_year": {"value": -1, "source": "given"}, "risk_free_rate": {"value": float("nan")}},
-               {"periods_per_year": {"value": True}, "risk_free_rate": {"value": -1.0}}],
+               {"periods_per_year": {"value": True}, "risk_free_rate": {"value": -1.0}}, {"time_labels": {"value": "weeks"}}],
 )  # fmt: skip
 def test_a_damaged_record_tells_nothing(values: Any) -> None:
     """Another shape is not known, and no default in its place."""
