@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SPACES = re.compile(r"[\s\u00a0\u202f'’_]")
 _MONEY = re.compile(r"^([+-]?)[$€£¥₹]|[$€£¥₹]$")
+# Digits in groups by a sign: thousands, and for a comma the lakhs and crores of India, 12,34,567.
+_THOUSANDS = {",": r"(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})", ".": r"\d{1,3}(?:\.\d{3})+"}
 _SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 BLANKS = frozenset({"", "-", "--", "–", "—", "n/a", "na", "#n/a", "nan", "null", "none", "."})
 
@@ -98,8 +100,8 @@ def _is_decimal(text: pd.Series, sign: str, other: str) -> bool:
     one, two = re.escape(sign), re.escape(other)
     alone = rf"^[+-]?\d*{one}(?:\d{{1,2}}|\d{{4,}})(?:e[+-]?\d+)?[kmbt]?$"
     zero = rf"^[+-]?0{one}\d+$"
-    grouped = rf"^[+-]?\d{{1,3}}(?:{two}\d{{3}})+{one}\d*[kmbt]?$"
-    twice = rf"^[+-]?\d{{1,3}}(?:{two}\d{{3}}){{2,}}$"
+    grouped = rf"^[+-]?{_THOUSANDS[other]}{one}\d*[kmbt]?$"
+    twice = rf"^[+-]?(?=.*{two}.*{two}){_THOUSANDS[other]}$"
     return any(bool(text.str.match(pattern).any()) for pattern in (alone, zero, grouped, twice))
 
 
@@ -108,8 +110,8 @@ def _numbers(text: pd.Series, sign: str, *, suffixes: bool) -> pd.Series:
 
     other = "," if sign == "." else "."
     digits = text.str.replace(r"[kmbt]$", "", regex=True) if suffixes else text
-    # a sign between thousands stands before three digits each; anywhere else it is an error, left as it is
-    grouped = rf"^[+-]?\d{{1,3}}(?:{re.escape(other)}\d{{3}})+(?:{re.escape(sign)}\d*)?$"
+    # a sign between thousands stands where it groups digits; anywhere else it is an error, and the value none
+    grouped = rf"^[+-]?{_THOUSANDS[other]}(?:{re.escape(sign)}\d*)?$"
     fine = digits.str.match(grouped)
     digits = digits.where(~fine, digits.str.replace(other, "", regex=False))
     digits = digits.where(~digits.str.contains(other, regex=False), "")
