@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pipeline.report.trials import Trials
 
 LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
-UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}. "
-ONLY_IF = "The numbers hold only if no signal knew a later bar."
+UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}."
+ONLY_IF = " The numbers hold only if no signal knew a later bar."
 WHY_UNJUDGED = {
     "constant": "its signal is the same at every bar, whatever the bars",
     "independent": "its signals do not depend on the bars it is given",
@@ -49,7 +49,8 @@ def verdict(page: Page) -> str:
 def _warnings(page: Page) -> list[str]:
     """Return what has to be said before any number."""
     why = WHY_UNJUDGED.get(page.robustness.blind_reason, WHY_UNJUDGED["mixed"])
-    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why) + ONLY_IF}
+    only_if = "" if page.robustness.blind_reason == "constant" else ONLY_IF  # one signal for all knows of no bar
+    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why) + only_if}
     said = [by_status.get(page.robustness.leak_status, "")]
     said.append("" if page.finished else FAILED)
     said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)

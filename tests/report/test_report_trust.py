@@ -95,11 +95,11 @@ def test_the_verdict_puts_a_leak_first(finished: Run) -> None:
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
-        ("independent", "its signals do not depend on the bars it is given."),
-        ("mixed", "its signals depend on more than the bars it is given."),
-        ("constant", "its signal is the same at every bar, whatever the bars."),
-        ("fails", "it fails on any other bars."),
-        ("of a later version", "its signals depend on more than the bars it is given."),
+        ("independent", "its signals do not depend on the bars it is given. The numbers hold only if"),
+        ("mixed", "its signals depend on more than the bars it is given. The numbers hold only if"),
+        ("constant", "its signal is the same at every bar, whatever the bars. Sharpe ratio"),
+        ("fails", "it fails on any other bars. The numbers hold only if"),
+        ("of a later version", "its signals depend on more than the bars it is given. The numbers hold only if"),
     ],
 )
 def test_what_cannot_be_judged_is_never_clean(copied: Run, render: Any, reason: str, said: str) -> None:
@@ -112,7 +112,7 @@ def test_what_cannot_be_judged_is_never_clean(copied: Run, render: Any, reason: 
     sentence = verdict(page).replace(
         "Files of this run differ from its seal, so these may not be the numbers it had. ", ""
     )
-    assert sentence.startswith(f"Whether the strategy looks into the future cannot be judged: {said} The numbers hold")
+    assert sentence.startswith(f"Whether the strategy looks into the future cannot be judged: {said}")
     assert sentence.endswith(
         "to be more than luck, at least 95%; that is about luck and says nothing about look-ahead."
     )
