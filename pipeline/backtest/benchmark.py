@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OLDEST_DAYS = 10
 TIMESTAMPS = ALIASES["timestamp"]
-VALUES = (*ALIASES["close"], "value", "price", "equity", "index")
+VALUES = (*ALIASES["close"], "value", "equity", "index")
 
 
 def benchmark_label(source: str | None, label: str | None, symbol: str) -> str:
@@ -55,7 +55,7 @@ def load_series(
 
     table, stamp, value = _table(path, column)
     index = to_utc(table.rows[stamp], table.places, timezone=timezone, date_format=date_format, where=str(path))
-    values = as_numbers(table.rows[[value]], None, str(path))[value].astype(float)
+    values = as_numbers(table.rows[[value]], None, str(path), "benchmark")[value].astype(float)
     wrong = ~((values > 0.0) & (values < float("inf")))
     if wrong.any():
         first = table.places[int(wrong.to_numpy().argmax())]

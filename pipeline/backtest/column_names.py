@@ -11,15 +11,15 @@ PRICES = ("open", "high", "low", "close")
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "timestamp": (
         "timestamp", "date", "datetime", "time", "date time", "open time", "dates", "dtyyyymmdd", "datum",
-        "gmt time", "local time", "t",
+        "date-time", "gmt time", "local time", "t",
     ),
     "time": ("time", "zeit", "uhrzeit"),
-    "open": ("open", "o", "px open", "open price", "eröffnung", "eröffnungskurs", "erster"),
-    "high": ("high", "h", "px high", "high price", "hoch", "tageshoch", "höchstkurs"),
-    "low": ("low", "l", "px low", "low price", "tief", "tagestief", "tiefstkurs"),
+    "open": ("open", "o", "px open", "open price", "price open", "eröffnung", "eröffnungskurs", "erster"),
+    "high": ("high", "h", "px high", "high price", "price high", "hoch", "tageshoch", "höchstkurs"),
+    "low": ("low", "l", "px low", "low price", "price low", "tief", "tagestief", "tiefstkurs"),
     "close": (
-        "close", "c", "last", "px last", "close/last", "close price", "schluss", "schlusskurs", "price", "adj close",
-        "adjusted close",
+        "close", "c", "last", "px last", "close/last", "close price", "price close", "schluss", "schlusskurs", "price",
+        "adj close", "adjusted close",
     ),
     "volume": ("volume", "vol", "v", "vol.", "px volume", "tickvol", "tick volume", "volumen"),
     "ticker": ("ticker", "symbol", "instrument", "name"),
@@ -104,5 +104,7 @@ def _advice(found: list[str], problems: Collection[str]) -> str:
             f"Bars of one price only: name it for all, as data.columns = {{ open = {price!r}, high = {price!r}, "
             f"low = {price!r}, close = {price!r} }}."
         )
+    wanted = (missing or ["open"])[0]
     others = [name for name in found if known_as(name) is None]
-    return f"Name them in data.columns, as {(missing or ['open'])[0]} = {(others or ['Open'])[0]!r}."
+    dates = [name for name in others if wanted == "timestamp" and ("date" in name.lower() or "time" in name.lower())]
+    return f"Name them in data.columns, as {wanted} = {(dates or others or ['Open'])[0]!r}."

@@ -20,6 +20,7 @@ SHOWN_ROWS = 3
 # How far, relatively, an ordering of prices may be broken: adjusting prices for dividends rounds each on its own.
 ROUNDING = 1e-9
 TWICE = "each timestamp occurs once"
+NEGATIVE = "volume is not negative"
 HIGHEST, LOWEST = "high >= max(open, close)", "low <= min(open, close)"
 
 
@@ -56,10 +57,10 @@ def check_frame(df: pd.DataFrame, *, where: str = "the data frame", orderings: b
     missing = [name for name in PRICES if name not in df.columns]
     if missing or not isinstance(df.index, pd.DatetimeIndex):
         named = ", ".join(map(str, list(df.columns)[:8]))
+        lacking = f"; missing: {', '.join(missing)}; found: {named}" if missing else ""
         raise DataError(
-            f"{where} needs the columns {', '.join(PRICES)} and a DatetimeIndex in UTC"
-            f"{f'; missing: {chr(44).join(missing)}; found: {named}' if missing else ''}. pipeline.backtest.load_ohlcv "
-            "gives such a frame."
+            f"{where} needs the columns {', '.join(PRICES)} and a DatetimeIndex in UTC{lacking}. "
+            "pipeline.backtest.load_ohlcv gives such a frame."
         )
     if _plainly_fine(df):
         return
@@ -94,7 +95,7 @@ def ohlcv_schema(*, volume: bool) -> DataFrameSchema:
 
     columns = {name: price() for name in PRICES}
     if volume:
-        at_least_zero = pa.Check(lambda s: ~(s < 0), error="volume is not negative")
+        at_least_zero = pa.Check(lambda s: ~(s < 0), error=NEGATIVE)
         columns["volume"] = pa.Column("float64", [_number(pa), at_least_zero], nullable=True)
     increasing = pa.Check(lambda s: ~(s.diff() < pd.Timedelta(0)), error="timestamps increase from row to row")
     unique = pa.Check(lambda s: ~s.duplicated(), error=TWICE)
@@ -139,6 +140,8 @@ def _message(
             "Keep one row of each timestamp; bars within a day need a time of day, which may be a column of its own "
             "(columns.time)."
         )
+    if NEGATIVE in broken:
+        parts.append("A volume that is none, as -1, is left out with columns.volume = ''.")
     parts.append("Repair the rows, or say which column is which in data.columns.")
     return "\n".join(parts)
 

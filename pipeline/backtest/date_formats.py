@@ -17,7 +17,9 @@ _DATES = (
     "%a %b %d %Y", "%a %d %b %Y", "%a, %d %b %Y", "%a %d/%m/%Y", "%a %m/%d/%Y",
     "%d%m%y", "%y%m%d",
 )  # fmt: skip
-_MONTHS = ("%Y-%m", "%Y/%m", "%b %Y", "%b-%y", "%m/%Y", "%Y")
+_MONTHS = (
+    "%Y-%m", "%Y/%m", "%Y.%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%Y", "%B %Y", "%b %y", "%b-%y", "%b'%y", "%Y",
+)  # fmt: skip
 _TIMES = (
     "%H:%M:%S", "%H:%M", "%H%M%S", "%H%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H:%M:%S:%f", "%H.%M",
 )  # fmt: skip
@@ -40,7 +42,7 @@ def suggestion(text: pd.Series) -> str:
         return "Names of zones that change have no single meaning: write the times in UTC, or with their offset."
     found = _reading(text)
     if not found:
-        return "Give date_format, as '%d/%m/%Y' (day first) or '%m/%d/%Y' (month first)."
+        return "No usual date_format reads them: write them as 2020-04-03, or give the strptime format that does."
     return _sentence(found, zone="", text=text)
 
 

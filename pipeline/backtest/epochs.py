@@ -16,7 +16,7 @@ FORMATS = (*UNITS, "excel")
 _NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _FIRST = 1e8  # seconds: 1973; each further unit is a thousand times as much
 _EXCEL_EPOCH = "1899-12-30"
-_COMPACT = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_COMPACT = {4: "%Y", 6: "%Y%m", 7: "%Y.%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 def from_epoch(values: pd.Series, places: Sequence[str], unit: str, where: str) -> pd.DatetimeIndex:
@@ -27,7 +27,7 @@ def from_epoch(values: pd.Series, places: Sequence[str], unit: str, where: str) 
     import numpy as np
     import pandas as pd
 
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = as_numbers(values)
     if numbers.isna().any():
         raise DataError(
             f"{where}: the timestamp {values[numbers.isna()].iloc[0]!r} in {rows_of(numbers.isna(), places)} is not a "
@@ -48,6 +48,15 @@ def from_epoch(values: pd.Series, places: Sequence[str], unit: str, where: str) 
             f"{_unit_hint(numbers) or ' Give the date_format they are written in, or ISO dates.'}"
         )
     return stamps
+
+
+def as_numbers(values: pd.Series) -> pd.Series:
+    """Return values as numbers, NaN where they are none; the day numbers of a spreadsheet may have a decimal comma."""
+    import pandas as pd
+
+    text = values.astype(str).str.strip()
+    points = values.where(~text.str.fullmatch(r"\d{5},\d+"), text.str.replace(",", "."))
+    return pd.to_numeric(points, errors="coerce")
 
 
 def _check_digits(values: pd.Series, places: Sequence[str], where: str) -> None:

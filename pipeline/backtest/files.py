@@ -151,7 +151,7 @@ class DataFile:
         named = [at for at, name in enumerate(self._cells) if name is not None]
         if not any(tickers):
             return named, ()
-        chosen, note = one_ticker(tickers, self.layout.symbol, str(self.path))
+        chosen, note = one_ticker(tickers, self.layout.symbol, str(self.path), self.layout.section)
         return [at for at in named if at >= len(tickers) or tickers[at] in {"", chosen}], note
 
     def _read_columnar(self) -> Table:
@@ -172,12 +172,14 @@ class DataFile:
         levels = [[str(name) for name in raw.columns.get_level_values(level)] for level in (0, 1)]
         known = [sum(known_as(name) in PRICES for name in level) for level in levels]
         fields, tickers = levels if known[0] >= known[1] else levels[::-1]
-        chosen, note = one_ticker(tickers, self.layout.symbol, str(self.path))
+        chosen, note = one_ticker(tickers, self.layout.symbol, str(self.path), self.layout.section)
         kept = [at for at, ticker in enumerate(tickers) if ticker in {"", chosen}]
         return raw.iloc[:, kept].set_axis([fields[at] for at in kept], axis=1), note
 
 
-def one_ticker(tickers: Collection[str], symbol: str | None, where: str) -> tuple[str, tuple[str, ...]]:
+def one_ticker(
+    tickers: Collection[str], symbol: str | None, where: str, section: str = "data"
+) -> tuple[str, tuple[str, ...]]:
     """Return which of several instruments is meant, and a note that says so; raises DataError when that is open."""
     found = list(dict.fromkeys(ticker for ticker in tickers if ticker))
     if len(found) == 1:
@@ -185,9 +187,10 @@ def one_ticker(tickers: Collection[str], symbol: str | None, where: str) -> tupl
     if symbol in found:
         return str(symbol), (f"Of the {len(found)} instruments in {where}, {symbol} was read.",)
     shown = ", ".join(found[:8]) + (f" and {len(found) - 8:,} more" if len(found) > 8 else "")
+    advice = f"Say which one with data.symbol, as symbol = {found[0]!r}."
     raise DataError(
-        f"The data file {where} holds {len(found):,} instruments: {shown}. Say which one with data.symbol, as "
-        f"symbol = {found[0]!r}."
+        f"The data file {where} holds {len(found):,} instruments: {shown}. "
+        f"{advice if section == 'data' else 'Give a file of one.'}"
     )
 
 

@@ -21,10 +21,11 @@ _SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 BLANKS = frozenset({"", "-", "--", "–", "—", "n/a", "na", "#n/a", "nan", "null", "none", "."})
 
 
-def as_numbers(values: pd.DataFrame, decimal: str | None, where: str) -> pd.DataFrame:
+def as_numbers(values: pd.DataFrame, decimal: str | None, where: str, section: str = "data") -> pd.DataFrame:
     """Return the columns as numbers, NaN where there is none; `decimal` is the decimal sign, None to find it out.
 
-    Columns that are numbers already stay as they are. Raises DataError where a comma has two meanings.
+    Columns that are numbers already stay as they are. Raises DataError where a comma has two meanings, with what to do
+    in the section of the spec that names the file.
     """
     import pandas as pd
 
@@ -37,7 +38,7 @@ def as_numbers(values: pd.DataFrame, decimal: str | None, where: str) -> pd.Data
     sign = decimal or "."
     if decimal is not None or any(has_separators(text) for text in hard.values()):
         points = any(_has_fractions(values[name]) for name in values.columns if name not in texts)
-        sign = decimal or _decimal_sign(texts, points=points, where=where)
+        sign = decimal or _decimal_sign(texts, points=points, where=where, section=section)
     for name, text in texts.items():
         read = plain[name] if not len(hard[name]) and (sign == "." or not text.str.contains(r"\.").any()) else None
         out[name] = _numbers(text, sign, suffixes=name == "volume") if read is None else read
@@ -75,7 +76,7 @@ def _has_fractions(column: pd.Series) -> bool:
     return bool((known % 1 != 0).any())
 
 
-def _decimal_sign(texts: dict[str, pd.Series], *, points: bool, where: str) -> str:
+def _decimal_sign(texts: dict[str, pd.Series], *, points: bool, where: str, section: str) -> str:
     """Return the decimal sign that all values agree on."""
     import pandas as pd
 
@@ -89,9 +90,10 @@ def _decimal_sign(texts: dict[str, pd.Series], *, points: bool, where: str) -> s
     first = every[every.str.contains(",")].iloc[0]
     if found["."]:
         return "."
+    advice = "Give data.decimal = ',' for the first, '.' for the second."
     raise DataError(
         f"{where}: {first!r} has two meanings, {first.replace(',', '.')} and {first.replace(',', '')}, and no other "
-        "value tells which. Give data.decimal = ',' for the first, '.' for the second."
+        f"value tells which. {advice if section == 'data' else 'Write the numbers with decimal points.'}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.backtest.date_formats import suggestion
 from pipeline.backtest.epochs import FORMATS as EPOCHS
-from pipeline.backtest.epochs import from_epoch, number_hint
+from pipeline.backtest.epochs import as_numbers, from_epoch, number_hint
 from pipeline.backtest.places import rows_of
 from pipeline.errors import DataError
 
@@ -263,10 +263,8 @@ def _localize(index: pd.DatetimeIndex, zone: zoneinfo.ZoneInfo | None, where: st
 
 
 def _not_iso(text: pd.Series, odd: pd.Series, places: Sequence[str], where: str) -> DataError:
-    import pandas as pd
-
     first = text[odd].iloc[0]
-    numbers = pd.to_numeric(text, errors="coerce")
+    numbers = as_numbers(text)
     if numbers.notna().all():
         hint = number_hint(text, numbers, places, where)
     elif odd.mean() < FEW:
@@ -286,7 +284,7 @@ def _unread(values: pd.Series, places: Sequence[str], date_format: str | None, e
     how = f"with date_format {date_format!r}" if date_format else "as ISO-8601"
     what = error.partition(" You might want")[0].rstrip(".")  # the rest is pandas' advice on its own arguments
     text = _as_text(values)
-    numbers = pd.to_numeric(text, errors="coerce")
+    numbers = as_numbers(text)
     hint = ""
     if numbers.notna().all():
         hint = number_hint(text, numbers, places, where)

@@ -87,10 +87,9 @@ def test_a_result_says_what_it_was_made_with(result: BacktestResult, decade_bars
     of_file = BacktestEngine(conventions=Conventions(inferred_periods=313.0))
     told = of_file.run_realistic(df=decade_bars, strategy_signal_fn=buy, symbol="SPX")
     assert told.conventions.periods_per_year == told.stats["periods_per_year"] == 313.0
-    assert (
-        BacktestEngine().run_realistic(df=decade_bars.head(1), strategy_signal_fn=buy, symbol="SPX").conventions
-        == Conventions(time_labels="days")
-    )
+    assert BacktestEngine().run_realistic(
+        df=decade_bars.head(1), strategy_signal_fn=buy, symbol="SPX"
+    ).conventions == Conventions(time_labels="days")
     with pytest.raises(UsageError, match="not both"):
         BacktestEngine(risk_free_rate=RATE, conventions=Conventions())
 
@@ -134,7 +133,8 @@ def test_the_record_reads_back(rate: float | None, periods: float | None, inferr
 @pytest.mark.parametrize(
     "values", [None, [], "x", {}, {"periods_per_year": 252}, {"risk_free_rate": {"value": "4 %"}, "ddof": []},
                {"periods_per_year": {"value": -1, "source": "given"}, "risk_free_rate": {"value": float("nan")}},
-               {"periods_per_year": {"value": True}, "risk_free_rate": {"value": -1.0}}, {"time_labels": {"value": "weeks"}}],
+               {"periods_per_year": {"value": True}, "risk_free_rate": {"value": -1.0}},
+               {"time_labels": {"value": "weeks"}}],
 )  # fmt: skip
 def test_a_damaged_record_tells_nothing(values: Any) -> None:
     """Another shape is not known, and no default in its place."""

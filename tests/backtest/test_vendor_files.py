@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pipeline.backtest import load_ohlcv
+from pipeline.backtest.benchmark import load_series
 from pipeline.errors import DataError, DataWarning
 
 HEAD = "Date,Open,High,Low,Close\n"
@@ -107,6 +108,7 @@ def read_by_advice(path: Path, **options: Any) -> pd.DataFrame:
         HEAD + ROWS.replace("2020-01-", "2020."),
         HEAD.replace("Date,", "Date,Time,") + ROWS.replace(",", ",00:00,", 1).replace("07,", "07,00:00,"),
         HEAD + ROWS.replace("2020-01-06", "43836").replace("2020-01-07", "43837"),
+        (HEAD + ROWS).replace(",", ";").replace("2020-01-06", "43836,00").replace("2020-01-07", "43837,00"),
         HEAD + ROWS.replace("2020-01-06", "6-Jan-20").replace("2020-01-07", "7-Jan-20"),
         HEAD + ROWS.replace("2020-01-06", "20200106").replace("2020-01-07", "20200107"),
     ],
@@ -178,7 +180,8 @@ def test_of_several_instruments_one_is_chosen(tmp_path: Path, text: str) -> None
     ("value", "decimal", "number"),
     [
         ("1,234.50", None, 1234.5), ("1.234,50", None, 1234.5), ("1234,5", None, 1234.5), ("1 234,5", None, 1234.5),
-        ("1,23,400.00", None, 123400.0), ("12,34,567", None, 1234567.0), ("1,234,567", None, 1234567.0), ("1.234.567", None, 1234567.0), ("1'234.5", None, 1234.5),
+        ("1,23,400.00", None, 123400.0), ("12,34,567", None, 1234567.0),
+        ("1,234,567", None, 1234567.0), ("1.234.567", None, 1234567.0), ("1'234.5", None, 1234.5),
         ("$1,234.50", None, 1234.5), ("0,123", None, 0.123), ("1.234", None, 1.234),
         ("1,234", ",", 1.234), ("1,234", ".", 1234.0), ("1.234", ",", 1234.0),
     ],
@@ -212,6 +215,52 @@ def test_volume_that_is_blank(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2.*columns\.volume = ''"):
         load_ohlcv(tmp_path / "bars.csv", columns={"volume": "Volume"})
     assert "volume" not in load_ohlcv(tmp_path / "bars.csv", columns={"volume": ""})
+
+
+@pytest.mark.parametrize(("first", "second"), [("Jan 20", "Feb 20"), ("2020.01", "2020.02"), ("Jan-2020", "Feb-2020")])
+def test_months_are_read(tmp_path: Path, first: str, second: str) -> None:
+    """Bars of months that name no day are the first days of these months."""
+    (tmp_path / "bars.csv").write_text(HEAD + ROWS.replace("2020-01-06", first).replace("2020-01-07", second))
+    bars = read_by_advice(tmp_path / "bars.csv")
+    assert [f"{stamp:%Y-%m-%d}" for stamp in bars.index] == ["2020-01-01", "2020-02-01"]
+
+
+def test_dates_that_no_format_reads_are_to_be_written_anew(tmp_path: Path) -> None:
+    """No strptime format reads weeks and quarters without a day: none is suggested."""
+    for first, second in (("2020-W02", "2020-W03"), ("2020Q1", "2020Q2")):
+        (tmp_path / "bars.csv").write_text(HEAD + ROWS.replace("2020-01-06", first).replace("2020-01-07", second))
+        with pytest.raises(DataError, match="No usual date_format reads them: write them as 2020-04-03"):
+            read(tmp_path / "bars.csv")
+
+
+def test_excel_day_numbers_with_decimal_commas(tmp_path: Path) -> None:
+    """A spreadsheet in a country of decimal commas writes 14:30 of a day as 43836,604166667."""
+    (tmp_path / "bars.csv").write_text("Date;Open;High;Low;Close\n43836,604166667;1;1;1;1\n43836,645833333;1;1;1;1\n")
+    bars = read(tmp_path / "bars.csv", date_format="excel", timezone="UTC")
+    assert bars.index.tolist() == [pd.Timestamp("2020-01-06T14:30Z"), pd.Timestamp("2020-01-06T15:30Z")]
+
+
+def test_a_refusal_names_the_column_that_is_meant(tmp_path: Path) -> None:
+    """Names of Refinitiv are known; of others one that says date is suggested; a volume of -1 can be left out."""
+    path = tmp_path / "bars.csv"
+    path.write_text("#RIC,Date-Time,Price Open,Price High,Price Low,Price Close\nA,2020-01-06T14:00:00Z,1,2,1,1\n")
+    assert read(path).to_numpy().tolist() == [[1.0, 2.0, 1.0, 1.0]]
+    path.write_text("#RIC,Trade Date,open,high,low,close,volume\nA,2020-01-06,1,2,1,1,-1\n")
+    with pytest.raises(DataError, match="as timestamp = 'Trade Date'"):
+        read(path)
+    with pytest.raises(DataError, match=r"columns\.volume = ''"):
+        read(path, columns={"timestamp": "Trade Date"})
+    assert len(read(path, columns={"timestamp": "Trade Date", "volume": ""})) == 1
+
+
+def test_what_is_said_of_a_benchmark_holds_for_a_benchmark(tmp_path: Path) -> None:
+    """The keys data.symbol and data.decimal do not reach its file, so they are not advised."""
+    path = tmp_path / "index.csv"
+    for text, said in ((BESIDE, "Give a file of one"), ("date;value\n2020-01-06;1,234\n", "with decimal points")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=said) as raised:
+            load_series(path)
+        assert "data." not in str(raised.value)
 
 
 def test_a_line_below_the_table_is_named(tmp_path: Path) -> None:
