@@ -18,7 +18,7 @@ from pipeline.run import Run
 DECIDED_BY_NAME = frozenset({"config_snapshot.toml", "config_snapshot.json", "notebook.ipynb", "tracking.json"})
 COMPARED_BY_VALUE = frozenset({"stats.json", "equity.csv", "trades.csv"})
 RECORDS = ("debug/", "tracking/")
-NOT_ALWAYS_RECORDED = frozenset({"conventions.json"})  # runs of earlier versions have none
+NOT_ALWAYS_RECORDED = frozenset({"conventions.json", "data.json"})  # runs of earlier versions have none
 
 
 @dataclass(frozen=True)

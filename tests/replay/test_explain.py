@@ -157,7 +157,7 @@ def test_other_files(small: Settings) -> None:
     explanation = explain(sealed_run(small), other)
     assert explanation.outputs.files == ("plots/equity_curve.png", "plots/more.png: only in the second")
     assert explain(sealed_run(small), other, tolerance=1e-9).equal
-    recorded = sealed_run(small, files={"conventions.json": "{}"})
+    recorded = sealed_run(small, files={"conventions.json": "{}", "data.json": "{}"})
     assert explain(sealed_run(small), recorded).outputs.files == ()  # the first is from before there was a record
 
 
