@@ -185,7 +185,7 @@ def one_ticker(
     if len(found) == 1:
         return found[0], ()
     if symbol in found:
-        return str(symbol), (f"Of the {len(found)} instruments in {where}, {symbol} was read.",)
+        return str(symbol), (f"Of the {len(found):,} instruments in the file, {symbol} was read.",)
     shown = ", ".join(found[:8]) + (f" and {len(found) - 8:,} more" if len(found) > 8 else "")
     advice = f"Say which one with data.symbol, as symbol = {found[0]!r}."
     raise DataError(
