@@ -124,6 +124,14 @@ def test_what_cannot_be_judged_is_never_clean(copied: Run, render: Any, reason: 
     assert "With all bars replaced 0 of the signals changed." in text
 
 
+def test_a_damaged_record_of_the_bars_is_said(copied: Run) -> None:
+    """A data.json of another shape is one sentence on the page, and the page is made."""
+    missing = {"schema_version": 1, "bars": 3}
+    for values in (missing, {**missing, "first": "a", "last": "b", "time_labels": [], "notes": None}):
+        write_json(copied.dir.data_facts, values)
+        assert "cannot be read" in build_page(Run(copied.dir)).data()
+
+
 def test_an_older_clean_says_what_was_not_tested(copied: Run, render: Any) -> None:
     """A run that was examined before bars were replaced is read as it was, and the page says what is not known."""
     values = copy.deepcopy(builder.examined())

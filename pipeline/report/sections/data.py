@@ -16,9 +16,15 @@ LABELS = {"days": "days (a bar names a date)", "instants": "instants (a bar has 
 
 def data(page: Page) -> str:
     """Return what the run recorded of its bars, and what is to be looked at."""
-    facts = page.data_facts
-    if not facts:
+    if not page.data_facts:
         return "\nThis run left no record of its bars (`data.json`).\n"
+    try:
+        return _tables(page.data_facts)
+    except (KeyError, TypeError, ValueError):  # written by hand, or by another program
+        return "\nWhat this run recorded of its bars (`data.json`) cannot be read.\n"
+
+
+def _tables(facts: dict[str, Any]) -> str:
     usual = facts.get("usual_days")
     rows: list[tuple[str, Cell]] = [
         ("Bars", f"{facts['bars']:,}, {facts['first']} {DASH} {facts['last']}"),
