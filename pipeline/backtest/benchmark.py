@@ -10,7 +10,7 @@ from pipeline.backtest.column_names import ALIASES, plain_name
 from pipeline.backtest.data import SAMPLE_PREFIX
 from pipeline.backtest.files import SUFFIXES, DataFile, Layout, Table
 from pipeline.backtest.numerals import as_numbers, is_numeric
-from pipeline.backtest.timestamps import time_labels
+from pipeline.backtest.timestamps import is_daily, time_labels
 from pipeline.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _known_until(bars: pd.DatetimeIndex, stamps: pd.DatetimeIndex) -> tuple[pd.D
             "BENCHMARK: the bars are at times of day, the benchmark's values are days: the value of a day counts from "
             "the last bar of its UTC date on, before that the value of the day before."
         )
-    if _is_daily(bars) and _is_daily(stamps):
+    if is_daily(bars) and is_daily(stamps):
         return end_of_day, (
             f"BENCHMARK: bars and benchmark never share a time of day ({bars[0]:%H:%M} and {stamps[0]:%H:%M} UTC): "
             "they were matched by UTC date."
@@ -132,12 +132,6 @@ def _known_until(bars: pd.DatetimeIndex, stamps: pd.DatetimeIndex) -> tuple[pd.D
         f"BENCHMARK: bars and benchmark never share an instant (first: {bars[0].isoformat()} and "
         f"{stamps[0].isoformat()}): each bar takes the last value before it."
     )
-
-
-def _is_daily(stamps: pd.DatetimeIndex) -> bool:
-    import numpy as np
-
-    return len(stamps) > 1 and float(np.median(np.diff(stamps.asi8))) >= 20 * 3.6e12
 
 
 def _table(path: Path, column: str | None) -> tuple[Table, str, str]:

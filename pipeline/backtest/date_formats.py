@@ -71,7 +71,7 @@ def _reading(text: pd.Series) -> list[str]:
     few, found = text.iloc[:_SAMPLE], []
     read: list[pd.Series] = []
     for name in _candidates(str(text.iloc[0])):
-        if not _all_read(few, name) or not _all_read(text, name):
+        if not all_read(few, name) or not all_read(text, name):
             continue
         values = pd.to_datetime(text, format=name, utc=True)
         if not any(values.equals(other) for other in read):
@@ -93,7 +93,8 @@ def _candidates(first: str) -> list[str]:
     return made
 
 
-def _all_read(text: pd.Series, name: str) -> bool:
+def all_read(text: pd.Series, name: str) -> bool:
+    """Say whether a format reads every value, as a date of the years 1800 to 2200."""
     import pandas as pd
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.date_formats import all_read
 from pipeline.backtest.places import rows_of
 from pipeline.errors import DataError
 
@@ -98,7 +99,7 @@ def number_hint(text: pd.Series, numbers: pd.Series, places: Sequence[str], wher
     check_one_unit(numbers, places, where)
     lengths = text.str.len()
     compact = _COMPACT.get(int(lengths.iloc[0])) if lengths.nunique() == 1 else None
-    if compact and _reads(text, compact):
+    if compact and all_read(text, compact):
         return f"Give date_format = {compact!r}."
     return _unit_hint(numbers).strip() or (
         "Give date_format = 's', 'ms', 'us' or 'ns' for seconds to nanoseconds since 1970, or 'excel' for the day "
@@ -121,10 +122,3 @@ def _unit(value: float) -> str:
     """Return the unit in which a number of at least 1e8 lies between 1973 and the year 5138."""
     at = sum(value >= _FIRST * 1000.0**step for step in (1, 2, 3))
     return UNITS[at]
-
-
-def _reads(text: pd.Series, date_format: str) -> bool:
-    import pandas as pd
-
-    read = pd.to_datetime(text, format=date_format, errors="coerce")
-    return bool(read.notna().all()) and bool(read.dt.year.between(1800, 2200).all())

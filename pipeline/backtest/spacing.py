@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from pipeline.backtest.timestamps import TimeLabels, time_labels, utc_labels
+from pipeline.backtest.timestamps import TimeLabels, is_daily, time_labels, utc_labels
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def examine_spacing(bars: pd.DataFrame) -> Spacing:
     return Spacing(
         len(index), _label(index[0], labels), _label(index[-1], labels), labels,
         None if usual is None else round(usual / _DAY, 6),
-        gaps, int(unusual.sum()), moves, count, _evening(index, labels, usual),
+        gaps, int(unusual.sum()), moves, count, _evening(index, labels),
     )  # fmt: skip
 
 
@@ -209,11 +209,11 @@ def _said(move: Move) -> str:
     return f"{move.at} {move.ratio - 1.0:+.1%}{split}"
 
 
-def _evening(index: pd.DatetimeIndex, labels: TimeLabels, usual: float | None) -> str | None:
+def _evening(index: pd.DatetimeIndex, labels: TimeLabels) -> str | None:
     """Return a warning for daily bars that look like days whose midnights were turned into the UTC evening before."""
     import numpy as np
 
-    if labels == "days" or usual is None or usual < 20 / 24 * _DAY or len(index) < 5:
+    if labels == "days" or len(index) < 5 or not is_daily(index):
         return None
     of_day = index.asi8 % _DAY
     times = np.unique(of_day)

@@ -37,6 +37,13 @@ def time_labels(index: pd.DatetimeIndex) -> TimeLabels:
     return "days" if len(stamps) and bool((stamps == stamps.normalize()).all()) else "instants"
 
 
+def is_daily(index: pd.DatetimeIndex) -> bool:
+    """Say whether bars usually lie at least 20 hours apart, in either order: daily ones, or slower."""
+    import numpy as np
+
+    return len(index) > 1 and float(np.median(np.abs(np.diff(index.as_unit("ns").asi8)))) >= _DAILY
+
+
 def utc_labels(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Return an index of any kind as UTC labels in nanoseconds, named `timestamp`.
 
@@ -235,9 +242,7 @@ def _days(wall: pd.DatetimeIndex) -> pd.DatetimeIndex:
 
 def _check_mixed(begins: np.ndarray, stamps: pd.DatetimeIndex, places: Sequence[str], where: str) -> None:
     """Raise DataError for daily bars of which most, but not all, are labelled by a day."""
-    import numpy as np
-
-    if begins.all() or begins.mean() <= 0.5 or np.median(np.abs(np.diff(stamps.asi8))) < _DAILY:
+    if begins.all() or begins.mean() <= 0.5 or not is_daily(stamps):
         return
     raise DataError(
         f"{where}: most timestamps are midnights, so they name days, but not in {rows_of(~begins, places)} "
