@@ -50,7 +50,7 @@ class LeakageVerdict:
     first       the difference at the earliest bar, over all cuts and both tests; None unless it leaks
     cuts        bars that were cut at; calls: how often the strategy was called
     failures    cut -> what the strategy raised there, for cuts that could not be judged by truncation or shuffle
-    reason      why it is unjudged: constant, independent or mixed (see BlindSpot); None otherwise
+    reason      why it is unjudged, see BlindSpot; None otherwise
     responses   signals that changed at most when all bars were replaced; None where that was not tried
     """
 

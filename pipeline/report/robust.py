@@ -82,7 +82,7 @@ class Robustness:
 
     @property
     def blind_reason(self) -> str:
-        """Why an unjudged strategy is so: constant, independent or mixed; empty otherwise."""
+        """Why an unjudged strategy is so, a reason of BlindSpot; empty otherwise."""
         reason = (self.leakage or {}).get("reason")
         return reason if isinstance(reason, str) and self.leak_status == "unjudged" else ""
 
