@@ -1,23 +1,76 @@
-"""What of a URL nobody else may read: passwords, tokens in its query, a token for a user name."""
+"""What nobody else may read: a value under the name of a secret; of a URL its password, its token.
+
+What the name of a secret is, is said here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 MASK = "***"
 WEB = ("http", "https", "git+https", "ssh+https")
-SECRET_WORDS = frozenset(
-    {"password", "passwd", "pwd", "passphrase", "secret", "token", "key", "apikey", "sig", "signature", "credential"}
-    | {"credentials", "auth", "authorization", "pat", "sas", "jwt"}
+# A name with one of these words is that of a secret; the word may end a longer one, as in PGPASSWORD.
+SECRET_WORDS = (
+    *("password", "passwd", "pwd", "passphrase", "secret", "token", "credential", "authorization", "jwt"),
+    *("apikey", "accesskey", "secretkey", "privatekey"),
 )
+# These are secrets at the end of a name (`api_key`, `key`), not before another word (`key_level`) …
+LAST_WORDS = frozenset({"key", "sig", "signature", "auth", "pat", "sas", "pass", "passcode"})
+# … nor after one of these (`sort_key`, `low_pass`).
+ELSE_BEFORE = frozenset(
+    {"primary", "foreign", "sort", "group", "join", "partition", "public", "index", "cache", "lookup"}
+    | {"low", "high", "band", "all"}
+)
+# What only describes a secret, or is another thing of its name (`token_symbol`, `password_file`).
+DESCRIBING = frozenset(
+    {"symbol", "name", "type", "kind", "count", "limit", "url", "uri", "length", "size", "level", "mode"}
+    | {"file", "path", "address", "column", "field", "expiry", "ttl"}
+)
+# Words that are mostly counted (`max_tokens`); they are secrets after one of QUALIFYING (`api_tokens`).
+MANY = frozenset({"keys", "tokens"})
+QUALIFYING = frozenset({"api", "access", "auth", "bearer", "private", "refresh", "secret", "session"})
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 
 
 def secret_name(name: str) -> bool:
-    """Return whether a query's name is that of a secret: one of its parts is (`access_token`, `apiKey`)."""
-    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return any(part.lower() in SECRET_WORDS for part in parts)
+    """Return whether a name is that of a secret, by its words: `access_token`, `apiKey`, `DB_PASSWORD`."""
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    framed = ["", *words, ""]
+    return any(_tells(*framed[place : place + 3]) for place in range(len(words)))
+
+
+def _tells(before: str, word: str, after: str) -> bool:
+    """Return whether a word of a name, between these two, makes it the name of a secret."""
+    if word in MANY:
+        return before in QUALIFYING
+    if word.removesuffix("s").endswith(SECRET_WORDS):
+        return after not in DESCRIBING
+    return word in LAST_WORDS and after in ("", "id") and before not in ELSE_BEFORE
+
+
+def mask_table(value: Any, place: str = "", *, secret: bool = False) -> tuple[Any, dict[str, str]]:
+    """Return JSON or TOML values with their secrets as `***`, and each secret by its place (`db.password`, `keys[0]`).
+
+    Secret is any text that is, or is below, the value of a secret's name, and a URL that carries one; numbers, booleans
+    and empty text are none. What is masked already has a place, too.
+    """
+    found: dict[str, str] = {}
+    if isinstance(value, Mapping):
+        table = {}
+        for key, item in value.items():
+            name = f"{place}.{key}" if place else str(key)
+            table[key], inner = mask_table(item, name, secret=secret or secret_name(str(key)))
+            found |= inner
+        return table, found
+    if isinstance(value, list | tuple):
+        pairs = [mask_table(item, f"{place}[{index}]", secret=secret) for index, item in enumerate(value)]
+        return [item for item, _ in pairs], {name: text for _, inner in pairs for name, text in inner.items()}
+    if isinstance(value, str) and value and (secret or value == MASK or has_secret(value)):
+        return MASK, {place: value}
+    return value, found
 
 
 def has_secret(url: str) -> bool:

@@ -25,10 +25,11 @@ from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill, record_report
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
+from pipeline.notebook.masked import mask_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
 from pipeline.run import Run
-from pipeline.rundir import move_into_place
+from pipeline.rundir import move_into_place, write_atomic
 from pipeline.sealing import (
     OpenRun,
     Progress,
@@ -40,6 +41,7 @@ from pipeline.sealing import (
     silent,
     track_run,
 )
+from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 from pipeline.template_files import template_path
@@ -156,7 +158,8 @@ class _Caught:
     def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> bool:
         if failure is None or isinstance(failure, KeyboardInterrupt):
             return False
-        self.error = as_evidence_error(failure, f"in the stage {_stage(self._run)}")
+        error = as_evidence_error(failure, f"in the stage {_stage(self._run)}")
+        self.error = self._run.secrets.hide_in_error(error)
         self.leaving = None if isinstance(failure, Exception) else failure
         return True
 
@@ -165,8 +168,9 @@ def plan_run(spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | N
     """Check all that can be checked before anything starts; raises UsageError.
 
     A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused; and so
-    is a value that the evidence cannot hold.
+    is a value that the evidence cannot hold. Masked parameters get the values that the environment gives.
     """
+    spec = filled(spec, os.environ)
     try:
         canonical_json([spec.to_dict(), json_values(overrides or {})])
     except ValueError as error:
@@ -208,9 +212,9 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSou
         executed = execute_notebook(plan.notebook, target, parameters, request, root=root, kernels=kernels)
     except BaseException:
         with contextlib.suppress(EvidenceError):
-            _keep_notebook(run)
+            _keep_notebook(run, parameters)
         raise
-    _keep_notebook(run)
+    _keep_notebook(run, parameters)
     run.warnings += executed.notes
     run.warnings += notebook_warnings(run.dir)
     return executed.left_early
@@ -230,11 +234,19 @@ def _stage(run: OpenRun) -> str:
     return next(reversed(run.stages), "open")
 
 
-def _keep_notebook(run: OpenRun) -> None:
-    """Give the executed notebook its final name; what the kernel's process printed is kept when there is any."""
+def _keep_notebook(run: OpenRun, parameters: Mapping[str, Any]) -> None:
+    """Give the executed notebook its final name; what the kernel's process printed is kept when there is any.
+
+    Secrets in both are masked before.
+    """
+    shown = {**parameters, **run.spec.run.parameters}
+    run.masked |= {*mask_notebook(run.dir.notebook_in_progress, run.secrets, shown)}
     move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
     log = run.dir.kernel_log_in_progress
     if log.is_file() and log.stat().st_size:
+        if found := run.secrets.named_in_file(log):
+            write_atomic(log, run.secrets.hidden(log.read_text(encoding="utf-8", errors="replace")).encode())
+            run.masked |= {*found}
         move_into_place(log, run.dir.kernel_log)
 
 
@@ -247,6 +259,7 @@ def _inherited() -> dict[str, str]:
 def _kernel_environment(run: OpenRun) -> dict[str, str]:
     """Return what makes a kernel belong to this run, and its results independent of where it runs."""
     return {
+        **run.secrets.for_the_kernel(),
         inside.RUN_ID: run.dir.run_id,
         inside.SEED: str(run.spec.run.seed),
         inside.MODULES_FILE: str(run.dir.modules),
@@ -312,7 +325,7 @@ def _stopped(run: OpenRun, tracking: RunTracking | None, failure: BaseException)
     """Record an interruption as far as that is possible: nothing here may hide what was raised."""
     if run.manifest_sha256 is not None:
         return
-    reason = {} if isinstance(failure, KeyboardInterrupt) else {"reason": str(failure)}
+    reason = {} if isinstance(failure, KeyboardInterrupt) else {"reason": run.secrets.hidden(str(failure))}
     with contextlib.suppress(Exception):
         run.write_state("KILLED", _stage(run), **reason)
         record_kill(run.dir, run.signer)

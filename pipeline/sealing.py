@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,7 @@ from pipeline.rundir import (
     write_json,
     write_state,
 )
+from pipeline.secrets import Secrets, mask_parameters, masked_overrides, masked_toml, masked_values
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 from pipeline.tracking.datasets import file_dataset
@@ -93,6 +95,8 @@ class OpenRun:
     signer: Signer | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     build_type: str = RUN
+    secrets: Secrets = field(default_factory=Secrets)
+    masked: set[str] = field(default_factory=set)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -110,6 +114,13 @@ class OpenRun:
         """Record the state beside the run directory, as long as the run is not sealed."""
         if self.manifest_sha256 is None:
             write_state(self.dir, status=status, stage=stage, started_at=self.started_at, origin=self.origin, **more)
+
+    def mask_secrets(self, given: bytes | None = None) -> None:
+        """Mask the secrets in what the run was asked for, and keep them to look for; `given` may hold further ones."""
+        self.secrets = Secrets.of_run(self.spec, os.environ, given, self.overrides)
+        self.masked = {*self.secrets.parameters}
+        self.spec, _ = mask_parameters(self.spec)
+        self.overrides, self.asked = masked_overrides(self.overrides), masked_values(self.asked)
 
     def take_digests(self) -> None:
         """Digest the inputs; raises DataError when one cannot be read."""
@@ -164,6 +175,7 @@ def open_run(
     directory = RunDir.create(settings.results, run_id or new_run_id())
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type, run.contents = asked or spec.to_dict(), build_type, contents or {}
+    run.mask_secrets(given)
     run.warnings += [unsigned] if unsigned else []
     try:
         _begin(run, given)
@@ -200,6 +212,7 @@ def reopen_run(
     state = read_state(directory) or {}
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type = asked, build_type
+    run.mask_secrets()
     run.warnings += [unsigned] if unsigned else []
     run.started_at = state.get("started_at") or run.started_at
     run.take_digests()
@@ -210,7 +223,7 @@ def reopen_run(
 def _begin(run: OpenRun, given: bytes | None) -> None:
     directory, spec, settings, inputs = run.dir, run.spec, run.settings, run.inputs
     with run.stage("open"):
-        write_atomic(directory.config_toml, given if given is not None else spec.to_toml())
+        write_atomic(directory.config_toml, masked_toml(given) if given is not None else spec.to_toml())
         write_atomic(directory.config_json, canonical_json(run.asked))
         run.take_digests()
         run.git = git_state(settings.root)
@@ -258,7 +271,10 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
 
     Without `records`, what the run's own files and the lock files say is left out of the manifest.
     """
-    run.warnings += [text for text in refused_by_windows(run.dir.sealed_paths()) if text not in run.warnings]
+    notes = [*refused_by_windows(run.dir.sealed_paths()), *_secrets_told(run)]
+    run.warnings[:] = [run.secrets.hidden(text) for text in run.warnings]
+    run.warnings += [text for text in notes if text not in run.warnings]
+    error = None if error is None else run.secrets.hide_in_error(error)
     environment = Environment.of_this_process()
     inputs = collect_inputs(
         files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},
@@ -282,6 +298,22 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
     record_seal(run.dir, run.signer)
     run.dir.clear_scratch()
     return run.manifest_sha256
+
+
+def _secrets_told(run: OpenRun) -> Iterator[str]:
+    """Yield what the seal says of secrets: which were masked, which were not looked for, which files hold one."""
+    if run.masked:
+        yield f"Masked as ***: {', '.join(sorted(run.masked))}."
+    if overlooked := run.secrets.overlooked():
+        yield (
+            f"Too short or too plain to be looked for in what the notebook printed: the value of "
+            f"{', '.join(overlooked)}. It is masked in the spec and in the injected cell only."
+        )
+    files = {name: run.secrets.named_in_file(run.dir.path / name) for name in run.dir.sealed_paths()}
+    read = {run.inputs[name][0]: run.secrets.named_in(content) for name, content in run.contents.items()}
+    for name, found in {**files, **read}.items():
+        if found:
+            yield f"SECRET: {name} holds the value of {', '.join(found)}. It is kept as it is: do not pass it on."
 
 
 def notebook_warnings(run: RunDir) -> Iterator[str]:
@@ -380,6 +412,7 @@ def _outcome(run: OpenRun, error: EvidenceError | None, *, records: bool) -> Out
         warnings=tuple(_utf8(warning) for warning in run.warnings),
         stages=dict(run.stages),
         tracking=read_json(run.dir.tracking) if records and run.dir.tracking.is_file() else None,
+        masked=tuple(sorted(run.masked)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SpecError, nearest, shown
-from pipeline.masking import has_secret
+from pipeline.masking import has_secret, mask_table, secret_name
 
 Scalar = bool | int | float | str
 
@@ -324,7 +324,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
             else:
                 yield f"{place}: unknown key. {nearest(str(name), _valid_names(parents))}"
         else:
-            yield f"{place}: {item['msg']} (given: {shown(item['input'])})"
+            given, _ = mask_table(item["input"], secret=any(secret_name(str(part)) for part in item["loc"]))
+            yield f"{place}: {item['msg']} (given: {shown(given)})"
 
 
 def _valid_names(parents: list[int | str]) -> list[str]:

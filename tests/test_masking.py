@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import SpecError
-from pipeline.masking import has_secret, masked, masked_text, secret_name
+from pipeline.masking import has_secret, mask_table, masked, masked_text, secret_name
 from pipeline.spec import RunSpec, parse_spec
 from pipeline.sweep.spec import SweepSpec
 from pipeline.tracking import run_url
@@ -55,6 +55,60 @@ def test_names_are_matched_by_their_words() -> None:
     """Snake, kebab and camel case; never a part of a word."""
     assert all(map(secret_name, ("api_key", "apiKey", "API_KEY", "db-password", "authToken", "AWSSecret", "key")))
     assert not any(map(secret_name, ("monkey", "keyboard", "tokenizer", "passes", "author", "secretary", "")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("api_token", "TOKEN_2", "DB_PASS", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "key1"),
+        *("apikey", "apiKeys", "access_tokens", "passwords", "credentials", "password_binance", "client-secret"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    """As variables and parameters have them, in the singular and in the plural."""
+    assert secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("key_level", "keyLevels", "n_tokens", "max_tokens", "stop_tokens", "keys", "primary_key", "sort_key"),
+        *("public_key", "low_pass", "band_pass", "token_symbol", "password_file", "token_url", "passive", "compass"),
+    ],
+)
+def test_names_that_only_sound_like_secrets(name: str) -> None:
+    """A level, a count, a column, a filter, a place."""
+    assert not secret_name(name)
+
+
+def test_secrets_in_a_table() -> None:
+    """Texts under the name of a secret, however deep, and URLs with one; numbers, empty texts and the rest stay."""
+    given = {
+        "api_token": "abc",
+        "n_tokens": 5,
+        "password": 12345,
+        "secret": "",
+        "key_level": "high",
+        "db": {"user": "me", "password": "x"},
+        "credentials": {"binance": ["k", "s", True]},
+        "store": "postgresql://me:pw@host/db",
+    }
+    shown, found = mask_table(given)
+    assert shown == {
+        **given,
+        "api_token": "***",
+        "db": {"user": "me", "password": "***"},
+        "credentials": {"binance": ["***", "***", True]},
+        "store": "***",
+    }
+    assert found == {
+        "api_token": "abc",
+        "db.password": "x",
+        "credentials.binance[0]": "k",
+        "credentials.binance[1]": "s",
+        "store": "postgresql://me:pw@host/db",
+    }
+    assert mask_table(shown) == (shown, dict.fromkeys(found, "***"))
 
 
 @pytest.mark.parametrize("url", SECRETS)

@@ -44,7 +44,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went: status, times, the error of a failed run, warnings, seconds spent in each stage."""
+    """How a run went: status, times, the error of a failed run, warnings, seconds spent in each stage.
+
+    `masked` names the secrets that the evidence holds as `***`.
+    """
 
     status: str
     started_at: str
@@ -53,6 +56,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
     tracking: dict[str, Any] | None = None
+    masked: tuple[str, ...] = ()
 
 
 def collect_inputs(
@@ -117,6 +121,7 @@ def build_manifest(
                 "warnings": list(outcome.warnings),
                 "stages": outcome.stages,
                 "tracking": outcome.tracking,
+                **({"masked": list(outcome.masked)} if outcome.masked else {}),
             },
         },
     }

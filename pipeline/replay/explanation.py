@@ -16,7 +16,7 @@ from pipeline.run import Run
 MOST_LINES = 10
 UNEXPLAINED = (
     "no recorded input differs: the notebook is not deterministic, or it reads something that is not recorded "
-    "(the clock, the network, an environment variable, a file of its own)"
+    "(the clock, the network, an environment variable, a file of its own, a value that is masked)"
 )
 
 

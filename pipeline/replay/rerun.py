@@ -27,7 +27,9 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.runner import SECTIONS
 from pipeline.sealing import Progress, silent
+from pipeline.secrets import filled
 from pipeline.settings import Settings
+from pipeline.spec import RunSpec
 from pipeline.template_files import template_path
 
 USAGE = UsageError.exit_code
@@ -88,8 +90,8 @@ def replay_run(
     results and removed. `search` are directories to look for the data in, by its digest; `trust` decides whose
     signature on the run is accepted; `progress` is called with the name of each stage, `prompt` with a question when
     the key that signs the replay needs a passphrase (one that is discarded is not signed). Raises VerificationError
-    when the run does not match its seal, UsageError when it was not executed from a notebook, an input is gone, or
-    the key may not sign.
+    when the run does not match its seal, UsageError when it was not executed from a notebook, an input is gone, the
+    environment does not give the value of a masked parameter, or the key may not sign.
     """
     checked_tolerance(tolerance)
     if run.is_sweep:
@@ -106,6 +108,7 @@ def replay_run(
         )
     unlocked, unsigned = ({}, None) if discard else _signing(settings, prompt)
     spec = {**run.config, "tracking": {"mode": "off"}, "report": {"enabled": False}}
+    filled(RunSpec.from_mapping(spec), os.environ)
     progress("restore")
     with _results(settings, discard=discard) as results:
         with workspace(spec, recorded, settings, search=search) as space:

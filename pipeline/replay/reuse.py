@@ -27,6 +27,7 @@ from pipeline.replay.importable import present_modules
 from pipeline.replay.rerun import is_replay
 from pipeline.run import Run, list_runs
 from pipeline.runner import plan_run
+from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
@@ -51,18 +52,21 @@ class Considered:
 class Reuse:
     """The decision: a run to use instead of executing, or None; `considered` are the runs that were not it.
 
-    `key` is the reproduction key of the run that was found, None without one.
+    `key` is the reproduction key of the run that was found, None without one; `refused` says why none was looked for.
     """
 
     run: Run | None
     key: str | None
     considered: tuple[Considered, ...]
+    refused: str | None = None
 
     @property
     def why(self) -> str:
         """Return the reason in one line; of several runs that do not match, the one that comes nearest."""
         if self.run is not None:
             return f"the run {self.run.run_id} was made from the same inputs (reproduction key {str(self.key)[:12]})"
+        if self.refused is not None:
+            return self.refused
         if not self.considered:
             return "there is no earlier run"
         nearest = min(self.considered, key=lambda item: (item.differing == 0, item.differing))
@@ -80,9 +84,13 @@ def find_reusable(spec: RunSpec, settings: Settings, *, trust: Trust | None = No
 
     Compared are the resolved spec without names, tags, tracking and report, the digests of data and notebook, the
     source of every module the run had imported as it is now, package versions, Python and the machine's kind.
-    Replays come after all others; `trust` decides whose signature is accepted, and the ledger must know the run as it
-    is. Raises UsageError as `plan_run` does.
+    A spec with a secret among its parameters is never matched. Replays come after all others; `trust` decides whose
+    signature is accepted, and the ledger must know the run as it is. Raises UsageError as `plan_run` does.
     """
+    _, secret = mask_parameters(spec)
+    if secret:
+        text = f"{', '.join(secret)} is masked in every run: whether one was made with the same value is not known"
+        return Reuse(None, None, (), text)
     now = inputs_now(spec, settings)
     sources = _Sources(settings.root, {})
     ledger, of_ledger = verify_ledger(settings.results, trust=trust, signatures=False)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import RenderError, UsageError
+from pipeline.masking import SECRET_WORDS
 
 SECONDS = 2.0  # that one pattern of the user's own may take for one text
 _END = r"[^\s\"'<>:;,()]"
 _PART = r"[^\s\"'<>:;,()/]+"
 _WORDS = rf"{_PART}(?: {_PART})*/"  # a directory, with blanks in its name or not
 _LAST = rf"{_END}*(?:(?: {_PART}){{1,4}}\.\w{{1,8}}\b)?"  # a file; one with blanks in its name has a suffix
+_SECRETS = "|".join([*SECRET_WORDS, r"api[_-]key"])
 _HEX = r"[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*"
 # What a text must hold for a pattern to be looked for at all, and the pattern: most texts are columns of numbers.
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -44,7 +46,7 @@ _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
     (("=",), r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*\s?=\s?[^\s\"'<>]+"),  # NAME_OF_A_VARIABLE=value
     (
         ("=", ":"),
-        r"(?i:\b\w*(?:passw(?:or)?d|secret|token|api[_-]?key|credential)s?\b[\"']?\s?[=:]\s?[\"']?[^\s\"'<>]+)",
+        rf"(?i:\b\w*(?:{_SECRETS})s?\b[\"']?\s?[=:]\s?[\"']?[^\s\"'<>]+)",
     ),
 )
 

@@ -24,6 +24,7 @@ from pipeline.errors import EvidenceError
 from pipeline.evidence.ledger import OF_SWEEP, REPLAY
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
+from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
 from pipeline.spec import DataSection, RunSpec
 from pipeline.sweep.spec import SweepSpec
@@ -150,7 +151,9 @@ def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tra
             kernels=_kernels(work),
         )
     except EvidenceError as error:
-        return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+        return Answer(
+            seconds=time.perf_counter() - began, error=of_this_process().hidden(f"{type(error).__name__}: {error}")
+        )
     seconds = time.perf_counter() - began
     if outcome.error is not None:
         return Answer(seconds=seconds, error=f"{type(outcome.error).__name__}: {outcome.error}")
@@ -255,7 +258,9 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
                 slippage_bps=spec.backtest.slippage_bps,
             )
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what a strategy of the user's raises fails its trial
-        return Answer(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+        return Answer(
+            seconds=time.perf_counter() - began, error=of_this_process().hidden(f"{type(error).__name__}: {error}")
+        )
     returns = simple_returns(result.equity_curve, spec.backtest.initial_cash)
     return Answer(finite(result.stats), returns, time.perf_counter() - began)
 
@@ -283,3 +288,8 @@ def _limited(seconds: float | None) -> Iterator[None]:
 def finite(stats: Mapping[str, float | int | None]) -> dict[str, float | int | None]:
     """Return metrics with None where a value is not finite."""
     return {name: value if value is None or np.isfinite(value) else None for name, value in stats.items()}
+
+
+def _told(error: BaseException) -> str:
+    """Return an error as a trial's record keeps it: without secrets of this process."""
+    return of_this_process().hidden(f"{type(error).__name__}: {error}")

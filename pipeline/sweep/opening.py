@@ -15,6 +15,7 @@ from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import modules_of_this_process, of_package
 from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_json
 from pipeline.sealing import OpenRun, Progress, data_inputs, open_run, reopen_run
+from pipeline.secrets import masked_values
 from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec
 
@@ -62,6 +63,9 @@ def open_or_resume(
                 f"{name} changed since the sweep {run.dir.run_id} began. Restore it, or start anew with --new."
             )
     run.warnings.append("The sweep was interrupted and resumed.")
+    if run.masked:
+        names = ", ".join(sorted(run.masked))
+        run.warnings.append(f"Whether {names} had the same value before the interruption is not known.")
     run.write_state("RUNNING", "open")
     return run, True
 
@@ -84,7 +88,7 @@ def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = Fals
 
     Interrupted before its seal; or `sealed` already, and not yet delivered and rendered.
     """
-    wanted = canonical_json(spec.to_dict())
+    wanted = canonical_json(masked_values(spec.to_dict()))
     found = []
     for run_id in run_ids(settings.results):
         directory = RunDir(settings.results, run_id)

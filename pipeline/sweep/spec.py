@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.digest import canonical_json
 from pipeline.errors import SpecError, nearest, shown
-from pipeline.masking import has_secret
+from pipeline.masking import has_secret, secret_name
+from pipeline.secrets import PLACE
 from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
 STRATEGY_PARAMS = "strategy.params."
@@ -161,6 +162,8 @@ class SweepSpec:
             name = key if "." in short else short  # the same param, so its schema holds
             if name in space:
                 problems.append(f"space.{key}: is there as {name} too")
+            if name.startswith(PLACE) and secret_name(name.removeprefix(PLACE)):
+                problems.append(f"space.{key}: a secret is masked, so trials could not be told apart by it")
             space[name] = _section(Dimension, value, f"space.{key}", problems)
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)

@@ -39,6 +39,7 @@ from pipeline.sealing import (
     silent,
     track_run,
 )
+from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
 from pipeline.sweep.evaluate import Work, bars_of, conventions_of, read_bars
@@ -350,7 +351,7 @@ def _write_artifacts(
     best = next((trial for trial in search.told if trial.number == statistics.best), None)
     if best is not None:
         best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)
-        write_atomic(files.best_config, best_spec.to_toml())
+        write_atomic(files.best_config, mask_parameters(best_spec)[0].to_toml())
         write_json(files.stats, summary(statistics, best))
 
 

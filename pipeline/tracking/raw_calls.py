@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.masking import masked_text
 from pipeline.rundir import MANIFEST
+from pipeline.secrets import of_this_process
 from pipeline.tracking import limits
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of
 from pipeline.tracking.datasets import described
@@ -149,6 +150,8 @@ class RawCalls:
         for name in ("metrics", "params", "tags"):
             call.values[name] = list(call.values[name])
         call.values["metrics"] = metrics = [as_metric(given) for given in call.values["metrics"]]
+        for name in ("params", "tags"):
+            call.values[name] = [type(item)(item.key, _hidden(item.value)) for item in call.values[name]]
         pairs = {
             name: {item.key: storable(str(item.value)) for item in call.values[name]} for name in ("params", "tags")
         }
@@ -156,12 +159,14 @@ class RawCalls:
         return self._write(call, records + [(name, {"items": items}) for name, items in pairs.items() if items])
 
     def log_param(self, call: Call) -> Any:
-        """Log one param and return its value."""
+        """Log one param and return its value, a secret as `***`."""
+        call.values["value"] = _hidden(call.values["value"])
         items = {call.values["key"]: storable(str(call.values["value"]))}
         return self._write(call, [("params", {"items": items})], answer=call.values["value"])
 
     def set_tag(self, call: Call) -> Any:
         """Set one tag."""
+        call.values["value"] = _hidden(call.values["value"])
         return self._write(call, [("tags", {"items": {call.values["key"]: storable(str(call.values["value"]))}})])
 
     def log_artifact(self, call: Call) -> Any:
@@ -221,7 +226,8 @@ class RawCalls:
         """Start a nested run. Its key goes along as a tag, so that one made by a lost call is found again."""
         key, values = uuid.uuid4().hex, call.values
         values["start_time"] = values["start_time"] or now_ms()
-        values["tags"] = {**(values["tags"] or {}), CHILD_TAG: key}
+        tags = {name: _hidden(text) for name, text in (values["tags"] or {}).items()}
+        values["tags"] = {**tags, CHILD_TAG: key}
         self.tracker.note_raw_use()
         sent, run = self._send(call)
         tags = dict(run.data.tags if sent else values["tags"])
@@ -383,3 +389,10 @@ def _done() -> Any:
     from mlflow.utils.async_logging.run_operations import RunOperations
 
     return RunOperations([])
+
+
+def _hidden(value: Any) -> Any:
+    """Return the value of a param or tag without the secrets of the run; only one that holds a secret becomes text."""
+    text = str(value)
+    hidden = of_this_process().hidden(text)
+    return value if hidden == text else hidden

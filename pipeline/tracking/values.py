@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.secrets import of_this_process
+
 # MLflow's limits. Beyond them it cuts silently (values) or refuses the whole batch (names).
 MAX_PARAM = 6000
 MAX_TAG = 8000
@@ -30,8 +32,8 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def as_text(value: Any) -> str:
-    """Return the text of a param or tag: None is `null`, lists and mappings are JSON, dates ISO 8601."""
-    return storable(_text(value))
+    """Return the text of a param or tag: None is `null`, lists and mappings are JSON, dates ISO 8601, secrets `***`."""
+    return storable(of_this_process().hidden(_text(value)))
 
 
 def storable(text: str) -> str:
