@@ -114,6 +114,7 @@ def run_backtest(
         progress=progress,
         signer=signing_key(),
     )
+    run.secrets = run.secrets.with_defaults(plan.notebook.defaults)
     tracking: RunTracking | None = None
     caught = _Caught(run)
     try:

@@ -1,8 +1,9 @@
 """The secrets of a run: values that its kernel is given, and that its evidence must not hold.
 
-Secret are the values of `run.parameters` under the name of a secret, and what the environment holds under one. In the
-spec, its overrides and the injected cell they are masked by their place. In what a notebook printed, in errors and in
-logs the values themselves are looked for, unless they are so short or so plain that they occur by chance.
+Secret are the values of `run.parameters` under the name of a secret, and what the environment or the notebook's own
+`parameters` cell holds under one. In the spec, its overrides and the injected cell they are masked by their place. In
+what a notebook printed, in errors and in logs the values themselves are looked for, unless they are so short or so
+plain that they occur by chance.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.spec import RunSpec, set_dotted
 
 PLACE = "run.parameters."
 GIVEN_BY = "EVIDENCE_PARAM_"  # and the name of a masked parameter: the variable that gives its value
+ENVIRONMENT = "env:"
 FOR_THE_KERNEL = "EVIDENCE_MASKED_VALUES"
 DIRECTORIES = ("PWD", "OLDPWD")  # whose names end as that of a password does
 SHORTEST, WHOLE_WORD, LONGEST_LINE = 6, 8, 20
@@ -34,10 +36,10 @@ PLAIN = re.compile(r"[A-Za-z]?[a-z]{0,14}|[A-Z]{1,15}|[-+.,\d]{1,12}")
 
 @dataclass(frozen=True)
 class Secrets:
-    """Values by their names: of parameters `run.parameters.api_token`, of the environment `env:API_TOKEN`."""
+    """Values by their names: `run.parameters.api_token`, and from elsewhere `env:API_TOKEN`, `notebook:api_token`."""
 
     parameters: dict[str, str] = field(default_factory=dict, repr=False)
-    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_run(
@@ -48,10 +50,16 @@ class Secrets:
         values = {name: text for name, text in found.items() if text != MASK}
         return cls({**values, **mask_parameters(spec)[1]}, of_environment(environment))
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Secrets:
+        """Return these secrets and those among the values that a notebook's own `parameters` cell holds."""
+        _, found = mask_table(defaults)
+        own = {f"notebook:{name}": text for name, text in found.items()}
+        return Secrets(self.parameters, {**self.elsewhere, **own})
+
     @cached_property
     def _named(self) -> dict[str, str]:
         """What is looked for in texts: value to name."""
-        pairs = [(text, name) for name, text in [*self.environment.items(), *self.parameters.items()]]
+        pairs = [(text, name) for name, text in [*self.elsewhere.items(), *self.parameters.items()]]
         found = {part: name for text, name in pairs for part in _parts(text)}
         return {text: name for text, name in found.items() if _distinctive(text)}
 
@@ -117,14 +125,14 @@ class Secrets:
 
     def for_the_kernel(self) -> dict[str, str]:
         """Return the variable that tells the kernel's tracker which values it must not record."""
-        values = [text for text, name in self._named.items() if name in self.parameters]
+        values = [text for text, name in self._named.items() if not name.startswith(ENVIRONMENT)]
         return {FOR_THE_KERNEL: json.dumps(values)} if values else {}
 
 
 def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what an environment holds under names of secrets, or as a URL with one; names of files are no secrets."""
     return {
-        f"env:{name}": text
+        f"{ENVIRONMENT}{name}": text
         for name, text in environment.items()
         if (secret_name(name) or has_secret(text))
         and name not in DIRECTORIES

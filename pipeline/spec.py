@@ -84,7 +84,9 @@ class RunSection(Section):
     tags: dict[str, str] = Field(default_factory=dict, description="labels, also set on the MLflow run")
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
     timeout: float | None = Field(None, gt=0, description="seconds the whole notebook may take")
-    parameters: Parameters = Field(default_factory=dict, description="further parameters of the notebook")
+    parameters: Parameters = Field(
+        default_factory=dict, description="further parameters of the notebook; secrets are masked in the evidence"
+    )
     figures: bool = Field(True, description="draw static figures, in the notebook and in `plots/`")
     robustness: bool = Field(True, description="run the strategy again under other assumptions, for the report")
 

@@ -78,6 +78,7 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `EVIDENCE_KEY_PASSPHRASE` | its passphrase, and that of a new key; without it, it is asked for |
 | `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |
 | `EVIDENCE_TRACKING_TIMEOUT` | seconds that MLflow may take for one answer; default 10 |
+| `EVIDENCE_PARAM_` and a name | the value of a parameter that is masked in the spec ([secrets](notebooks.md#secrets)) |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
 | `FORKED_KERNELS` | `0`: a run's kernel is a fresh process, `1`: a forked one on macOS too ([kernels](kernels.md)) |
 | `EVIDENCE_KERNEL_TRANSPORT` | `tcp`: fresh kernels talk over TCP, as on Windows, not over Unix sockets |
@@ -85,8 +86,8 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `QUARTO_PATH` | the Quarto program; default: the one on the path |
 
 A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
-`EVIDENCE_MODULES_FILE`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and
-`EVIDENCE_TRACKING_STORE`.
+`EVIDENCE_MODULES_FILE`, `EVIDENCE_MASKED_VALUES`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`,
+`EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
 
 ## Commands
 """

@@ -169,7 +169,7 @@ def test_a_notebook_that_was_cut_short_is_masked_as_text(tmp_path: Path) -> None
 
 # With a kernel.
 
-PARAMETERS = "run_id = None\napi_token = ''\ndb = {}\nn_tokens = 0"
+PARAMETERS = "run_id = None\napi_token = ''\ndb = {}\nn_tokens = 0\nother_key: str = 'Sup3r-default'"
 USE = f"""
 import os, subprocess, sys
 assert api_token == {TOKEN!r} and db == {{"password": {PASSWORD!r}, "user": "me"}} and n_tokens == 5
@@ -236,7 +236,7 @@ def test_no_byte_of_a_run_holds_a_planted_secret(project: Settings, tmp_path: Pa
         kept.unlink()
     assert_nothing_planted(project.root, tmp_path / "out")
     assert verify_run(run.dir).ok
-    names = ["env:VENDOR_API_KEY", "run.parameters.api_token", "run.parameters.db.password"]
+    names = ["env:VENDOR_API_KEY", "notebook:other_key", "run.parameters.api_token", "run.parameters.db.password"]
     assert run.manifest is not None
     assert run.manifest["predicate"]["evidence_run"]["masked"] == names
     assert f"Masked as ***: {', '.join(names)}." in run.record.warnings
@@ -287,14 +287,17 @@ def test_a_replay_asks_for_the_value(project: Settings, monkeypatch: pytest.Monk
 @pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_a_file_of_the_user_s_is_told_not_edited(project: Settings) -> None:
-    """What the notebook writes itself, and the notebook's own text, stay as they are: the seal warns of them."""
-    write = "(run_dir / 'notes.txt').write_text(os.environ['VENDOR_API_KEY'])\nknown = " + repr(PASSWORD)
+    """What the notebook writes itself, and the notebook as it was given, stay as they are: the seal warns of them."""
+    write = f"(run_dir / 'notes.txt').write_text(os.environ['VENDOR_API_KEY'])\nknown = {PASSWORD!r}\nprint(other_key)"
     outcome = planted(project, ARTIFACTS, write, tracking="off")
     assert (outcome.run.dir.path / "notes.txt").read_text() == VARIABLE
     told = [text for text in outcome.warnings if text.startswith("SECRET: ")]
     assert [text.partition(".")[0] for text in told] == ["SECRET: notes", "SECRET: notebooks/secret"]
     assert "env:VENDOR_API_KEY" in told[0]
-    assert "run.parameters.db.password" in told[1]
+    assert "notebook:other_key, run.parameters.db.password" in told[1]
+    executed = outcome.run.dir.notebook.read_text()
+    assert "Sup3r-default" not in executed
+    assert PASSWORD not in executed
 
 
 def test_a_process_of_the_run_knows_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

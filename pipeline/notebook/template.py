@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ RUN_ID = "run_id"
 class InputNotebook:
     """An input notebook: its path, its bytes and their digest, the names its `parameters` cell declares.
 
-    The bytes are what is executed, sealed and kept: the file is not read again.
+    `defaults` are the values that this cell gives them, as far as it says them literally. The bytes are what is
+    executed, sealed and kept: the file is not read again.
     """
 
     path: Path
     content: bytes
     sha256: str
     parameters: tuple[str, ...]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_notebook(path: Path) -> InputNotebook:
@@ -39,10 +41,11 @@ def read_notebook(path: Path) -> InputNotebook:
     except OSError as error:
         raise NotebookError(f"The notebook {path} cannot be read: {error.strerror}.") from None
     notebook = parse_notebook(path, data)
-    names = _declared(path, _parameters_source(path, notebook["cells"]))
-    if RUN_ID not in names:
+    declared = _declared(path, _parameters_source(path, notebook["cells"]))
+    if RUN_ID not in declared:
         raise NotebookError(f"The parameters cell of {path} does not assign `run_id`. Add the line `run_id = None`.")
-    return InputNotebook(path, data, sha256_bytes(data), names)
+    defaults = {name: found for name, value in declared.items() if (found := _literal(value)) is not None}
+    return InputNotebook(path, data, sha256_bytes(data), tuple(declared), defaults)
 
 
 def check_parameters(notebook: InputNotebook, wanted: Mapping[str, Any] | Iterable[str]) -> None:
@@ -65,7 +68,8 @@ def _parameters_source(path: Path, cells: list[dict[str, Any]]) -> str:
     return cell_source(tagged[0])
 
 
-def _declared(path: Path, source: str) -> tuple[str, ...]:
+def _declared(path: Path, source: str) -> dict[str, ast.expr | None]:
+    """Return the names that a cell assigns, with the expression of the last assignment."""
     try:
         body = ast.parse(source).body
     except SyntaxError as error:
@@ -74,10 +78,18 @@ def _declared(path: Path, source: str) -> tuple[str, ...]:
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise NotebookError(f"The parameters cell of {path} is not valid Python: {error}.") from None
-    targets: list[ast.expr] = []
+    declared: dict[str, ast.expr | None] = {}
     for statement in body:
         if isinstance(statement, ast.Assign):
-            targets += statement.targets
-        elif isinstance(statement, ast.AnnAssign):
-            targets.append(statement.target)
-    return tuple(target.id for target in targets if isinstance(target, ast.Name))
+            declared |= {item.id: statement.value for item in statement.targets if isinstance(item, ast.Name)}
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            declared[statement.target.id] = statement.value
+    return declared
+
+
+def _literal(value: ast.expr | None) -> Any:
+    """Return what an expression says literally; None when it computes something."""
+    try:
+        return None if value is None else ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
