@@ -115,9 +115,9 @@ class OpenRun:
         if self.manifest_sha256 is None:
             write_state(self.dir, status=status, stage=stage, started_at=self.started_at, origin=self.origin, **more)
 
-    def mask_secrets(self, given: bytes | None = None) -> None:
-        """Mask the secrets in what the run was asked for, and keep them to look for; `given` may hold further ones."""
-        self.secrets = Secrets.of_run(self.spec, os.environ, given, self.overrides)
+    def mask_secrets(self) -> None:
+        """Mask the secrets in what the run was asked for, and keep them to look for."""
+        self.secrets = Secrets.of_run(self.spec, os.environ)
         self.masked = {*self.secrets.parameters}
         self.spec, _ = mask_parameters(self.spec)
         self.overrides, self.asked = masked_overrides(self.overrides), masked_values(self.asked)
@@ -175,7 +175,7 @@ def open_run(
     directory = RunDir.create(settings.results, run_id or new_run_id())
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type, run.contents = asked or spec.to_dict(), build_type, contents or {}
-    run.mask_secrets(given)
+    run.mask_secrets()
     run.warnings += [unsigned] if unsigned else []
     try:
         _begin(run, given)

@@ -28,9 +28,10 @@ from pipeline.spec import RunSpec, set_dotted
 PLACE = "run.parameters."
 GIVEN_BY = "EVIDENCE_PARAM_"  # and the name of a masked parameter: the variable that gives its value
 ENVIRONMENT = "env:"
+AS_GIVEN = "surrogateescape"  # bytes of the environment that are no UTF-8
 FOR_THE_KERNEL = "EVIDENCE_MASKED_VALUES"
 DIRECTORIES = ("PWD", "OLDPWD")  # whose names end as that of a password does
-SHORTEST, WHOLE_WORD, LONGEST_LINE = 6, 8, 20
+SHORTEST, WHOLE_WORD, LONG_LINE = 6, 8, 20
 PLAIN = re.compile(r"[A-Za-z]?[a-z]{0,14}|[A-Z]{1,15}|[-+.,\d]{1,12}")
 
 
@@ -42,13 +43,9 @@ class Secrets:
     elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_run(
-        cls, spec: RunSpec, environment: Mapping[str, str], given: bytes | None, overrides: Mapping[str, Any]
-    ) -> Secrets:
-        """Return the secrets of a spec, of the bytes it was read from and of what was laid over it."""
-        found = {**_masked(_tables(given))[1], **_masked_overrides(overrides)[1]}
-        values = {name: text for name, text in found.items() if text != MASK}
-        return cls({**values, **mask_parameters(spec)[1]}, of_environment(environment))
+    def of_run(cls, spec: RunSpec, environment: Mapping[str, str]) -> Secrets:
+        """Return the secrets of a spec and of the environment."""
+        return cls(mask_parameters(spec)[1], of_environment(environment))
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Secrets:
         """Return these secrets and those among the values that a notebook's own `parameters` cell holds."""
@@ -70,21 +67,18 @@ class Secrets:
         return dict(sorted(forms.items(), key=lambda item: -len(item[0])))
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        parts = (
-            re.escape(form) if len(form) >= WHOLE_WORD else rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])"
-            for form in self._forms
-        )
-        return re.compile("|".join(parts)) if self._forms else None
+    def _in_files(self) -> dict[bytes, str]:
+        """The forms as bytes, also as JSON writes them once more: form to name."""
+        both = ((each, name) for form, name in self._forms.items() for each in (form, json.dumps(form)[1:-1]))
+        return {form.encode(errors=AS_GIVEN): name for form, name in both}
 
     @cached_property
-    def _bytes(self) -> re.Pattern[bytes] | None:
-        forms = dict.fromkeys(each for form in self._forms for each in (form, json.dumps(form)[1:-1]))
-        return re.compile(b"|".join(re.escape(form.encode()) for form in forms)) if forms else None
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(_bounded, self._forms)))
 
     def hidden(self, text: str) -> str:
         """Return a text with every secret value in it replaced by `***`."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        return self._pattern.sub(MASK, text) if any(form in text for form in self._forms) else text
 
     def hidden_in(self, value: Any) -> Any:
         """Return JSON values with the secrets in all their texts replaced."""
@@ -104,15 +98,13 @@ class Secrets:
 
     def named_in(self, content: bytes | mmap.mmap) -> list[str]:
         """Return the names of the secrets whose values are in the bytes of a file."""
-        if self._bytes is None:
-            return []
-        forms = {each: name for form, name in self._forms.items() for each in (form, json.dumps(form)[1:-1])}
-        return sorted({forms[found[0].decode()] for found in self._bytes.finditer(content)})
+        there = (item for item in self._in_files.items() if content.find(item[0]) >= 0)
+        return sorted({name for form, name in there if len(form) >= WHOLE_WORD or _is_word_of(content, form)})
 
     def named_in_file(self, path: Path) -> list[str]:
         """Return the names of the secrets whose values are in a file; a file that cannot be read has none."""
         try:
-            if self._bytes is None or not path.stat().st_size:
+            if not self._forms or not path.stat().st_size:
                 return []
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return self.named_in(content)
@@ -245,7 +237,7 @@ def _parts(text: str) -> Iterator[str]:
     """Yield a value, the long lines of one that has several, and the password of a URL."""
     yield text
     if "\n" in text:
-        yield from (line.strip() for line in text.splitlines() if len(line.strip()) >= LONGEST_LINE)
+        yield from (line.strip() for line in text.splitlines() if len(line.strip()) >= LONG_LINE)
     if has_secret(text):
         yield from filter(None, [urlsplit(text).password])
 
@@ -255,12 +247,22 @@ def _distinctive(text: str) -> bool:
     return len(text) >= SHORTEST and text != MASK and not PLAIN.fullmatch(text)
 
 
+def _bounded(form: str) -> str:
+    """Return the pattern of a value; a short one counts between what is neither letter nor digit."""
+    pattern = re.escape(form)
+    return pattern if len(form) >= WHOLE_WORD else rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+def _is_word_of(content: bytes | mmap.mmap, form: bytes) -> bool:
+    return re.search(_bounded(form.decode(errors=AS_GIVEN)).encode(errors=AS_GIVEN), content) is not None
+
+
 def _written(text: str) -> Iterator[str]:
     yield text
     for made in (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text)):
         yield made[1:-1]
     yield html.escape(text)
-    yield quote(text, safe="")
+    yield quote(text, safe="", errors=AS_GIVEN)
 
 
 def _is_file(text: str) -> bool:

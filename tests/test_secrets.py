@@ -34,7 +34,7 @@ PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcwggSjAgEAAoIBAQ
 
 
 def secrets(**parameters: object) -> Secrets:
-    return Secrets.of_run(RunSpec.from_mapping({"run": {"parameters": parameters}}), {}, None, {})
+    return Secrets.of_run(RunSpec.from_mapping({"run": {"parameters": parameters}}), {})
 
 
 def test_a_value_is_found_in_all_forms() -> None:
@@ -63,6 +63,15 @@ def test_a_short_value_is_looked_for_as_a_word() -> None:
     """Six or seven characters occur in digests: only between what is no letter or digit."""
     known = secrets(api_token="a1b2c3")
     assert known.hidden("a1b2c3, (a1b2c3) 9a1b2c3f") == "***, (***) 9a1b2c3f"
+    assert known.named_in(b"9a1b2c3f") == []
+    assert known.named_in(b"9a1b2c3f a1b2c3") == ["run.parameters.api_token"]
+
+
+def test_an_environment_in_another_encoding_is_no_obstacle() -> None:
+    """A variable may hold any bytes."""
+    known = Secrets({}, of_environment({"API_TOKEN": "caf\udce9-au-lait"}))
+    assert known.hidden("caf\udce9-au-lait") == "***"
+    assert known.named_in(b"x caf\xe9-au-lait") == ["env:API_TOKEN"]
 
 
 def test_the_environment_s_secrets(tmp_path: Path) -> None:
