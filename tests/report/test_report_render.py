@@ -104,9 +104,10 @@ def test_only_the_report_is_written(copied: Run, render: Any) -> None:
 
 
 def test_same_run_same_bytes(finished: Run, tmp_path: Path, render: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another directory, another day, another time zone: the same bytes."""
+    """Another directory with the same ledger, another day, another time zone: the same bytes."""
     copy = tmp_path / "elsewhere" / finished.run_id
     shutil.copytree(finished.dir.path, copy, ignore=shutil.ignore_patterns("report"))
+    shutil.copy(finished.dir.ledger, copy.parent)
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(time, "time", lambda: 4e9)
