@@ -48,7 +48,7 @@ class StickyRunId:
 
     def __init__(self, fluent: Any, calls: RawCalls) -> None:
         self._fluent = fluent
-        self._calls = calls
+        self.calls = calls
         self._here = threading.local()
 
     @property
@@ -58,16 +58,16 @@ class StickyRunId:
 
     def get(self) -> str | None:
         """Return the run to resume; None where a nested run is being started."""
-        if self._calls.sealed:
+        if self.calls.sealed:
             return self._asked(os.environ.pop(VARIABLE, None))
-        self._calls.note_use()
+        self.calls.note_use()
         if self._fluent._active_run_stack.get() or getattr(self._here, "nesting", False):
             return None
         if self._fluent._active_experiment_id is not None:
             message = "mlflow.set_experiment() has no effect here: this notebook's run belongs to its own experiment."
             warnings.warn(message, TrackingWarning, stacklevel=4)
             self._fluent._active_experiment_id = None
-        return self._asked(self._calls.run_id)
+        return self._asked(self.calls.run_id)
 
     def _asked(self, run_id: str | None) -> str | None:
         os.environ[self.name] = ""
@@ -84,15 +84,15 @@ class StickyRunId:
             bound = signature.bind(*given, **named)
             wanted = bound.arguments
             if wanted.get("run_id"):
-                self._calls.note_other(wanted["run_id"])
+                self.calls.note_other(wanted["run_id"])
             nested = (wanted.get("nested") or wanted.get("parent_run_id")) and not wanted.get("run_id")
-            if not nested or self._calls.sealed:
+            if not nested or self.calls.sealed:
                 return start_run(*given, **named)
-            if not self._calls.is_own_store(_current_uri()):
-                wanted["experiment_id"] = self._calls.experiment_id  # MLflow would look for one in the other store
+            if not self.calls.is_own_store(_current_uri()):
+                wanted["experiment_id"] = self.calls.experiment_id  # MLflow would look for one in the other store
             if self._fluent._active_run_stack.get():
                 return start_run(*bound.args, **bound.kwargs)
-            wanted["parent_run_id"] = wanted.get("parent_run_id") or self._calls.run_id
+            wanted["parent_run_id"] = wanted.get("parent_run_id") or self.calls.run_id
             self._here.nesting = True
             try:
                 return start_run(*bound.args, **bound.kwargs)
@@ -123,9 +123,10 @@ def end_active_runs(run_id: str) -> None:
 
 
 def is_kept() -> bool:
-    """Return whether MLflow's calls in this process are led to a run already, or will be once it is imported."""
+    """Return whether MLflow's calls in this process are led to a run that goes on, or will be once it is imported."""
     setting = getattr(sys.modules.get(FLUENT), VARIABLE, None)
-    return isinstance(setting, StickyRunId) or any(isinstance(item, _Finder) for item in sys.meta_path)
+    keepers = [setting, *sys.meta_path]
+    return any(isinstance(item, StickyRunId | _Finder) and not item.calls.sealed for item in keepers)
 
 
 def _patch(fluent: Any, calls: RawCalls) -> None:
@@ -231,7 +232,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     """Patches MLflow's fluent module when it is imported, then goes away."""
 
     def __init__(self, calls: RawCalls) -> None:
-        self._calls = calls
+        self.calls = calls
 
     def find_spec(
         self,
@@ -245,7 +246,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            run, calls = spec.loader.exec_module, self._calls
+            run, calls = spec.loader.exec_module, self.calls
 
             def exec_module(module: ModuleType) -> None:
                 run(module)

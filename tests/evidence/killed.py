@@ -74,7 +74,8 @@ def examine(world: World) -> list[str]:
             adopt_run(run, world.signer)
             if not (run.report_statement.is_file() or run.report_statement_unsigned.is_file()) and run.report.is_file():
                 write_report_statement(run, world.signer)  # as rendering again does
-            assert verify_run(run, trust=world.trust, ledger=check_ledger(world.ledger)).ok
+            found = verify_run(run, trust=world.trust, ledger=check_ledger(world.ledger)).problems
+            assert found == (), list(map(str, found))
     append(world.ledger, Event("run_started"), world.signer)
     assert check_ledger(world.ledger, trust=world.trust).ok
     world.run()

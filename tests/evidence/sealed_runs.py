@@ -15,7 +15,7 @@ from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, 
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.trust import Trust, trusted
-from pipeline.rundir import RunDir, new_run_id, write_atomic
+from pipeline.rundir import RunDir, new_run_id, write_aside, write_atomic
 
 SPEC = {"run": {"name": "x"}, "strategy": {"name": "ma_crossover", "params": {"fast": 20}}}
 DATA_SHA256 = "ab" * 32
@@ -87,8 +87,8 @@ class World:
         sign_manifest(run, self.signer)
         append(self.ledger, events.sealed(run), self.signer)
         if report is not None:
-            write_atomic(run.report, report)
-            write_atomic(run.report.with_name("render.json"), b"{}\n")
+            write_aside(run, run.report, report)
+            write_aside(run, run.report.with_name("render.json"), b"{}\n")
             write_report_statement(run, self.signer)
             append(self.ledger, events.rendered(run), self.signer)
         return run
