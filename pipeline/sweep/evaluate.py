@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -237,7 +237,8 @@ def _prepare(work: Work) -> Bench:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
     loaded = read_bars(data, work.settings.root)
     strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
-    return Bench(loaded.frame, spec_conventions(work.spec.base, loaded.periods_per_year), strategy)
+    conventions = spec_conventions(work.spec.base, loaded.periods_per_year)
+    return Bench(loaded.frame, conventions.of_bars(cast("pd.DatetimeIndex", loaded.frame.index)), strategy)
 
 
 def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:

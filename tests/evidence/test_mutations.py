@@ -228,6 +228,7 @@ def test_a_copy_verifies(world: World, signed: RunDir, tmp_path: Path, copy: Cal
     assert verify_path(target.with_name("sent by a friend"), trust=world.trust).problems == ()
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("count", [15, pytest.param(1_500, marks=pytest.mark.slow)])
 def test_untouched_runs_never_raise_an_alarm(world: World, tmp_path: Path, count: int) -> None:
     """Runs of random content, verified where they are and as copies, with and without trust file and ledger."""

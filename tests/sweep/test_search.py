@@ -69,7 +69,7 @@ def test_all_trials_have_the_conventions_of_the_spec(project: Settings) -> None:
     """Bars a year of the whole file and the spec's rate are in every trial, in the statistics, and in the record."""
     wanted = spec(data=write_currencies(project.root), backtest={"risk_free_rate": 0.04})
     outcome = search(project, wanted)
-    assert outcome.run.conventions == Conventions(0.04, None, BARS_A_YEAR)
+    assert outcome.run.conventions == Conventions(0.04, None, BARS_A_YEAR, time_labels="days")
     rate = 1.04 ** (1 / BARS_A_YEAR) - 1.0
     for trial in outcome.trials:
         excess = Sweep(outcome.run).returns[trial.number].to_numpy() - rate
