@@ -91,7 +91,9 @@ def describe(error: BaseException) -> Failure:
     kind, cause = type(error).__name__, error.__context__
     if isinstance(error, EvidenceError):
         return Failure(kind, str(error), error.exit_code)
-    if isinstance(error, KeyboardInterrupt) or isinstance(cause, KeyboardInterrupt):
+    # pydantic's compiled code makes an error of its own of an interruption, and keeps but its name.
+    wrapped = type(error).__name__ == "SchemaError" and "KeyboardInterrupt" in str(error)
+    if wrapped or isinstance(error, KeyboardInterrupt) or isinstance(cause, KeyboardInterrupt):
         return Failure(Interrupted.__name__, "Interrupted.", INTERRUPTED)
     if isinstance(cause, EOFError):
         return Failure(UsageError.__name__, NO_ANSWER, UsageError.exit_code)
