@@ -54,10 +54,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, backtest: Any, render: Re
 
 @pytest.fixture
 def copied(finished: Run, tmp_path: Path) -> Run:
-    """Return a copy of the finished run of its own, without its report."""
+    """Return a copy of the finished run of its own, with its ledger and without its report."""
     results = tmp_path / "results"
     ignored = shutil.ignore_patterns("report")
     shutil.copytree(finished.dir.path, results / finished.run_id, ignore=ignored)
+    shutil.copy(finished.dir.ledger, results)
     return Run(RunDir(results, finished.run_id))
 
 
