@@ -14,6 +14,7 @@
     │   ├── KernelDiedError           the kernel process ended
     │   ├── InputChangedError         an input is no longer what it was when the run began
     │   ├── ArtifactError             an artifact of the run directory's contract is missing or malformed
+    │   │   └── ResultError           what `run.save` was given is no result, or one that cannot be true
     │   ├── StorageError              a file could not be written (disk full, permissions)
     │   └── UnexpectedError           an exception of any other class
     ├── VerificationError             exit code 3: a run, a bundle or the ledger does not match its seal
@@ -117,6 +118,10 @@ class InputChangedError(RunFailedError):
 
 class ArtifactError(RunFailedError):
     """An artifact of the run directory's contract is missing or malformed."""
+
+
+class ResultError(ArtifactError):
+    """What `run.save` was given is no result that can be recorded: nothing of it was written."""
 
 
 class StorageError(RunFailedError):

@@ -1,0 +1,1 @@
+"""Adapters: turn what an engine returned into a result, by what the object is, without importing its library."""
