@@ -12,17 +12,18 @@ from typing import Any
 from pipeline.digest import canonical_json
 
 LARGEST = 2**53 - 1
-LONGEST = 2**24
+LONGEST = 2**24  # of a manifest, in bytes
+LONGEST_READ = LONGEST // 3 * 4 + 4096  # with its envelope, which holds it in base64
 
 
 def parse_canonical(data: bytes) -> Any:
     """Parse JSON in the canonical form of RFC 8785; raises ValueError for anything else.
 
     The canonical form of a value is unique, so this accepts exactly one sequence of bytes for every value. More than
-    LONGEST bytes are refused unread: a stranger's file must not cost minutes.
+    LONGEST_READ bytes are refused unread: a stranger's file must not cost minutes.
     """
-    if len(data) > LONGEST:
-        raise ValueError(f"it is longer than {LONGEST:,} bytes")
+    if len(data) > LONGEST_READ:
+        raise ValueError(f"it is longer than {LONGEST_READ:,} bytes")
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)

@@ -43,7 +43,7 @@ def trust_in(*signers: Any, names: tuple[str, ...] = ("alice", "bob"), **policy:
     return Trust(keys, source="trusted_keys.toml", **policy)
 
 
-def seal(run: RunDir, status: str = "FINISHED") -> str:
+def seal(run: RunDir, status: str = "FINISHED", warnings: tuple[str, ...] = ()) -> str:
     """Write the manifest of what is in the run directory."""
     environment = Environment("3.11.0", "CPython", "Linux", "x86_64", {"numpy": "2.0.0"})
     manifest = build_manifest(
@@ -56,7 +56,9 @@ def seal(run: RunDir, status: str = "FINISHED") -> str:
             files={"data": ("sample:sp500", DATA_SHA256)}, git=None, environment=environment, modules={}, locks={}
         ),
         environment=environment,
-        outcome=Outcome(status, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", stages={"notebook": 1.25}),
+        outcome=Outcome(
+            status, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", stages={"notebook": 1.25}, warnings=warnings
+        ),
     )
     return write_manifest(run, manifest)
 
@@ -76,13 +78,19 @@ class World:
     def trust(self) -> Trust:
         return trust_in(self.signer)
 
-    def run(self, *, report: bytes | None = REPORT, files: dict[str, bytes] | None = None) -> RunDir:
+    def run(
+        self,
+        *,
+        report: bytes | None = REPORT,
+        files: dict[str, bytes] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> RunDir:
         """Make a run as the pipeline does: started, sealed, signed, in the ledger, with a report."""
         run = RunDir.create(self.results, new_run_id())
         for name, data in (files or FILES).items():
             write_atomic(run.path / name, data)
         append(self.ledger, events.started(run, strategy="ma_crossover", data_sha256=DATA_SHA256), self.signer)
-        seal(run)
+        seal(run, warnings=warnings)
         run.clear_scratch()
         sign_manifest(run, self.signer)
         append(self.ledger, events.sealed(run), self.signer)

@@ -16,7 +16,7 @@ from pipeline.errors import ArtifactError
 from pipeline.evidence.dsse import STATEMENT, make_envelope
 from pipeline.evidence.ledger import head
 from pipeline.evidence.ledger_check import check_ledger
-from pipeline.evidence.strict_json import LONGEST, canonical
+from pipeline.evidence.strict_json import LONGEST_READ, canonical
 from pipeline.evidence.timestamp import attach_anchor, checkpoint_bytes
 from pipeline.evidence.verify import verify_run
 from pipeline.evidence.verify_all import verify_ledger
@@ -135,8 +135,8 @@ def test_signed_twins_are_named(world: World, signed: RunDir) -> None:
 
 
 def test_a_manifest_that_is_too_long_to_check_is_refused_at_once(world: World, signed: RunDir) -> None:
-    """A stranger's seal of 17 MB is a problem, not minutes of parsing; ours are never that long."""
-    signed.manifest.write_bytes(b"[" + b"0," * LONGEST + b"0]")
+    """A stranger's seal of 45 MB is a problem, not minutes of parsing; ours are never that long."""
+    signed.manifest.write_bytes(b"[" + b"0," * LONGEST_READ + b"0]")
     assert kinds(verify_run(signed, report=False).problems) == [("manifest.json", "edited")]
 
 

@@ -17,7 +17,7 @@ from pipeline.evidence.bundle import make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_pem
 from pipeline.evidence.standalone import source, verify
-from pipeline.evidence.strict_json import canonical
+from pipeline.evidence.strict_json import LONGEST, canonical
 from pipeline.evidence.unbundle import verify_bundle
 from pipeline.rundir import RunDir
 from tests.evidence.sealed_runs import World, new_signer
@@ -190,6 +190,11 @@ def resealed(files: dict[str, bytes], run_id: str, signer: Any = None, **outcome
         part |= {name: text for name, text in outcome.items() if name in part}
     files[f"{run_id}/manifest.json"] = canonical(manifest)
     files[f"{run_id}/manifest.dsse.json"] = make_envelope(files[f"{run_id}/manifest.json"], STATEMENT, signer)
+    listed_again(files, run_id, signer)
+
+
+def listed_again(files: dict[str, bytes], run_id: str, signer: Any) -> None:
+    """Leave out what is about the old seal, and sign the list of the files that are there now."""
     for name in [name for name in files if name.startswith((f"{run_id}/report/", "ledger/", "keys/"))]:
         del files[name]
     files["keys/alice.pem"] = signer_pem(signer).encode()
@@ -337,3 +342,37 @@ def test_the_verdicts_are_the_same_on_every_python(world: World, bundle: Path, t
     for arguments, code in (([], 4), (["--key", keyid(world)], 0), (["--key", "0" * 64], 3)):
         command = [found, "-I", "-S", str(program), str(bundle), *arguments]
         assert subprocess.run(command, capture_output=True, check=False).returncode == code
+
+
+@pytest.mark.slow
+def test_a_seal_as_long_as_any_can_be_is_proven(world: World, tmp_path: Path) -> None:
+    """Its envelope, in base64, is longer by a third than the longest seal that is written: both programs read it."""
+    room = LONGEST - world.run(warnings=("",)).manifest.stat().st_size
+    run = world.run(warnings=("x" * room,))
+    assert run.manifest.stat().st_size == LONGEST
+    make_bundle(run, tmp_path / "long.zip", ledger=world.ledger, signer=world.signer)
+    assert check(tmp_path / "long.zip", keyid(world)) == 0
+    assert verify_bundle(tmp_path / "long.zip", trust=world.trust).ok
+
+
+@pytest.mark.parametrize(
+    ("nasty", "said"),
+    [(b"1" * 3_000_000, "it cannot be read"), (b'"%s"' % (b"x" * 25_000_000), "it is too long to be read")],
+    ids=["digits", "bytes"],
+)
+def test_a_seal_that_would_take_long_to_read_is_a_problem_at_once(
+    world: World, signed: RunDir, bundle: Path, tmp_path: Path, nasty: bytes, said: str
+) -> None:
+    """Python 3.9 takes minutes for an integer of some million digits: whoever signs one keeps nobody waiting."""
+
+    def change(files: dict[str, bytes]) -> None:
+        data = files[f"{signed.run_id}/manifest.json"].replace(b'"error":null', b'"error":' + nasty)
+        files[f"{signed.run_id}/manifest.json"] = data
+        files[f"{signed.run_id}/manifest.dsse.json"] = make_envelope(data, STATEMENT, world.signer)
+        listed_again(files, signed.run_id, world.signer)
+
+    packed = repack(unpack(bundle, tmp_path / "u"), tmp_path / "nasty.zip", change)
+    command = [python("3.9") or sys.executable, "-I", "-S", verify.__file__, str(packed), "--key", keyid(world)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=20)
+    assert (done.returncode, f"manifest.json: {said}" in done.stdout) == (3, True)
+    assert not verify_bundle(packed, trust=world.trust).ok

@@ -26,7 +26,7 @@ import sys
 import unicodedata
 import zipfile
 
-MANY_FILES, MANY_BYTES, LONG_JSON = 10_000, 2**31, 2**24
+MANY_FILES, MANY_BYTES, LONG_JSON = 10_000, 2**31, 2**24 // 3 * 4 + 4096
 STATEMENT, PROVENANCE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 BUNDLE_TYPE, REPORT_TYPE = "urn:evidence-chain:bundle:v1", "urn:evidence-chain:report:v1"
 RUN_TYPES = ("urn:evidence-chain:backtest-run:v1", "urn:evidence-chain:sweep:v1")
@@ -97,14 +97,15 @@ def read_pem(data: bytes) -> bytes:
 
 
 def parse(data: bytes) -> dict:
-    """Read JSON that has one meaning: nothing said twice, no NaN; raises ValueError."""
+    """Read JSON that has one meaning: nothing said twice, no NaN, no endless integer; raises ValueError."""
 
     def once(pairs: list) -> dict:
         if len(dict(pairs)) != len(pairs):
             raise ValueError("it says something twice")
         return dict(pairs)
 
-    return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=int)
+    short = lambda text: int(text if len(text) < 26 else "too many digits")  # noqa: E731
+    return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_int=short, parse_constant=int)
 
 
 def read_signature(signatures: list) -> bytes:
@@ -129,12 +130,9 @@ def tree_root(leaf: bytes, index: int, size: int, path: list) -> bytes:
         raise ValueError("there is no such entry")
     while last:
         if index % 2 or index < last:
-            pair = path.pop(0) + node if index % 2 else node + path.pop(0)
-            node = hashlib.sha256(b"\1" + pair).digest()
+            node = hashlib.sha256(b"\1" + (path.pop(0) + node if index % 2 else node + path.pop(0))).digest()
         index, last = index // 2, last // 2
-    if path:
-        raise ValueError("the proof is too long")
-    return node
+    return b"" if path else node  # a path that goes on leads nowhere
 
 
 class Folder:
@@ -156,16 +154,18 @@ class Folder:
         if name not in self.names:
             raise Wrong(name, "it is missing")
         with self.open(name) as file:
-            return file.read(LONG_JSON)
+            data = file.read(LONG_JSON + 1)
+        if len(data) > LONG_JSON:
+            raise Wrong(name, f"it is too long to be read: {LONG_JSON} bytes are the most")
+        return data
 
     def digest(self, name: str) -> tuple:
         """Return SHA-256 and size of a file."""
-        total, size = hashlib.sha256(), 0
+        total = hashlib.sha256()
         with self.open(name) as file:
             while block := file.read(1 << 20):
                 total.update(block)
-                size += len(block)
-        return total.hexdigest(), size
+            return total.hexdigest(), file.tell()
 
 
 class Zip(Folder):
@@ -220,8 +220,8 @@ class Check:
         if found != wanted:
             raise Wrong(self.name, text)
 
-    def compare(self, statement: dict, found: dict, what: str) -> int:
-        """Compare the files that a statement lists with those that are there; return how many it lists."""
+    def compare(self, statement: dict, found: dict, what: str) -> None:
+        """Compare the files that a statement lists with those that are there; raises Wrong."""
         items = statement["subject"]
         listed = {i["name"]: (i["digest"]["sha256"], i.get("annotations", {}).get("size")) for i in items}
         self.same(len(listed), len(items), "it lists a file twice")
@@ -232,7 +232,8 @@ class Check:
                 self.problems.append((name, f"it was added: {what} does not list it"))
             elif listed[name][0] != found[name][0] or listed[name][1] not in (None, found[name][1]):
                 self.problems.append((name, f"it was edited: {what} has another digest"))
-        return len(listed)
+        if self.problems:
+            raise Wrong(*self.problems.pop())
 
     def signed_by(self, payload: bytes, kind: str, signature: bytes) -> str:
         """Return the words for who signed; raises Wrong when it is nobody known, or nobody of those you named."""
@@ -268,8 +269,7 @@ class Check:
         brought = [read_pem(self.read(name)) for name in sorted(self.files.names) if name.startswith("keys/")]
         given = [key for key in self.wanted if isinstance(key, bytes)]
         self.known = {hashlib.sha256(DER + key).hexdigest(): key for key in brought + given}
-        self.named = {name for name in self.wanted if isinstance(name, str)}
-        self.named |= {keyid for keyid, key in self.known.items() if key in given}
+        self.named = set(self.wanted) - set(given) | {keyid for keyid, key in self.known.items() if key in given}
         for self.name in self.named:
             self.same(self.name in self.known, True, "no key with this id came along: give the key's file")
 
@@ -280,11 +280,12 @@ class Check:
         self.same((statement["_type"], statement["predicateType"]), (STATEMENT, BUNDLE_TYPE), "unknown schema")
         self.predicate, self.run_id = statement["predicate"], str(statement["predicate"]["run_id"])
         found = {name: self.files.digest(name) for name in self.files.names - {SUMS}}
-        lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found))
+        lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found)).encode("utf-8")
         found.pop(own)
-        count = self.compare(statement, found, "the bundle's list")
-        self.same(self.read(SUMS), lines.encode("utf-8"), "it is not the list of these files")
-        self.facts.append(f"All {count} files are the ones that were packed{signer}.")
+        self.compare(statement, found, "the bundle's list")
+        self.name = SUMS
+        self.same(self.files.digest(SUMS)[0], hashlib.sha256(lines).hexdigest(), "it is not the list of these files")
+        self.facts.append(f"All {len(found)} files are the ones that were packed{signer}.")
 
     def seal(self) -> None:
         """Check the manifest: every file of the run, and who sealed it."""
@@ -302,14 +303,14 @@ class Check:
         self.same((ends, metadata["startedOn"][:19] <= self.ended[:19]), (True, True), "no run can end as it says")
         inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
         files = {n: self.files.digest(start + n) for n in inside if n not in own and not n.startswith("report/")}
-        count = self.compare(manifest, files, "the seal")
+        self.compare(manifest, files, "the seal")
         if own[1] in inside:
             payload, signature = read_envelope(self.read(start + own[1]))
             self.same(payload, data, "it signs another manifest than the one that is here")
             signer = self.signed_by(payload, IN_TOTO, signature)
         else:
             self.believed.append("Nobody signed the run when it ended: only who packed the bundle vouches for it.")
-        self.facts.append(f"The seal of the run {self.run_id}, {run['status']}, lists its {count} files{signer}.")
+        self.facts.append(f"The seal of the run {self.run_id}, {run['status']}, lists its {len(files)} files{signer}.")
         self.believed.append(f"The run ended at {self.ended}, by the clock of the machine that ran it.")
 
     def report(self) -> None:
@@ -366,8 +367,7 @@ def key_from(text: str, bundle: str) -> object:
 
 
 def main(arguments: list | None = None) -> int:
-    codes = "Exit codes: 0 proven, 3 a problem, 4 consistent but nobody you named signed it, 2 not usable."
-    parser = argparse.ArgumentParser(description="Check an evidence-chain bundle.", epilog=codes)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", help="the zip, or the directory it was unpacked into")
     parser.add_argument("--key", action="append", default=[], help="its owner's key: an id or a PEM file (repeatable)")
     given = parser.parse_args(arguments)
