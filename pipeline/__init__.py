@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from pipeline.errors import EvidenceError
     from pipeline.run import Run, RunRecord, compare, list_runs, load_run
     from pipeline.runner import RunOutcome, run_backtest
-    from pipeline.session import NotebookRun, start_run
+    from pipeline.session import NotebookRun
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec, read_spec
+    from pipeline.start import start_run
 
 _HOMES = {
     "EvidenceError": "pipeline.errors",
@@ -29,7 +30,7 @@ _HOMES = {
     "load_run": "pipeline.run",
     "read_spec": "pipeline.spec",
     "run_backtest": "pipeline.runner",
-    "start_run": "pipeline.session",
+    "start_run": "pipeline.start",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import check_artifacts
-from pipeline.backtest.strategies import get_strategy, resolve_params
+from pipeline.backtest.from_spec import with_strategy_params
 from pipeline.digest import canonical_json
 from pipeline.errors import (
     ArtifactError,
@@ -43,7 +43,7 @@ from pipeline.sealing import (
 )
 from pipeline.secrets import filled
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec, json_values
+from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
 from pipeline.template_files import template_path
 from pipeline.tracking.session import RunTracking
 from pipeline.tracking.store import REPORT_TAG
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from pipeline.kernels import KernelSource
 
 ORIGIN = "evidence-run"
-SECTIONS = ("data", "strategy", "backtest")
 
 
 @dataclass(frozen=True)
@@ -168,34 +167,46 @@ class _Caught:
 def plan_run(spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Check all that can be checked before anything starts; raises UsageError.
 
-    A section that the spec sets and the notebook does not declare would be ignored silently, so it is refused; and so
-    is a value that the evidence cannot hold. Masked parameters get the values that the environment gives.
+    A notebook that declares a section as a parameter asks this package's engine by it: what the spec leaves out has
+    its defaults there, and is unknown for every other notebook. A section that the spec sets and the notebook does not
+    declare would be ignored silently, so it is refused, but for the name and the family of a strategy, which say what
+    the run is about; and so is a value that the evidence cannot hold. Masked parameters get the values that the
+    environment gives.
     """
     spec = filled(spec, os.environ)
     try:
         canonical_json([spec.to_dict(), json_values(overrides or {})])
     except ValueError as error:
         raise SpecError(f"The run spec holds a value that JSON has no canonical form for: {error}.") from None
-    params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
-    resolved = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
     notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
+    asked = [name for name in ENGINE_SECTIONS if notebook.takes_request(name)]
+    spec = with_strategy_params(spec.asking(asked), settings.root) if "strategy" in asked else spec
+    _check_label(spec, notebook)
     inputs = {
         **data_inputs(spec, settings),
         "notebook": (spec.run.notebook, notebook.path),
     }
     template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
-    check_parameters(notebook, [*spec.run.parameters, *(name for name in SECTIONS if name in spec.model_fields_set)])
-    return Plan(resolved, notebook, _parameters(resolved, notebook), inputs, template)
+    told = [name for name in ("data", "backtest") if name not in asked and getattr(spec, name) is not None]
+    check_parameters(notebook, [*spec.run.parameters, *told])
+    return Plan(spec, notebook, _parameters(spec, notebook, asked), inputs, template)
 
 
-def _parameters(spec: RunSpec, notebook: InputNotebook) -> dict[str, Any]:
+def _check_label(spec: RunSpec, notebook: InputNotebook) -> None:
+    """Refuse params of a strategy for a notebook that would not see them."""
+    if spec.strategy is not None and spec.strategy.params and not notebook.takes_request("strategy"):
+        raise NotebookError(
+            f"{notebook.path} has no parameter 'strategy' in a cell tagged `parameters`, so it would not see "
+            f"strategy.params = {spec.strategy.params}. Give parameters of the notebook in [run.parameters], or with "
+            "-p name=value."
+        )
+
+
+def _parameters(spec: RunSpec, notebook: InputNotebook, asked: list[str]) -> dict[str, Any]:
     """Return what the notebook is given, `run_id` apart: the seed and the sections it declares, and its own."""
     values = spec.to_dict()
-    offered = {"seed": spec.run.seed, **{name: values[name] for name in SECTIONS}}
-    return {
-        **{name: value for name, value in offered.items() if name in notebook.parameters},
-        **values["run"]["parameters"],
-    }
+    seed = {"seed": spec.run.seed} if notebook.tagged and "seed" in notebook.parameters else {}
+    return {**seed, **{name: values[name] for name in asked}, **values["run"]["parameters"]}
 
 
 def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSource | None) -> str | None:
@@ -207,7 +218,8 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSou
         cell_timeout=run.spec.run.cell_timeout,
         timeout=run.spec.run.timeout,
     )
-    parameters = {"run_id": run.dir.run_id, **plan.parameters}
+    own = {"run_id": run.dir.run_id} if plan.notebook.tagged and "run_id" in plan.notebook.parameters else {}
+    parameters = {**own, **plan.parameters}
     try:
         target, root = run.dir.notebook_in_progress, run.settings.root
         executed = execute_notebook(plan.notebook, target, parameters, request, root=root, kernels=kernels)

@@ -144,7 +144,7 @@ def data_inputs(spec: RunSpec, settings: Settings) -> dict[str, tuple[str, Path]
     """Return the data a spec names, and its benchmark when that has data of its own; raises DataError."""
     from pipeline.backtest.data import source_path
 
-    named = {"data": spec.data.source, "benchmark": spec.benchmark.source}
+    named = {"data": spec.data.source if spec.data else None, "benchmark": spec.benchmark.source}
     return {name: (source, source_path(source, settings.root)) for name, source in named.items() if source}
 
 
@@ -229,12 +229,17 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
         run.warnings += keep_inputs(settings.results, files, contents=run.contents)
-        scope = scope_of(spec, run.digests.get("data"), settings.root)
+        scope = scope_of(spec, run.digests, settings.root, notebook=_called(run))
         record_start(directory, run.signer, scope=scope, origin=run.origin)
     if run.git is None:
         run.warnings.append(
             f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."
         )
+
+
+def _called(run: OpenRun) -> str:
+    """Return what counts the trials of a run that names no strategy."""
+    return f"notebook:{run.spec.run.notebook}" if "notebook" in run.inputs else "by hand"
 
 
 def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None:

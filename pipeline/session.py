@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import html
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
-from pipeline.artifacts import check_artifacts, write_backtest_artifacts
 from pipeline.backtest.spacing import DataRecord
-from pipeline.errors import (
-    ArtifactError,
-    DataWarning,
-    EvidenceError,
-    SigningWarning,
-    SpecError,
-    TrackingError,
-    UsageError,
-    as_evidence_error,
-)
-from pipeline.notebook import inside
-from pipeline.robustness import Subject, write_robustness
-from pipeline.rundir import RunDir, read_json, write_atomic, write_json
+from pipeline.errors import ArtifactError, DataWarning, UsageError
+from pipeline.rundir import RunDir, write_atomic, write_json
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import BundledRequest, RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,47 +26,15 @@ if TYPE_CHECKING:
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
     from pipeline.backtest.strategies import SignalFn, Strategy
-    from pipeline.sealing import OpenRun
     from pipeline.tracking import Tracker
-    from pipeline.tracking.session import RunTracking
-
-ORIGIN = "interactive"
-
-
-def start_run(
-    run_id: str | None = None,
-    *,
-    seed: int | None = None,
-    data: Mapping[str, Any] | None = None,
-    strategy: Mapping[str, Any] | None = None,
-    backtest: Mapping[str, Any] | None = None,
-    benchmark: Mapping[str, Any] | None = None,
-    name: str | None = None,
-    tracking: Mapping[str, Any] | None = None,
-    settings: Settings | None = None,
-) -> NotebookRun:
-    """Start, or join, the run of this notebook.
-
-    Under `evidence run` the notebook joins the run that executes it, whether it passes on the `run_id` it is given
-    or none; the seed and the sections must then say what the run spec says. Opened by hand a new run is started from
-    the sections (the seed is 0 unless given), and `finish()` seals it; that no key signs it where the trust file names
-    some is a SigningWarning. Raises SpecError, RunExistsError, DataError.
-    """
-    if InteractiveRun.current is not None:
-        InteractiveRun.current.leave_mlflow()
-    settings = settings or Settings.load()
-    sections: dict[str, Any] = {"data": data, "strategy": strategy, "backtest": backtest, "benchmark": benchmark}
-    given = {key: dict(value) for key, value in sections.items() if value is not None}
-    executing = os.environ.get(inside.RUN_ID)
-    if executing and run_id in (None, executing):
-        return _join(RunDir(settings.results, executing), given, seed, settings)
-    given["run"] = {"seed": seed or 0, **({"name": name} if name else {})}
-    given["tracking"] = dict(tracking or {})
-    return _start_by_hand(RunSpec.from_mapping(given, where="the notebook"), run_id, settings)
 
 
 class NotebookRun:
-    """The run of this notebook: its data, its backtest, its artifacts, its tracker."""
+    """The run of this notebook: its data, its backtest, its artifacts, its tracker.
+
+    What this package's own engine is asked for by `load_data`, `strategy_fn` and `backtest` is the spec's; where the
+    spec leaves a section out, it is the section's defaults, and from then on the run has asked for them.
+    """
 
     def __init__(self, directory: RunDir, spec: RunSpec, settings: Settings, tracker: Tracker) -> None:
         self.dir = directory
@@ -89,6 +45,12 @@ class NotebookRun:
         self._cases: WeakKeyDictionary[BacktestResult, Case] = WeakKeyDictionary()
         self._data = DataRecord()
         self._loaded: Bars | None = None
+        self._saved = False
+
+    def _asked(self, *sections: str) -> BundledRequest:
+        """Return what the package's own engine is asked for; `sections` are those that are used now."""
+        self.spec = self.spec.asking(sections)
+        return self.spec.bundled
 
     def load_data(self) -> pd.DataFrame:
         """Return the bars the spec names, checked against the data contract; raises DataError.
@@ -97,7 +59,7 @@ class NotebookRun:
         """
         from pipeline.backtest.from_spec import spec_bars
 
-        bars = self._loaded = spec_bars(self.spec.data, self.settings.root)
+        bars = self._loaded = spec_bars(self._asked("data").data, self.settings.root)
         self._data = DataRecord(notes=bars.notes)
         for text in self._record_data(bars.frame):
             warnings.warn(text, DataWarning, stacklevel=2)
@@ -133,7 +95,7 @@ class NotebookRun:
     def _strategy(self) -> Strategy:
         from pipeline.backtest.strategies import get_strategy
 
-        return get_strategy(self.spec.strategy.name, search=self.settings.root)
+        return get_strategy(self._asked("strategy").strategy.name, search=self.settings.root)
 
     def backtest(self, df: pd.DataFrame, signal_fn: SignalFn | None = None) -> BacktestResult:
         """Backtest the spec's strategy, or a function of the notebook's own, with the spec's costs and rules.
@@ -147,10 +109,11 @@ class NotebookRun:
         from pipeline.backtest.sensitivity import Case
 
         check_frame(df)
-        rules, symbol, loaded = self.spec.backtest, self.spec.data.symbol or "", self._loaded
+        function = signal_fn or self._strategy().signal_fn
+        asked, loaded = self._asked("backtest"), self._loaded
+        rules, symbol, params = asked.backtest, self._symbol, dict(asked.strategy.params)
         told = loaded.periods_per_year if loaded is not None and loaded.hold(df.index) else None
         engine = spec_engine(rules, spec_conventions(self.spec, told))
-        function, params = signal_fn or self._strategy().signal_fn, dict(self.spec.strategy.params)
         costs = {"fee_bps": rules.fee_bps, "slippage_bps": rules.slippage_bps}
         result = engine.run_realistic(
             df=df, strategy_signal_fn=function, strategy_params=params, symbol=symbol, **costs
@@ -158,9 +121,14 @@ class NotebookRun:
         self._cases[result] = Case(engine, df.copy(), function, params, symbol, **costs)
         return result
 
+    @property
+    def _symbol(self) -> str:
+        """The instrument that the spec names; empty when nothing does."""
+        return (self.spec.data.symbol if self.spec.data is not None else None) or ""
+
     def buy_and_hold(self, df: pd.DataFrame) -> pd.Series:
         """Return the equity of the initial cash held in the instrument from the first close on, without costs."""
-        equity: pd.Series = df["close"] / df["close"].iloc[0] * self.spec.backtest.initial_cash
+        equity: pd.Series = df["close"] / df["close"].iloc[0] * self._asked("backtest").backtest.initial_cash
         return _on_labels(equity).rename("benchmark_equity")
 
     def benchmark(self, df: pd.DataFrame) -> pd.Series:
@@ -177,7 +145,8 @@ class NotebookRun:
         series = spec_benchmark(self.spec.benchmark, self.settings.root)
         if series is None:
             return self.buy_and_hold(df)
-        matched = match_benchmark(series, utc_labels(pd.DatetimeIndex(df.index)), self.spec.backtest.initial_cash)
+        cash = self._asked("backtest").backtest.initial_cash
+        matched = match_benchmark(series, utc_labels(pd.DatetimeIndex(df.index)), cash)
         self._data = self._data.with_benchmark(matched.note)
         self._record_data(df)
         return matched.equity
@@ -188,10 +157,23 @@ class NotebookRun:
         from pipeline.backtest.benchmark import benchmark_label
 
         wanted = self.spec.benchmark
-        return benchmark_label(wanted.source, wanted.label, self.spec.data.symbol or "")
+        return benchmark_label(wanted.source, wanted.label, self._symbol)
 
-    def save(self, result: BacktestResult, *, benchmark: pd.Series | None = None, robustness: bool = True) -> None:
+    def save(
+        self,
+        result: Any,
+        *,
+        benchmark: pd.Series | None = None,
+        robustness: bool = True,
+        replace: bool = False,
+        **given: Any,
+    ) -> None:
         """Write the artifacts of the run directory's contract, and record the metrics with the tracker.
+
+        `result` is a result of `run.backtest`, a Result of the contract, a returns or equity Series, a frame of weights
+        (with `prices`), or what an engine that an adapter knows returned. `given` says what the object does not: the
+        fields of pipeline.engines.adapter.Given (`kind`, `capital`, `prices`, …) and of pipeline.results.contract.Result
+        (`trades`, `symbols`, `currency`, `metrics`, …). A run has one result; `replace` puts this one in its place.
 
         With `robustness`, unless the spec's `run.robustness` is false, the strategy is also run again under other
         assumptions and tested for look-ahead; what that finds is `robustness.json`. It needs a result of
@@ -199,9 +181,32 @@ class NotebookRun:
 
         A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name; so
         is a result under another symbol, other costs, execution or risk-free rate than the spec's, or bars a year other
-        than those it gives. Another strategy is a warning of the run.
+        than those it gives. Another strategy is a warning of the run. Raises ResultError for what is no result, before
+        anything is written; UsageError for a second result and for a sealed run.
         """
+        from pipeline.backtest.engine import BacktestResult
+
         self._require_open()
+        if self._saved and not replace:
+            raise UsageError(
+                f"The run {self.run_id} has its result already: run.save was called before. Save once, or say "
+                "run.save(…, replace=True) for the one that counts."
+            )
+        if isinstance(result, BacktestResult):
+            stats = self._save_bundled(result, benchmark, robustness=robustness, given=given)
+        else:
+            stats = self._save_any(result, benchmark, given)
+        self._saved = True
+        self.tracker.log_metrics({name: value for name, value in stats.items() if value is not None})
+
+    def _save_bundled(
+        self, result: BacktestResult, benchmark: pd.Series | None, *, robustness: bool, given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        from pipeline.artifacts import write_backtest_artifacts
+        from pipeline.robustness import Subject, write_robustness
+
+        if given:
+            raise UsageError(f"A result of run.backtest says all of itself: leave out {', '.join(given)}.")
         benchmark = None if benchmark is None else _on_labels(benchmark)
         self._check_benchmark(result, benchmark)
         self._check_account(result)
@@ -217,7 +222,21 @@ class NotebookRun:
         )
         if robustness and self.spec.run.robustness:
             write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
-        self.tracker.log_metrics({name: value for name, value in result.stats.items() if value is not None})
+        return result.stats
+
+    def _save_any(self, value: Any, benchmark: pd.Series | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        from pipeline.engines.saving import result_of
+        from pipeline.result_files import write_result
+
+        more = dict(given) if benchmark is None else {**given, "benchmarks": {self._benchmark_name: benchmark}}
+        result = result_of(value, more)
+        if self.spec.strategy is not None and result.strategy is None:
+            result = dataclasses.replace(result, strategy=self.spec.strategy.name)
+        return write_result(result, self.dir, figure=self.spec.run.figures)
+
+    @property
+    def _benchmark_name(self) -> str:
+        return self.spec.benchmark.label or "benchmark"
 
     def _require_open(self) -> None:
         """Raise UsageError for a run that is sealed: a cell executed again would write over the evidence."""
@@ -237,19 +256,14 @@ class NotebookRun:
             )
 
     def _check_account(self, result: BacktestResult) -> None:
-        from pipeline.backtest.strategies import as_strategy
-
-        own = as_strategy(self._strategy().signal_fn).name, as_strategy(self.strategy_fn()).name
-        asked = dict(self.spec.backtest.model_dump())
-        if result.config.get("symbol"):  # a result may leave it unknown
-            asked["symbol"] = self.spec.data.symbol or ""
-        if self.spec.data.periods_per_year is not None:
-            asked["periods_per_year"] = self.spec.data.periods_per_year
-        if (ran := result.config.get("strategy")) in own:
-            asked["params"] = self.spec.strategy.params
-            self.dir.other_strategy.unlink(missing_ok=True)
-        else:
-            write_json(self.dir.other_strategy, {"ran": ran, "asked": self.spec.strategy.name})
+        """Compare a result with what the spec asked for, section by section; one that was left out asked for nothing."""
+        spec = self.spec
+        asked: dict[str, Any] = {} if spec.backtest is None else spec.backtest.model_dump()
+        if spec.data is not None and result.config.get("symbol"):  # a result may leave it unknown
+            asked["symbol"] = spec.data.symbol or ""
+        if spec.data is not None and spec.data.periods_per_year is not None:
+            asked["periods_per_year"] = spec.data.periods_per_year
+        asked |= self._check_strategy(result)
         wrong = [name for name, value in asked.items() if name in result.config and result.config[name] != value]
         if wrong:
             said = "; ".join(f"{name} = {result.config[name]!r}, the spec says {asked[name]!r}" for name in wrong)
@@ -257,6 +271,20 @@ class NotebookRun:
                 f"The result given to run.save was made with {said}. Give one of run.backtest(bars), and set values in "
                 "the spec, or with -p, so that the evidence shows what was run."
             )
+
+    def _check_strategy(self, result: BacktestResult) -> dict[str, Any]:
+        """Return the params to compare where the spec's strategy ran; record that another one did."""
+        from pipeline.backtest.strategies import as_strategy
+
+        wanted = self.spec.strategy
+        if wanted is None:
+            return {}
+        own = as_strategy(self._strategy().signal_fn).name, as_strategy(self.strategy_fn()).name
+        if (ran := result.config.get("strategy")) in own:
+            self.dir.other_strategy.unlink(missing_ok=True)
+            return {"params": wanted.params}
+        write_json(self.dir.other_strategy, {"ran": ran, "asked": wanted.name})
+        return {}
 
     def save_figure(self, figure: Figure, name: str) -> Path:
         """Write a matplotlib figure to `plots/<name>.png` of the run directory; returns its path.
@@ -291,149 +319,13 @@ class NotebookRun:
         return f"<NotebookRun {self.run_id} {self.spec.run.name!r}>"
 
     def _repr_html_(self) -> str:
-        rows = [
-            ("run_id", self.run_id),
-            ("strategy", f"{self.spec.strategy.name} {self.spec.strategy.params}"),
-            ("data", ", ".join(filter(None, (self.spec.data.symbol, self.spec.data.source)))),
-        ]
+        rows = [("run_id", self.run_id)]
+        if (strategy := self.spec.strategy) is not None:
+            rows.append(("strategy", f"{strategy.name} {strategy.params}"))
+        if (data := self.spec.data) is not None:
+            rows.append(("data", ", ".join(filter(None, (data.symbol, data.source)))))
         cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in rows)
         return f"<table>{cells}</table>"
-
-
-class InteractiveRun(NotebookRun):
-    """A run started by hand, without orchestration: `finish()` seals it.
-
-    Raw MLflow calls lead to the run started last, until it is finished.
-    """
-
-    current: ClassVar[InteractiveRun | None] = None
-
-    def __init__(self, opened: OpenRun, tracking: RunTracking) -> None:
-        from pipeline.tracking.journal_tracker import kernel_tracker
-
-        environment = tracking.environment()
-        self._environment_before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
-        InteractiveRun.current = self
-        super().__init__(opened.dir, opened.spec, opened.settings, kernel_tracker(opened.dir))
-        self._opened = opened
-        self._tracking = tracking
-
-    def finish(self) -> None:
-        """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.
-
-        When something is wrong the run is sealed as FAILED, and the error is raised: what comes next is another run.
-        What could not be tracked is a TrackingWarning.
-        """
-        self._require_open()
-        error: EvidenceError | None = None
-        try:
-            check_artifacts(self.dir)
-            self._opened.check_inputs()
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
-            error = as_evidence_error(failure, "while the artifacts were checked")
-        error = self._close(error)
-        if error is not None:
-            raise error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish; after an exception, which goes on upwards, seal the run as FAILED with it."""
-        if error is None:
-            self.finish()
-        elif isinstance(error, Exception) and not self.dir.manifest.is_file():
-            self._close(as_evidence_error(error, "in the notebook"))
-
-    def _close(self, error: EvidenceError | None) -> EvidenceError | None:
-        """Seal the run as FINISHED, or FAILED; return the error its seal carries, or tracking's own in strict mode."""
-        from pipeline.sealing import close_run, finish_tracking
-        from pipeline.tracking.protocol import TrackingWarning
-
-        try:
-            self._gather()
-            self._tracking.before_seal()
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
-            error = error or as_evidence_error(failure, "before the seal")
-        error = close_run(self._opened, error)
-        try:
-            finish_tracking(self._opened, self._tracking, "FAILED" if error else "FINISHED")
-        except TrackingError as failure:
-            error = error or failure
-        except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
-            self._tracking.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
-        for text in self._tracking.warnings:
-            warnings.warn(text, TrackingWarning, stacklevel=3)
-        return error
-
-    def _gather(self) -> None:
-        """Record the modules that were used, and what speaks against the run; lead no more MLflow calls into it."""
-        from pipeline.evidence.modules import changed_since_import, modules_of_this_process
-        from pipeline.sealing import notebook_warnings
-
-        self.leave_mlflow()
-        write_json(self.dir.modules, modules_of_this_process())
-        self._opened.warnings += notebook_warnings(self.dir)
-        if changed := changed_since_import():
-            text = f"Edited since this kernel imported them: {', '.join(changed)}. The run used the earlier source."
-            self._opened.warnings.append(f"{text} Restart the kernel to use the new one.")
-
-    def leave_mlflow(self) -> None:
-        """Lead no more raw MLflow calls into this run: it is over, or another one begins."""
-        from pipeline.tracking.fluent import VARIABLE, end_active_runs
-
-        if InteractiveRun.current is not self:
-            return
-        InteractiveRun.current = None
-        end_active_runs(os.environ.get(VARIABLE, ""))
-        for name, value in self._environment_before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _join(directory: RunDir, given: dict[str, Any], seed: int | None, settings: Settings) -> NotebookRun:
-    from pipeline.tracking.journal_tracker import kernel_tracker
-
-    values = read_json(directory.config_json)
-    spec = RunSpec.from_mapping(values, where=str(directory.config_json))
-    if seed is not None and seed != spec.run.seed:
-        raise SpecError(
-            f"The notebook passes seed = {seed}, the run spec says {spec.run.seed}. Set run.seed in the spec, so that "
-            "the evidence shows what was run."
-        )
-    for section, wanted in given.items():
-        asked = RunSpec.from_mapping({**values, section: wanted}, where="the notebook")
-        if getattr(asked, section) != getattr(spec, section):
-            raise SpecError(
-                f"The notebook passes {section} = {wanted}, the run spec says {values[section]}. "
-                "Set values in the spec, or with -p, so that the evidence shows what was run."
-            )
-    return NotebookRun(directory, spec, settings, kernel_tracker(directory))
-
-
-def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
-    from pipeline.backtest.strategies import get_strategy, resolve_params
-    from pipeline.evidence.keys import check_signer, load_signer
-    from pipeline.evidence.modules import watch_imports
-    from pipeline.sealing import close_run, data_inputs, open_run, track_run
-
-    watch_imports()
-    params = resolve_params(get_strategy(spec.strategy.name, search=settings.root), spec.strategy.params)
-    spec = spec.model_copy(update={"strategy": spec.strategy.model_copy(update={"params": params})})
-    inputs = data_inputs(spec, settings)
-    signer = load_signer()
-    if unsigned := check_signer(signer, settings):
-        warnings.warn(unsigned, SigningWarning, stacklevel=3)
-    opened = open_run(spec, settings, origin=ORIGIN, inputs=inputs, run_id=run_id, signer=signer)
-    try:
-        tracking = track_run(opened)
-    except Exception as failure:
-        close_run(opened, as_evidence_error(failure, "while tracking was opened"))
-        raise
-    inside.seed_everything(spec.run.seed)
-    return InteractiveRun(opened, tracking)
 
 
 def _on_labels(values: pd.Series) -> pd.Series:

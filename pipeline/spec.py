@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -79,7 +79,9 @@ class RunSection(Section):
 
     name: str = Field("backtest", min_length=1, max_length=200, description="name of the run")
     experiment: str = Field("evidence-chain", min_length=1, max_length=200, description="MLflow experiment")
-    notebook: str = Field("notebooks/backtest.ipynb", min_length=1, description="the input notebook")
+    notebook: str | None = Field(
+        "notebooks/backtest.ipynb", min_length=1, description="the input notebook, or a script; none of a run by hand"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="seeds `random` and `numpy.random` in the kernel")
     tags: dict[str, str] = Field(default_factory=dict, description="labels, also set on the MLflow run")
     cell_timeout: float | None = Field(None, gt=0, description="seconds one cell may take")
@@ -214,13 +216,24 @@ class ReportSection(Section):
     template: str = Field("reports/backtest_report.qmd", min_length=1, description="source of the report")
 
 
+class BundledRequest(NamedTuple):
+    """What this package's own engine is asked for."""
+
+    data: DataSection
+    strategy: StrategySection
+    backtest: BacktestSection
+
+
 class RunSpec(Section):
-    """Everything a run was asked to do. Equal specs have equal `to_dict()`."""
+    """Everything a run was asked to do. Equal specs have equal `to_dict()`.
+
+    A section of ENGINE_SECTIONS that is None was not asked for: nothing is known of it, and no default stands for it.
+    """
 
     run: RunSection = Field(default_factory=RunSection)
-    data: DataSection = Field(default_factory=DataSection)
-    strategy: StrategySection = Field(default_factory=StrategySection)
-    backtest: BacktestSection = Field(default_factory=BacktestSection)
+    data: DataSection | None = None
+    strategy: StrategySection | None = None
+    backtest: BacktestSection | None = None
     benchmark: BenchmarkSection = Field(default_factory=BenchmarkSection)
     tracking: TrackingSection = Field(default_factory=TrackingSection)
     report: ReportSection = Field(default_factory=ReportSection)
@@ -233,9 +246,24 @@ class RunSpec(Section):
         except ValidationError as error:
             problems = "\n".join(f"  - {line}" for line in _problems(error))
             raise SpecError(f"{where} is not a valid run spec:\n{problems}") from None
-        if spec.data.start and spec.data.end and spec.data.start > spec.data.end:
-            raise SpecError(f"{where}: data.start {spec.data.start} is after data.end {spec.data.end}.")
+        data = spec.data
+        if data is not None and data.start and data.end and data.start > data.end:
+            raise SpecError(f"{where}: data.start {data.start} is after data.end {data.end}.")
         return spec
+
+    @property
+    def bundled(self) -> BundledRequest:
+        """What this package's own engine is asked for when it is used: the sections given, defaults for the others."""
+        return BundledRequest(
+            self.data or DataSection(), self.strategy or StrategySection(), self.backtest or BacktestSection()
+        )
+
+    def asking(self, sections: Iterable[str]) -> RunSpec:
+        """Return the spec with those of `sections` that were left out, at their defaults."""
+        left_out = [name for name in sections if getattr(self, name) is None]
+        if not left_out:
+            return self
+        return self.model_copy(update={name: _SECTIONS[name]() for name in left_out})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec with all defaults resolved, as JSON values (dates as ISO text)."""
@@ -246,6 +274,10 @@ class RunSpec(Section):
         import tomli_w
 
         return tomli_w.dumps(without_none(self.to_dict())).encode()
+
+
+_SECTIONS: dict[str, type[Section]] = {"data": DataSection, "strategy": StrategySection, "backtest": BacktestSection}
+ENGINE_SECTIONS = tuple(_SECTIONS)  # what this package's own engine is asked for; other notebooks may leave them out
 
 
 def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[RunSpec, bytes]:
@@ -333,7 +365,7 @@ def _problems(error: ValidationError) -> Iterator[str]:
 def _valid_names(parents: list[int | str]) -> list[str]:
     model: Any = RunSpec
     for name in parents:
-        model = model.model_fields[name].annotation
+        model = _SECTIONS.get(str(name)) or model.model_fields[name].annotation
     return list(model.model_fields)
 
 

@@ -41,7 +41,7 @@ def spec_benchmark(benchmark: BenchmarkSection, root: Path) -> pd.Series | None:
 
 def spec_conventions(spec: RunSpec, told: float | None = None) -> Conventions:
     """Return the conventions of a spec; `told` is how many bars a year its whole data file tells, None if unknown."""
-    return Conventions(spec.backtest.risk_free_rate, spec.data.periods_per_year, told)
+    return Conventions(spec.bundled.backtest.risk_free_rate, spec.bundled.data.periods_per_year, told)
 
 
 def spec_engine(rules: BacktestSection, conventions: Conventions) -> BacktestEngine:
@@ -54,3 +54,12 @@ def spec_engine(rules: BacktestSection, conventions: Conventions) -> BacktestEng
         stop_pct=rules.stop_pct,
         conventions=conventions,
     )
+
+
+def with_strategy_params(spec: RunSpec, root: Path) -> RunSpec:
+    """Return a spec whose strategy has all its params, checked against its schema; raises StrategyError."""
+    from pipeline.backtest.strategies import get_strategy, resolve_params
+
+    strategy = spec.bundled.strategy
+    params = resolve_params(get_strategy(strategy.name, search=root), strategy.params)
+    return spec.model_copy(update={"strategy": strategy.model_copy(update={"params": params})})

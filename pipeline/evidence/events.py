@@ -61,7 +61,7 @@ def sealed(run: RunDir) -> Event:
         definition = predicate["buildDefinition"]
         spec, inputs = definition["externalParameters"]["spec"], _data(definition)
         details = {**_signer(run.signature), **_result(run, definition, inputs)}
-        return Event(kind, run.run_id, sha256_bytes(data), spec.get("strategy", {}).get("name"), inputs, details)
+        return Event(kind, run.run_id, sha256_bytes(data), (spec.get("strategy") or {}).get("name"), inputs, details)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationError(f"The manifest {run.manifest} cannot be read: {error}.") from None
 

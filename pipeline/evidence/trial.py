@@ -34,7 +34,8 @@ class Scope:
     Trials are of one family when `family` and an instrument agree and their times overlap, whatever the strategy's
     function is called and whichever bars the file has. `strategy` and `data_sha256` say which exactly. Unknown is
     None, no instrument an unknown one: it agrees with another unknown one, and an unknown time overlaps every time.
-    `first` and `last` are the times of the first and the last bar, ISO-8601 UTC.
+    `first` and `last` are the times of the first and the last bar, ISO-8601 UTC. `code` is the digest of a notebook
+    that no strategy is known of.
     """
 
     strategy: str | None
@@ -43,10 +44,13 @@ class Scope:
     instruments: tuple[str, ...] = ()
     first: str | None = None
     last: str | None = None
+    code: str | None = None
 
     @property
     def exact(self) -> tuple[str, str] | None:
-        """The strategy's name and the digest of the data; None when one of them is unknown."""
+        """The strategy's name, or the digest of the code, and that of the data; None when it is not known."""
+        if self.code is not None:
+            return self.code, self.data_sha256 or ""
         return (self.strategy, self.data_sha256) if self.strategy and self.data_sha256 else None
 
     @property
@@ -66,6 +70,7 @@ class Scope:
             "instruments": list(self.instruments),
             "first": self.first,
             "last": self.last,
+            **({} if self.code is None else {"code": self.code}),
         }
 
     @classmethod
@@ -76,22 +81,28 @@ class Scope:
             return cls(event.strategy, event.data_sha256)
         if not isinstance(details, dict):
             raise ValueError(f"{SCOPE} is no table")  # noqa: TRY004 - a malformed file, not a wrong argument
-        family, first, last = (details.get(name) for name in ("family", "first", "last"))
+        family, first, last, code = words = [details.get(name) for name in ("family", "first", "last", "code")]
         instruments = details.get("instruments", [])
-        if not all(word is None or isinstance(word, str) for word in (family, first, last)):
-            raise ValueError(f"family, first and last of {SCOPE} are text")
+        if not all(word is None or isinstance(word, str) for word in words):
+            raise ValueError(f"family, first, last and code of {SCOPE} are text")
         if not isinstance(instruments, list) or not all(isinstance(word, str) for word in instruments):
             raise ValueError(f"instruments of {SCOPE} is a list of text")
-        return cls(event.strategy, event.data_sha256, family, tuple(instruments), first, last)
+        return cls(event.strategy, event.data_sha256, family, tuple(instruments), first, last, code)
 
 
-def scope_of(spec: RunSpec, data_sha256: str | None, root: Path) -> Scope:
-    """Return what a run of `spec` is a trial of; `data_sha256` is the digest of the data, `root` the project."""
+def scope_of(spec: RunSpec, digests: Mapping[str, str], root: Path, *, notebook: str = "") -> Scope:
+    """Return what a run of `spec` is a trial of; `digests` are those of its inputs, `root` is the project.
+
+    A run that names no strategy is a trial of its notebook: of what it is called, and of its very code.
+    """
     from pipeline.backtest.span import data_span
 
-    first, last = data_span(spec.data, root)
-    instruments = (spec.data.symbol,) if spec.data.symbol else ()
-    return Scope(spec.strategy.name, data_sha256, spec.strategy.counted_as, instruments, first, last)
+    first, last = (None, None) if spec.data is None else data_span(spec.data, root)
+    instruments = (spec.data.symbol,) if spec.data is not None and spec.data.symbol else ()
+    data = digests.get("data")
+    if spec.strategy is None:
+        return Scope(notebook, data, notebook, instruments, first, last, code=digests.get("notebook"))
+    return Scope(spec.strategy.name, data, spec.strategy.counted_as, instruments, first, last)
 
 
 @dataclass(frozen=True)
@@ -174,7 +185,7 @@ def configuration(spec: Mapping[str, Any], data_sha256: str | None) -> str:
     Keys that are None are left out too, so one that a later version adds changes no digest.
     """
     chosen: dict[str, Any] = {
-        section: {key: value for key, value in spec.get(section, {}).items() if key not in hidden}
+        section: {key: value for key, value in (spec.get(section) or {}).items() if key not in hidden}
         for section, hidden in SAME_RETURNS.items()
     }
     chosen["run"] = {key: spec.get("run", {}).get(key) for key in CODE}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import NotebookError
+from pipeline.notebook.script import SCRIPT, from_script
 
 CELL_TYPES = ("code", "markdown", "raw")
 MAX_DEPTH = 100  # of nested lists and objects; libraries that copy and write a notebook call themselves for each level
@@ -18,9 +19,10 @@ OTHER_KERNELS = re.compile(r"ir|julia-.*")  # R and Julia by the names of their 
 def parse_notebook(path: Path, data: bytes) -> dict[str, Any]:
     """Return the notebook in `data` as plain JSON values, without its outputs; raises NotebookError.
 
-    It must be UTF-8 (a byte order mark is passed over) and a Python notebook of format 4.
+    It must be UTF-8 (a byte order mark is passed over) and a Python notebook of format 4, or a Python script, whose
+    cells are those that jupytext finds in it.
     """
-    notebook = _json(path, data)
+    notebook = from_script(path, data) if path.suffix.lower() == SCRIPT else _json(path, data)
     problem = next(_problems(notebook), None)
     if problem:
         raise _not(path, problem)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.notebook.document import parse_notebook
 from pipeline.notebook.quick_import import import_nbformat
-from pipeline.notebook.template import InputNotebook
+from pipeline.notebook.template import PARAMETERS_TAG, InputNotebook
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -38,7 +38,7 @@ class PreparedNotebook:
 def prepare_notebook(
     notebook: InputNotebook, parameters: Mapping[str, Any], *, output: Path, root: Path
 ) -> PreparedNotebook:
-    """Return `notebook` with a cell that sets `parameters`, after the cell that declares them.
+    """Return `notebook` with a cell that sets `parameters`, after the cell that declares them; without any, no cell.
 
     What an earlier execution added to the notebook (parameters, marks of an error) is left out. Paths in its metadata
     are relative to `root`.
@@ -52,7 +52,10 @@ def prepare_notebook(
     nb = load_notebook_node(from_dict(parse_notebook(notebook.path, notebook.content)))
     given = list(nb.cells)
     nb.cells = [cell for cell in remove_error_markers(nb).cells if INJECTED_TAG not in cell.metadata.tags]
-    nb = parameterize_notebook(nb, dict(parameters), kernel_name=KERNEL, language=LANGUAGE)
+    if parameters:
+        if not notebook.tagged and (place := notebook.cell_of(parameters)) is not None:
+            given[place].metadata.tags = [*given[place].metadata.get("tags", []), PARAMETERS_TAG]
+        nb = parameterize_notebook(nb, dict(parameters), kernel_name=KERNEL, language=LANGUAGE)
     relative = Path(os.path.relpath(notebook.path, root)).as_posix()
     nb = prepare_notebook_metadata(nb, relative, output.name)
     places = {id(cell): place for place, cell in enumerate(given)}

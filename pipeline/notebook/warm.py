@@ -9,6 +9,7 @@ from importlib import import_module
 PACKAGE = (
     "pipeline.child_process",
     "pipeline.session",
+    "pipeline.start",
     "pipeline.backtest.benchmark",
     "pipeline.backtest.from_spec",
     "pipeline.backtest.sensitivity",

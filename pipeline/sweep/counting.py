@@ -82,11 +82,11 @@ class Account:
 
     @cached_property
     def _scope(self) -> Scope:
-        return scope_of(self.work.spec.base, self.work.data_sha256, self.work.settings.root)
+        return scope_of(self.work.spec.base, {"data": self.work.data_sha256}, self.work.settings.root)
 
     def _scope_of(self, params: Mapping[str, Any]) -> Scope:
         from pipeline.backtest.data import source_path
 
         root = self.work.settings.root
         spec = self.work.spec.trial_spec(params, tags={}, chosen=False)
-        return scope_of(spec, sha256_file(source_path(spec.data.source, root)), root)
+        return scope_of(spec, {"data": sha256_file(source_path(spec.bundled.data.source, root))}, root)

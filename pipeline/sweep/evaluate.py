@@ -129,7 +129,7 @@ def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
     if run.status != "FINISHED":
         error = run.record.error or {}
         return Answer(error=f"{error.get('kind')}: {error.get('message')}")
-    return _answer_of(run, work.spec.base.backtest.initial_cash, sum(run.record.stages.values()))
+    return _answer_of(run, work.spec.base.bundled.backtest.initial_cash, sum(run.record.stages.values()))
 
 
 def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tracked: bool = True) -> Answer:
@@ -157,7 +157,7 @@ def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tra
     seconds = time.perf_counter() - began
     if outcome.error is not None:
         return Answer(seconds=seconds, error=f"{type(outcome.error).__name__}: {outcome.error}")
-    return _answer_of(outcome.run, spec.backtest.initial_cash, seconds)
+    return _answer_of(outcome.run, spec.bundled.backtest.initial_cash, seconds)
 
 
 def _answer_of(run: Run, initial_cash: float, seconds: float) -> Answer:
@@ -174,7 +174,7 @@ def window_end(bars: int, windows: int, step: int) -> int:
 def _kernels(work: Work) -> KernelSource | None:
     from pipeline.backtest.data import source_path
 
-    data = source_path(work.spec.base.data.source, work.settings.root)
+    data = source_path(work.spec.base.bundled.data.source, work.settings.root)
     return kernels(many_bars=data.stat().st_size >= MANY_BARS_BYTES)
 
 
@@ -231,12 +231,12 @@ def _prepare(work: Work) -> Bench:
     from pipeline.digest import sha256_file
     from pipeline.errors import InputChangedError
 
-    data = work.spec.base.data
+    data = work.spec.base.bundled.data
     path = source_path(data.source, work.settings.root)
     if sha256_file(path) != work.data_sha256:
         raise InputChangedError(f"{path} is not the file the sweep began with. Give all workers the same data.")
     loaded = read_bars(data, work.settings.root)
-    strategy = get_strategy(work.spec.base.strategy.name, search=work.settings.root)
+    strategy = get_strategy(work.spec.base.bundled.strategy.name, search=work.settings.root)
     conventions = spec_conventions(work.spec.base, loaded.periods_per_year)
     return Bench(loaded.frame, conventions.of_bars(cast("pd.DatetimeIndex", loaded.frame.index)), strategy)
 
@@ -248,21 +248,21 @@ def _answer(work: Work, bench: Bench, proposal: Proposal, stop: int) -> Answer:
     began = time.perf_counter()
     try:
         spec = work.run_spec(proposal)
-        engine = spec_engine(spec.backtest, bench.conventions)
+        engine = spec_engine(spec.bundled.backtest, bench.conventions)
         with _limited(work.spec.sweep.trial_timeout):
             result = engine.run_realistic(
                 df=bench.bars if stop >= len(bench.bars) else bench.bars.iloc[:stop],
                 strategy_signal_fn=bench.strategy.signal_fn,
-                strategy_params=spec.strategy.params,
-                symbol=spec.data.symbol or "",
-                fee_bps=spec.backtest.fee_bps,
-                slippage_bps=spec.backtest.slippage_bps,
+                strategy_params=spec.bundled.strategy.params,
+                symbol=spec.bundled.data.symbol or "",
+                fee_bps=spec.bundled.backtest.fee_bps,
+                slippage_bps=spec.bundled.backtest.slippage_bps,
             )
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what a strategy of the user's raises fails its trial
         return Answer(
             seconds=time.perf_counter() - began, error=of_this_process().hidden(f"{type(error).__name__}: {error}")
         )
-    returns = simple_returns(result.equity_curve, spec.backtest.initial_cash)
+    returns = simple_returns(result.equity_curve, spec.bundled.backtest.initial_cash)
     return Answer(finite(result.stats), returns, time.perf_counter() - began)
 
 

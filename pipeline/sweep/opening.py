@@ -75,12 +75,12 @@ def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
 
     Which program executes the sweep is none of it: one that a script began, `evidence sweep` goes on with.
     """
-    strategy = get_strategy(run.spec.strategy.name, search=run.settings.root)
+    strategy = get_strategy(run.spec.bundled.strategy.name, search=run.settings.root)
     source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
-    code = {} if source is None else {f"the source of {run.spec.strategy.name}": sha256_file(Path(source))}
+    code = {} if source is None else {f"the source of {run.spec.bundled.strategy.name}": sha256_file(Path(source))}
     modules = modules_of_this_process().items()
     used = {f"the module {name}": sha for name, sha in modules if name not in PROGRAM and not of_package(name)}
-    return {run.spec.data.source: run.digests["data"], **code, **used}
+    return {run.spec.bundled.data.source: run.digests["data"], **code, **used}
 
 
 def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = False) -> RunDir | None:

@@ -102,8 +102,8 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
 
     `search` is the project's root, where strategies of the user's own are found. Raises SpecError, StrategyError.
     """
-    strategy = get_strategy(spec.base.strategy.name, search=search)
-    fixed = dict(spec.base.strategy.params)
+    strategy = get_strategy(spec.base.bundled.strategy.name, search=search)
+    fixed = dict(spec.base.bundled.strategy.params)
     schema = {parameter.name: parameter for parameter in strategy.parameters}
     dimensions = dict(spec.space) or {name: _from_schema(item) for name, item in schema.items() if name not in fixed}
     if not dimensions:

@@ -15,7 +15,7 @@ from pipeline.digest import canonical_json
 from pipeline.errors import SpecError, nearest, shown
 from pipeline.masking import has_secret, secret_name
 from pipeline.secrets import PLACE
-from pipeline.spec import SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
+from pipeline.spec import ENGINE_SECTIONS, SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
 
 STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")
@@ -150,7 +150,8 @@ class SweepSpec:
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the sweep spec") -> SweepSpec:
         """Validate plain values; raises SpecError naming every problem and its place."""
         own = {name: values.get(name, {}) for name in SWEEP_ONLY}
-        base = RunSpec.from_mapping({key: value for key, value in values.items() if key not in SWEEP_ONLY}, where=where)
+        shared = {key: value for key, value in values.items() if key not in SWEEP_ONLY}
+        base = RunSpec.from_mapping(shared, where=where).asking(ENGINE_SECTIONS)
         problems: list[str] = []
         sweep = _section(SweepSection, own["sweep"], "sweep", problems)
         validation = _section(ValidationSection, own["validation"], "validation", problems)

@@ -1,0 +1,92 @@
+"""What `result.json` says of a run's result: what made it, what it is of, which parts it has, and what was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.results.contract import Engine, OwnMetric
+from pipeline.results.identity import Reconciliation
+
+if TYPE_CHECKING:
+    from pipeline.results.contract import Result
+
+SCHEMA_VERSION = 1
+PARTS = ("trades", "fills", "positions", "weights", "prices", "cash", "leverage")
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """What is known of a result without its tables; None is unknown.
+
+    `parts` are the tables that were saved beside the equity, `metrics` the user's own.
+    """
+
+    engine: Engine | None = None
+    strategy: str | None = None
+    params: Mapping[str, Any] | None = None
+    symbols: tuple[str, ...] = ()
+    currency: str | None = None
+    capital: float | None = None
+    costs: Mapping[str, Any] | None = None
+    parts: tuple[str, ...] = ()
+    metrics: tuple[OwnMetric, ...] = ()
+    reconciliation: Reconciliation | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of(cls, result: Result, reconciliation: Reconciliation | None) -> Self:
+        """Return the record of a result."""
+        return cls(
+            engine=result.engine,
+            strategy=result.strategy,
+            params=None if result.params is None else dict(result.params),
+            symbols=result.symbols,
+            currency=result.currency,
+            capital=result.capital,
+            costs=None if result.costs is None else dict(result.costs),
+            parts=tuple(name for name in PARTS if getattr(result, name) is not None),
+            metrics=result.metrics,
+            reconciliation=reconciliation,
+            notes=result.notes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of result.json as JSON values."""
+        values = {**asdict(self), "symbols": list(self.symbols), "parts": list(self.parts), "notes": list(self.notes)}
+        values["metrics"] = [asdict(metric) for metric in self.metrics]
+        values["reconciliation"] = None if self.reconciliation is None else self.reconciliation.to_dict()
+        return {"schema_version": SCHEMA_VERSION, **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, now or in a later version; raises ValueError for anything else."""
+        try:
+            engine, found = values["engine"], values["reconciliation"]
+            record = cls(
+                engine=None if engine is None else Engine(engine["name"], engine.get("version")),
+                strategy=values["strategy"],
+                params=values["params"],
+                symbols=tuple(values["symbols"]),
+                currency=values["currency"],
+                capital=values["capital"],
+                costs=values["costs"],
+                parts=tuple(values["parts"]),
+                metrics=tuple(OwnMetric(**metric) for metric in values["metrics"]),
+                reconciliation=None if found is None else Reconciliation.from_dict(found),
+                notes=tuple(values["notes"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"result.json has another form ({error!r})") from None
+        if not record._is_typed():
+            raise ValueError("result.json holds a value of another type")
+        return record
+
+    def _is_typed(self) -> bool:
+        texts = (self.strategy, self.currency, *self.symbols, *self.parts, *self.notes)
+        return (
+            all(text is None or isinstance(text, str) for text in texts)
+            and all(table is None or isinstance(table, dict) for table in (self.params, self.costs))
+            and (self.engine is None or isinstance(self.engine.name, str))
+        )
