@@ -27,7 +27,8 @@ class Given:
     costs_bps     charged on what is traded, basis points of notional, for such a portfolio
     fill          at which price it trades: the close the weights were made at, or the next open
     opens         the open prices that `fill="next_open"` needs
-    column        which one of several: a column of a series, a portfolio of several, a strategy of a file
+    column        which one of several: a column of a frame, a portfolio of several, a strategy of a file
+    symbol        the instrument, where the object does not name it
     """
 
     kind: Literal["returns", "equity"] | None = None
@@ -36,13 +37,16 @@ class Given:
     costs_bps: float | None = None
     fill: Literal["close", "next_open"] | None = None
     opens: pd.DataFrame | None = None
-    column: str | None = None
+    column: Any = None
+    symbol: str | None = None
 
 
 class Adapter(Protocol):
     """Turns the objects of one engine into results."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What messages call the objects it takes, as "bt Result"."""
 
     def recognises(self, value: Any) -> bool:
         """Say whether `value` is an object of this engine, by module root and class name over its MRO."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.backtest.conventions import NOTHING_KNOWN, Conventions
 
@@ -79,6 +79,9 @@ class Result:
 
     equity        Series, n values in money, or in units of the capital; finite, on an increasing index
     capital       what the equity starts from, before the first label; returns and drawdowns count from it
+    first_label   "start": the equity there is still the capital, and the first return is that of the second label;
+                  "period": the first label ends a period, whose return counts from the capital. None: "start" where
+                  its equity is the capital
     engine        what made it
     strategy      its name, and `params` its params, where they are told
     symbols       the instruments
@@ -101,6 +104,7 @@ class Result:
 
     equity: pd.Series
     capital: float
+    first_label: Literal["start", "period"] | None = None
     engine: Engine | None = None
     strategy: str | None = None
     params: Mapping[str, Any] | None = None
@@ -123,3 +127,18 @@ class Result:
     files: Mapping[str, OwnFile] = field(default_factory=dict)
     conventions: Conventions = NOTHING_KNOWN
     notes: tuple[str, ...] = ()
+
+    @property
+    def returns(self) -> pd.Series:
+        """Simple returns per period; compounded on `capital` they are the equity. 0 where nothing was left to lose.
+
+        They are one fewer than the labels where the first label is the start.
+        """
+        import numpy as np
+        import pandas as pd
+
+        path = np.append(self.capital, self.equity.to_numpy(dtype=float))
+        alive = path[:-1] > 0.0
+        returns = pd.Series(np.where(alive, path[1:] / np.where(alive, path[:-1], 1.0) - 1.0, 0.0), self.equity.index)
+        start = self.first_label == "start" or (self.first_label is None and path[1] == path[0])
+        return returns.iloc[1:] if start else returns
