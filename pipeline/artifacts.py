@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,11 @@ def write_backtest_artifacts(
     the column stays empty. Undefined stats become null. Returns the paths written. Raises StorageError.
     """
     files = Layout(directory)
-    stats = {name: _finite(value) for name, value in result.stats.items()}
+    stats = finite_stats(result.stats)
     write_json(files.stats, stats)
     write_json(files.conventions, result.conventions.to_dict())
-    write_atomic(files.equity, _equity_csv(_equity_columns(result, benchmark)))
-    write_atomic(files.trades_csv, _trades_csv(result.trades))
+    write_atomic(files.equity, equity_csv(result.equity_curve, benchmark, result.config.get("initial_cash")))
+    write_atomic(files.trades_csv, trades_csv(result.trades))
     write_atomic(files.trades_parquet, parquet_bytes(result.trades, index=False))
     if figure:
         write_atomic(files.equity_plot, _equity_png(result, benchmark, label))
@@ -64,19 +65,23 @@ def equity_table(result: BacktestResult, benchmark: pd.Series | None = None) -> 
     """
     import pandas as pd
 
-    stamps, *numbers = _equity_columns(result, benchmark)
+    stamps, *numbers = _equity_columns(result.equity_curve, benchmark, result.config.get("initial_cash"))
     return pd.DataFrame(dict(zip(EQUITY_COLUMNS, (stamps, *numbers), strict=True)))
 
 
+def equity_csv(equity: pd.Series, benchmark: pd.Series | None, capital: float | None) -> bytes:
+    """Return the bytes of equity.csv; `capital` is what the equity starts from, and counts as a peak."""
+    return _equity_csv(_equity_columns(equity, benchmark, capital))
+
+
 def _equity_columns(
-    result: BacktestResult, benchmark: pd.Series | None
+    equity: pd.Series, benchmark: pd.Series | None, capital: float | None
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     import numpy as np
 
     from pipeline.backtest.metrics import drawdown
 
-    equity = result.equity_curve
-    down = drawdown(equity, result.config.get("initial_cash"))
+    down = drawdown(equity, capital)
     held = np.full(len(equity), np.nan) if benchmark is None else benchmark.reindex(equity.index).to_numpy(float)
     return iso_timestamps(equity.index), equity.to_numpy(float), down.to_numpy(float), held
 
@@ -113,9 +118,11 @@ def check_artifacts(run: RunDir) -> None:
     """Raise ArtifactError when a finished notebook has not left what the run directory's contract asks for.
 
     Required: stats.json (strict JSON object of finite numbers and null), equity.csv (the columns of the
-    contract, finite equity), trades.parquet and trades.csv.
+    contract, finite equity); trades.parquet and trades.csv together or neither.
     """
-    for path in (run.stats, run.equity, run.trades_parquet, run.trades_csv):
+    trades = (run.trades_parquet, run.trades_csv)
+    needed = (run.stats, run.equity, *(trades if any(path.is_file() for path in trades) else ()))
+    for path in needed:
         if not path.is_file():
             raise ArtifactError(
                 f"The notebook ended without writing {path.name}. Call `run.save(result)` in its last cells."
@@ -161,6 +168,11 @@ def _is_finite(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def finite_stats(stats: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """Return metrics as stats.json has them: plain numbers, null for what is undefined."""
+    return {name: _finite(value) for name, value in stats.items()}
 
 
 def _finite(value: Any) -> float | int | None:
@@ -213,7 +225,8 @@ def _shortest(values: np.ndarray) -> list[str]:
     return texts
 
 
-def _trades_csv(trades: pd.DataFrame) -> bytes:
+def trades_csv(trades: pd.DataFrame) -> bytes:
+    """Return the bytes of trades.csv."""
     table = trades.copy()
     for column in ("entry_time", "exit_time"):
         table[column] = iso_timestamps(table[column])

@@ -16,12 +16,15 @@ from pipeline.notebook.quick_import import import_nbformat
 from pipeline.robustness import look_ahead_of
 from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
 from pipeline.settings import Settings
+from pipeline.spec import ENGINE_SECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
     from nbformat import NotebookNode
 
     from pipeline.backtest.conventions import Conventions
+    from pipeline.results.record import ResultRecord
+    from pipeline.results.what import WhatRan
 
 LAST = "last"
 UNREADABLE = "UNREADABLE"
@@ -108,6 +111,20 @@ class Run:
         """The run spec with all defaults resolved: sections of keys; empty when it cannot be read."""
         config = _object_in(self.dir.config_json)
         return config if _is_config(config) else {}
+
+    @cached_property
+    def result(self) -> ResultRecord | None:
+        """What `result.json` says of the result; None for a run without one that can be read."""
+        from pipeline.results.record import ResultRecord
+
+        return ResultRecord.read(self.dir)
+
+    @cached_property
+    def what(self) -> WhatRan:
+        """What the run was about, as far as anybody said."""
+        from pipeline.results.what import what_ran
+
+        return what_ran(self.config, self.result)
 
     @property
     def is_sweep(self) -> bool:
@@ -266,14 +283,15 @@ def _object_in(path: Path) -> dict[str, Any]:
 
 def _is_config(config: dict[str, Any]) -> bool:
     """Say whether a config has the form of a spec: sections, and text where a run is named by it."""
-    if not all(isinstance(section, dict) for section in config.values()):
+    known = (name for name, section in config.items() if section is not None or name not in ENGINE_SECTIONS)
+    if not all(isinstance(config[name], dict) for name in known):
         return False
-    names = [config.get(section, {}).get(key, "") for section, key in NAMES]
+    names = [(config.get(section) or {}).get(key, "") for section, key in NAMES]
     return all(name is None or isinstance(name, str) for name in names) and isinstance(_params(config), dict)
 
 
 def _params(config: dict[str, Any]) -> Any:
-    return config.get("strategy", {}).get("params", {})
+    return (config.get("strategy") or {}).get("params", {})
 
 
 def _unsealed_record(run: Run) -> RunRecord:

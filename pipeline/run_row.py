@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.results.what import WhatRan
 from pipeline.run import UNREADABLE, Artifact, Run, RunRecord
 
 BULKY = ("packages", "modules")
@@ -25,6 +26,7 @@ class RunRow:
     report: str | None
     manifest_sha256: str | None
     config: dict[str, Any]
+    what: WhatRan
     stats: dict[str, float | int | None]
     look_ahead: str | None
     conventions: dict[str, Any] | None
@@ -41,6 +43,7 @@ class RunRow:
             report=str(run.dir.report) if _is_file(run.dir.report) else None,
             manifest_sha256=run.manifest_digest,
             config=run.config,
+            what=run.what,
             stats=run.stats,
             look_ahead=run.look_ahead,
             conventions=run.conventions.to_dict() if _is_file(run.dir.conventions) else None,
@@ -60,19 +63,18 @@ class RunRow:
 
     @property
     def strategy(self) -> str:
-        """Name of the strategy; empty when the config cannot be read."""
-        return str(self.config.get("strategy", {}).get("name", ""))
+        """Name of the strategy; empty when it is unknown."""
+        return self.what.strategy
 
     @property
     def symbol(self) -> str:
-        """Symbol of the data; empty when it is unknown."""
-        return str(self.config.get("data", {}).get("symbol") or "")
+        """The instruments, for people; empty when they are unknown."""
+        return self.what.symbol
 
     @property
     def params(self) -> dict[str, Any]:
-        """The params of the strategy."""
-        params: dict[str, Any] = self.config.get("strategy", {}).get("params", {})
-        return params
+        """The params of the strategy, or of a notebook whose strategy is unknown."""
+        return dict(self.what.params)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON values that `evidence list --json` prints: the record's fields and the row's own."""

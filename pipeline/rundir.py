@@ -2,7 +2,9 @@
 
 results/<run_id>/
   config_snapshot.toml  config_snapshot.json  notebook.ipynb  stats.json  conventions.json  equity.csv
-  data.json  robustness.json  trades.parquet  trades.csv  plots/*.png
+  result.json  data.json  robustness.json  trades.parquet  trades.csv  plots/*.png
+  where a result has them: fills, positions, weights, prices, account, benchmarks (.parquet), folds.json, tables/*,
+  files/*
   reports/trades_summary.json  reports/backtest_report.txt  tracking.json  manifest.json  manifest.dsse.json  debug/*
   report/index.html  report/statement.dsse.json (report/statement.json when nobody signs)
   of a sweep instead: trials.jsonl  returns.parquet  statistics.json  study.journal  best.toml
@@ -87,6 +89,30 @@ class Layout:
     def conventions(self) -> Path:
         """What the metrics are annualised by; absent in runs from before it was recorded."""
         return self.path / "conventions.json"
+
+    @property
+    def result(self) -> Path:
+        """What made the result, what it is of, and whether its parts agree, strict JSON; absent in earlier runs."""
+        return self.path / "result.json"
+
+    def part(self, name: str) -> Path:
+        """One of the tables that a result may have: fills, positions, weights, prices, account, benchmarks."""
+        return self.path / f"{name}.parquet"
+
+    @property
+    def folds(self) -> Path:
+        """Train and test windows, JSON; absent when the result has none."""
+        return self.path / "folds.json"
+
+    @property
+    def tables(self) -> Path:
+        """Directory of tables of the user's own."""
+        return self.path / "tables"
+
+    @property
+    def own_files(self) -> Path:
+        """Directory of files of the user's own."""
+        return self.path / "files"
 
     @property
     def equity(self) -> Path:

@@ -25,6 +25,7 @@ from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill, record_report
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
+from pipeline.notebook.look import saves_nothing
 from pipeline.notebook.masked import mask_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
@@ -54,6 +55,11 @@ if TYPE_CHECKING:
     from pipeline.kernels import KernelSource
 
 ORIGIN = "evidence-run"
+THREE_LINES = """Three lines do it:
+    run = pipeline.start_run()
+    run.save(result)  # a returns or equity Series, weights with prices, or what an engine returned
+    run.finish()
+`--no-check` runs it as it is."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ def run_backtest(
     signing_key: Callable[[], Signer | None] = load_signer,
     tracked_tags: Mapping[str, str] | None = None,
     kernels: KernelSource | None = None,
+    check: bool = True,
 ) -> RunOutcome:
     """Execute a spec into a new, sealed run directory, and render its report.
 
@@ -100,7 +107,7 @@ def run_backtest(
     interrupted (KeyboardInterrupt) before its seal stays unsealed (KILLED), and the interruption is raised; so does one
     whose seal cannot be written.
     """
-    plan = plan_run(spec, settings, overrides)
+    plan = plan_run(spec, settings, overrides, check=check)
     run = open_run(
         plan.spec,
         settings,
@@ -164,8 +171,12 @@ class _Caught:
         return True
 
 
-def plan_run(spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | None = None) -> Plan:
+def plan_run(
+    spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | None = None, *, check: bool = True
+) -> Plan:
     """Check all that can be checked before anything starts; raises UsageError.
+
+    With `check`, a notebook is refused in which plainly nothing saves a result.
 
     A notebook that declares a section as a parameter asks this package's engine by it: what the spec leaves out has
     its defaults there, and is unknown for every other notebook. A section that the spec sets and the notebook does not
@@ -178,13 +189,18 @@ def plan_run(spec: RunSpec, settings: Settings, overrides: Mapping[str, Any] | N
         canonical_json([spec.to_dict(), json_values(overrides or {})])
     except ValueError as error:
         raise SpecError(f"The run spec holds a value that JSON has no canonical form for: {error}.") from None
-    notebook = read_notebook(template_path(settings, spec.run.notebook, error=NotebookError))
+    source = spec.run.notebook
+    if source is None:
+        raise SpecError("run.notebook names no notebook. Name one: a run started by hand has none to be executed.")
+    notebook = read_notebook(template_path(settings, source, error=NotebookError))
+    if check and saves_nothing(notebook.path, notebook.content, settings.root):
+        raise NotebookError(f"Nothing in {notebook.path} saves a result, so its run would fail. {THREE_LINES}")
     asked = [name for name in ENGINE_SECTIONS if notebook.takes_request(name)]
     spec = with_strategy_params(spec.asking(asked), settings.root) if "strategy" in asked else spec
     _check_label(spec, notebook)
     inputs = {
         **data_inputs(spec, settings),
-        "notebook": (spec.run.notebook, notebook.path),
+        "notebook": (source, notebook.path),
     }
     template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
     told = [name for name in ("data", "backtest") if name not in asked and getattr(spec, name) is not None]

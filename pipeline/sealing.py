@@ -31,6 +31,8 @@ from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.masking import masked
+from pipeline.results.record import ResultRecord
+from pipeline.results.what import what_ran
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
 from pipeline.rundir import (
     RunDir,
@@ -342,18 +344,28 @@ def notebook_warnings(run: RunDir) -> Iterator[str]:
 
 
 def run_tags(run: OpenRun) -> dict[str, str]:
-    """Return the tags a tracked run carries: who it is, what it trades, which code made it."""
+    """Return the tags a tracked run carries: who it is, what it trades as far as that is known, which code made it."""
     data = {DATA_TAG: run.digests["data"]} if "data" in run.digests else {}
     git = {} if run.git is None else {"git_commit": run.git.commit, "git_dirty": str(run.git.dirty).lower()}
     return {
         **run.spec.run.tags,
         RUN_ID_TAG: run.dir.run_id,
         "run_id": run.dir.run_id,
-        "strategy": run.spec.strategy.name,
-        **({"symbol": run.spec.data.symbol} if run.spec.data.symbol else {}),
+        **_subject_tags(run),
         "origin": run.origin,
         **data,
         **git,
+    }
+
+
+def _subject_tags(run: OpenRun) -> dict[str, str]:
+    """Return the tags that say what a run is about: before its end what was asked for, then what ran."""
+    what = what_ran(run.spec.to_dict(), ResultRecord.read(run.dir))
+    engine = "" if what.engine is None else f"{what.engine.name} {what.engine.version or ''}".rstrip()
+    return {
+        key: value
+        for key, value in {"strategy": what.strategy, "symbol": what.symbol, "engine": engine}.items()
+        if value
     }
 
 
@@ -392,6 +404,7 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
     tags = {
         MANIFEST_TAG: run.manifest_sha256 or "",
         CHECKPOINT_TAG: checkpoint(run.dir) or "",
+        **_subject_tags(run),
     }
     tracking.finish(status, artifacts=files, tags=tags, description=_description(run, status, tracking.info.run_url))
 
@@ -401,7 +414,8 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
     lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
     lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
-    text = [f"{run.spec.strategy.name} on {run.spec.data.symbol or run.spec.data.source}, {status}.", *lines]
+    what = what_ran(run.spec.to_dict(), ResultRecord.read(run.dir))
+    text = [f"{what.title}, {status}.", *lines]
     report = run.dir.report.relative_to(run.dir.path).as_posix()
     link = artifact_url(run_url, report)
     shown = f"[{report}]({link})" if link else f"artifact `{report}`"

@@ -172,7 +172,7 @@ class NotebookRun:
 
         `result` is a result of `run.backtest`, a Result of the contract, a returns or equity Series, a frame of weights
         (with `prices`), or what an engine that an adapter knows returned. `given` says what the object does not: the
-        fields of pipeline.engines.adapter.Given (`kind`, `capital`, `prices`, …) and of pipeline.results.contract.Result
+        fields of pipeline.engines.adapter.Given (`kind`, `capital`, `prices`, …) and of the contract's Result
         (`trades`, `symbols`, `currency`, `metrics`, …). A run has one result; `replace` puts this one in its place.
 
         With `robustness`, unless the spec's `run.robustness` is false, the strategy is also run again under other
@@ -256,7 +256,7 @@ class NotebookRun:
             )
 
     def _check_account(self, result: BacktestResult) -> None:
-        """Compare a result with what the spec asked for, section by section; one that was left out asked for nothing."""
+        """Compare a result with what the spec asked for; a section that was left out asked for nothing."""
         spec = self.spec
         asked: dict[str, Any] = {} if spec.backtest is None else spec.backtest.model_dump()
         if spec.data is not None and result.config.get("symbol"):  # a result may leave it unknown

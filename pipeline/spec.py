@@ -308,10 +308,10 @@ def overridden(where: str, overrides: Mapping[str, Any] | None) -> str:
     return f"{where} with {', '.join(overrides)} as given" if overrides else where
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str, plain: str = "strategy.params") -> tuple[str, Any]:
     """Parse `key=value` from the command line; the value is read as TOML, else taken as text.
 
-    A key without a dot is a param of the strategy: `fast=10` means `strategy.params.fast=10`.
+    A key without a dot is one of the table `plain`: `fast=10` means `strategy.params.fast=10`.
     """
     key, separator, value = text.partition("=")
     key = key.strip()
@@ -321,7 +321,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    return (key if "." in key else f"strategy.params.{key}"), parsed
+    return (key if "." in key else f"{plain}.{key}"), parsed
 
 
 def json_values(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The run spec, a TOML file.")],
+    notebook: Annotated[
+        Path | None, typer.Argument(help="A notebook or a Python script; it takes the place of the spec's.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="The run spec, a TOML file.")] = None,
     override: Annotated[
         list[str] | None,
         typer.Option(
-            "-p", "--param", metavar="KEY=VALUE", help="A param of the strategy, or any key of the spec by its path."
+            "-p",
+            "--param",
+            metavar="KEY=VALUE",
+            help="A param of the strategy or of the notebook, or any key of the spec by its path.",
         ),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Look first whether the notebook saves a result at all.")
+    ] = True,
     tracking: Annotated[
         str | None, typer.Option(metavar="MODE", help="warn, strict or off; overrides the spec.")
     ] = None,
@@ -39,30 +48,30 @@ def run(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Execute a run spec: notebook, tracking, seal, report."""
+    """Execute a notebook or a run spec: notebook, tracking, seal, report."""
     from pipeline.cli import output
     from pipeline.cli.key_commands import signing_key
     from pipeline.notebook.forked import kernel_ahead
+    from pipeline.request import read_request
     from pipeline.runner import run_backtest
     from pipeline.settings import Settings
-    from pipeline.spec import parse_override, read_spec
 
-    overrides = dict(parse_override(text) for text in override or [])
-    overrides |= {"tracking.mode": tracking} if tracking else {}
-    overrides |= {} if report is None else {"report.enabled": report}
-    spec, given = read_spec(config, overrides)
+    more: dict[str, Any] = {"tracking.mode": tracking} if tracking else {}
+    more |= {} if report is None else {"report.enabled": report}
     settings = Settings.load()
+    asked = read_request(config, notebook, override or [], more, settings)
     if why and not reuse:
         raise UsageError("--why says what --reuse considered: give both.")
-    if reuse and output.print_reused(spec, settings, every=why, as_json=as_json):
+    if reuse and output.print_reused(asked.spec, settings, every=why, as_json=as_json):
         return
     output.say_where(settings)
     with output.stages(quiet=as_json) as progress, kernel_ahead() as kernels:
         outcome = run_backtest(
-            spec,
+            asked.spec,
             settings=settings,
-            given=given,
-            overrides=overrides,
+            given=asked.given,
+            overrides=asked.overrides,
+            check=check,
             run_id=run_id,
             progress=progress,
             signing_key=signing_key,
@@ -186,7 +195,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command(epilog=example("evidence run --config config/demo.toml -p fast=10"))(run)
+    app.command(epilog=example("evidence run notebooks/backtest.ipynb -p fast=10"))(run)
     app.command(epilog=example("evidence render --all"))(render)
     app.command("list", epilog=example("evidence list --limit 0"))(list_)
     app.command(epilog=example("evidence show last --json"))(show)

@@ -25,11 +25,10 @@ from pipeline.replay.explanation import Explanation, checked_tolerance, explain,
 from pipeline.replay.restore import Restored, Workspace, workspace
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.runner import SECTIONS
 from pipeline.sealing import Progress, silent
 from pipeline.secrets import filled
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import ENGINE_SECTIONS, RunSpec
 from pipeline.template_files import template_path
 
 USAGE = UsageError.exit_code
@@ -101,7 +100,7 @@ def replay_run(
         )
     recorded = read_inputs(sealed(run))
     verify_run(run.dir, trust=trust, report=False).raise_for_problems()
-    if recorded.notebook is None or recorded.data is None:
+    if recorded.notebook is None:
         raise UsageError(
             f"The run {run.run_id} was started by hand ({run.record.origin}): its notebook was not recorded, "
             "so it cannot be replayed. Execute the notebook with `evidence run`."
@@ -165,10 +164,13 @@ def _execute(space: Workspace, results: Path, *, origin: str, signed: bool, unlo
 
 
 def _handed_over(space: Workspace) -> dict[str, Any]:
-    """Return the spec without the sections the notebook does not declare: they hold defaults, and may not be set."""
+    """Return the spec without sections that the notebook of an earlier version's run does not declare.
+
+    They hold defaults there that nobody asked for.
+    """
     name = space.spec["run"]["notebook"]
     declared = read_notebook(template_path(Settings(space.root, space.root), name, error=NotebookError)).parameters
-    return {key: value for key, value in space.spec.items() if key not in SECTIONS or key in declared}
+    return {key: value for key, value in space.spec.items() if key not in ENGINE_SECTIONS or key in declared}
 
 
 def _run_child(request: Path, root: Path, unlocked: Mapping[str, str]) -> tuple[int, str]:

@@ -113,7 +113,7 @@ def inputs_now(spec: RunSpec, settings: Settings) -> Inputs:
     environment = Environment.of_this_process().to_dict()
     return Inputs(
         spec=flat_spec(plan.spec.to_dict()),
-        data=sha256_file(plan.inputs["data"][1]),
+        data=sha256_file(plan.inputs["data"][1]) if "data" in plan.inputs else None,
         notebook=plan.notebook.sha256,
         packages=environment.pop("packages"),
         python=environment.pop("python"),

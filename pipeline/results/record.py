@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.results.contract import Engine, OwnMetric
 from pipeline.results.identity import Reconciliation
+from pipeline.rundir import Layout, read_json
 
 if TYPE_CHECKING:
     from pipeline.results.contract import Result
@@ -51,6 +52,14 @@ class ResultRecord:
             reconciliation=reconciliation,
             notes=result.notes,
         )
+
+    @classmethod
+    def read(cls, files: Layout) -> Self | None:
+        """Read the record below a run directory; None when there is none, or none that can be read."""
+        try:
+            return cls.from_dict(read_json(files.result)) if files.result.is_file() else None
+        except (OSError, ValueError, TypeError):
+            return None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of result.json as JSON values."""

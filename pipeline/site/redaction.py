@@ -28,6 +28,8 @@ from pipeline.site.pictures import png_texts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.results.record import ResultRecord
+
 MARK = "[left out]"
 STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-Za-z]:[\\/]|\\\\|file:)")
 # Names that say nothing about anybody, and occur in plain English.
@@ -153,6 +155,14 @@ class RedactedRun(Run):
             config["run"] = {**run, "tags": tags}
         redacted: dict[str, Any] = self._redactor.value(config, settings=True)
         return redacted
+
+    @cached_property
+    def result(self) -> ResultRecord | None:
+        """What the result says of itself, with every text redacted."""
+        from pipeline.results.record import ResultRecord
+
+        found = self._run.result
+        return found and ResultRecord.from_dict(self._redactor.value(found.to_dict(), settings=True))
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:

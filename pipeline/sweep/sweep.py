@@ -145,7 +145,7 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if params is None:
         raise SpecError("[space] holds no combination that keeps the rules. Make it and sweep.constraints agree.")
     one = spec.trial_spec(params, tags={}, chosen=False)
-    read_bars(one.data, settings.root)
+    read_bars(one.bundled.data, settings.root)
     Proposer(spec.sweep, space).propose(0, 1)
     if spec.sweep.mode == "full" or spec.sweep.best:
         plan_run(one, settings)

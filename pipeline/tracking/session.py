@@ -332,4 +332,5 @@ def _source_tags(spec: RunSpec) -> dict[str, str]:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "unknown"
-    return {"mlflow.user": user, "mlflow.source.name": spec.run.notebook, "mlflow.source.type": "NOTEBOOK"}
+    source = {} if spec.run.notebook is None else {"mlflow.source.name": spec.run.notebook}
+    return {"mlflow.user": user, **source, "mlflow.source.type": "NOTEBOOK"}
