@@ -49,7 +49,11 @@ class NotebookRun:
 
     def _asked(self, *sections: str) -> BundledRequest:
         """Return what the package's own engine is asked for; `sections` are those that are used now."""
-        self.spec = self.spec.asking(sections)
+        from pipeline.backtest.from_spec import with_strategy_params
+
+        if any(getattr(self.spec, name) is None for name in sections):
+            spec = self.spec.asking(sections)
+            self.spec = with_strategy_params(spec, self.settings.root) if "strategy" in sections else spec
         return self.spec.bundled
 
     def load_data(self) -> pd.DataFrame:

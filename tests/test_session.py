@@ -40,7 +40,7 @@ def signal(df, params):
 
 
 def opened(project: Settings, name: str, params: dict[str, object]) -> NotebookRun:
-    values = {**SHORT, "strategy": {"name": name, "params": params}}
+    values = {**SHORT, "strategy": {"name": name, "params": params}, "backtest": {}}
     return NotebookRun(RunDir(project.results, new_run_id()), RunSpec.from_mapping(values), project, NoopTracker())
 
 

@@ -115,8 +115,8 @@ def test_the_cell_that_failed_is_named_and_marked(kernels: ForkServer | None, tm
         execute(tmp_path, kernels, "1 / 0", "raise KeyError('real')", "x = 1", tags=tags)
     cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
     marked = [number for number, cell in enumerate(cells) if "papermill-error-cell-tag" in cell.metadata.tags]
-    assert marked == [0, 4]
-    assert cells[5].source == "raise KeyError('real')"
+    assert marked == [0, 3]
+    assert cells[4].source == "raise KeyError('real')"
 
 
 def test_an_error_that_is_allowed_is_no_failure(kernels: ForkServer | None, tmp_path: Path) -> None:

@@ -19,19 +19,24 @@ def test_the_declared_parameters_are_read(tmp_path: Path) -> None:
     assert read_notebook(path).parameters == ("run_id", "x", "data")
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        (None, "0 cells tagged `parameters`"),
-        ("x = 1", "does not assign `run_id`"),
-        ("run_id = (", "not valid Python: line 1"),
-    ],
-)
-def test_a_notebook_without_its_parameters_is_refused(tmp_path: Path, parameters: str | None, message: str) -> None:
-    """papermill would only log a warning and run with the values of the author."""
-    path = write_notebook(tmp_path / "n.ipynb", "x = 1", parameters=parameters)
-    with pytest.raises(NotebookError, match=message):
-        read_notebook(path)
+def test_parameters_that_are_no_python_are_refused(tmp_path: Path) -> None:
+    """What the cell declares cannot be told."""
+    with pytest.raises(NotebookError, match="not valid Python: line 1"):
+        read_notebook(write_notebook(tmp_path / "n.ipynb", "x = 1", parameters="run_id = ("))
+
+
+def test_a_notebook_without_a_tagged_cell_takes_what_its_cells_assign(tmp_path: Path) -> None:
+    """A name that is used in the cell that assigns it cannot be given: the other value would come too late."""
+    cells = ("%matplotlib inline", "fast, slow = 1, 2\nwindow = 20", "limit = 3\nprint(limit)", "window = 5\ndeep: int = 4")
+    notebook = read_notebook(write_notebook(tmp_path / "n.ipynb", *cells, parameters=None))
+    assert (notebook.tagged, notebook.parameters) == (False, ("window", "deep"))
+    assert notebook.defaults == {"window": 20, "deep": 4}
+    check_parameters(notebook, ["window"])
+    assert notebook.cell_of(["window"]) == 1
+    with pytest.raises(NotebookError, match=r"has no parameter 'limit' in its cells, assigned on a line of its own"):
+        check_parameters(notebook, ["limit"])
+    with pytest.raises(NotebookError, match=r"in several cells \(window in cell 1, deep in cell 3\)"):
+        check_parameters(notebook, ["window", "deep"])
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": 3}', '{"cells": [1]}', "\x00"])
