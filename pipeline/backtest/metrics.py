@@ -28,7 +28,7 @@ def compute_stats(
     *,
     trades: pd.DataFrame | None = None,
     fills: pd.DataFrame | None = None,
-    positions: pd.Series | None = None,
+    positions: pd.Series | pd.DataFrame | None = None,
     initial_cash: float | None = None,
     periods_per_year: float | None = None,
     risk_free_rate: float = 0.0,
@@ -36,6 +36,7 @@ def compute_stats(
     """Return all metrics of a backtest as plain floats, ints and None.
 
     `equity` is indexed by UTC timestamps; `trades`, `fills` and `positions` have the columns of BacktestResult.
+    What is not given is not known: its metrics are None.
     `initial_cash` is the starting equity (default: the first value). `periods_per_year` None leaves annual
     figures None; `risk_free_rate` is annual. Open trades count in equity, fees and exposure but not in
     total_trades, win_rate, profit_factor and the averages over trades.
@@ -156,42 +157,67 @@ def _drawdown_stats(equity: pd.Series, start: float, growth: Any) -> dict[str, S
 
 
 def _trade_stats(trades: pd.DataFrame | None) -> dict[str, Stat]:
-    """Closed trades only. Returns of trades are net P&L over entry notional, as decimals."""
+    """Closed trades only. Returns of trades are net P&L over entry notional, as decimals.
+
+    All are None without trades, and those whose column is missing or has gaps.
+    """
     names = ("win_rate", "profit_factor", "best_trade", "worst_trade", "avg_trade", "avg_bars_held")
-    out: dict[str, Stat] = {"total_trades": 0, "open_trades": 0} | dict.fromkeys(names)
-    if trades is None or trades.empty:
+    out: dict[str, Stat] = dict.fromkeys(("total_trades", "open_trades", *names))
+    if trades is None or "is_open" not in trades:
         return out
     is_open = trades["is_open"].to_numpy(dtype=bool)
     out["open_trades"] = int(is_open.sum())
     out["total_trades"] = len(trades) - int(is_open.sum())
     if not out["total_trades"]:
         return out
-    pnl = trades["net_pnl"].to_numpy(dtype=float)[~is_open]
-    gains = trades["return_pct"].to_numpy(dtype=float)[~is_open] / 100.0
-    lost = float(-pnl[pnl < 0.0].sum())
-    out |= {
-        "win_rate": float((pnl > 0.0).mean()),
-        "profit_factor": float(pnl[pnl > 0.0].sum()) / lost if lost > 0.0 else None,
-        "best_trade": float(gains.max()),
-        "worst_trade": float(gains.min()),
-        "avg_trade": float(gains.mean()),
-        "avg_bars_held": float(trades["bars_held"].to_numpy(dtype=float)[~is_open].mean()),
-    }
+    closed = trades[~is_open]
+    if (pnl := _whole(closed, "net_pnl")) is not None:
+        lost = float(-pnl[pnl < 0.0].sum())
+        out["win_rate"] = float((pnl > 0.0).mean())
+        out["profit_factor"] = float(pnl[pnl > 0.0].sum()) / lost if lost > 0.0 else None
+    if (percent := _whole(closed, "return_pct")) is not None:
+        gains = percent / 100.0
+        out |= {
+            "best_trade": float(gains.max()),
+            "worst_trade": float(gains.min()),
+            "avg_trade": float(gains.mean()),
+        }
+    if (bars := _whole(closed, "bars_held")) is not None:
+        out["avg_bars_held"] = float(bars.mean())
     return out
 
 
-def _activity_stats(equity: pd.Series, fills: pd.DataFrame | None, positions: pd.Series | None) -> dict[str, Stat]:
-    """exposure: share of bars with a position at the close; turnover: notional traded / mean equity / years."""
+def _activity_stats(
+    equity: pd.Series, fills: pd.DataFrame | None, positions: pd.Series | pd.DataFrame | None
+) -> dict[str, Stat]:
+    """exposure: share of bars with a position at the close; turnover: notional traded / mean equity / years.
+
+    Several positions (a frame) count as one exposure; quantities of fills may be signed.
+    """
     out: dict[str, Stat] = {"exposure": None, "turnover": None, "fees_paid": None, "slippage_paid": None}
     if positions is not None:
-        out["exposure"] = float((positions.to_numpy() != 0.0).mean())
+        held = positions.to_numpy() != 0.0
+        out["exposure"] = float((held if held.ndim == 1 else held.any(axis=1)).mean())
     if fills is not None:
-        notional = float((fills["price"] * fills["quantity"]).sum())
-        years, mean = calendar_years(equity.index), float(equity.mean())
-        out["turnover"] = notional / mean / years if years > 0.0 and mean > 0.0 else None
-        out["fees_paid"] = float(fills["fee"].sum())
-        out["slippage_paid"] = float(fills["slippage_cost"].sum())
+        out["turnover"] = turnover(float((fills["price"] * fills["quantity"]).abs().sum()), equity)
+        for name, column in (("fees_paid", "fee"), ("slippage_paid", "slippage_cost")):
+            paid = _whole(fills, column)
+            out[name] = None if paid is None else float(paid.sum())
     return out
+
+
+def turnover(traded: float, equity: pd.Series) -> float | None:
+    """Return the notional traded over the mean equity, a year; None when there is no time or no equity."""
+    years, mean = calendar_years(equity.index), float(equity.mean())
+    return traded / mean / years if years > 0.0 and mean > 0.0 else None
+
+
+def _whole(frame: pd.DataFrame, column: str) -> np.ndarray | None:
+    """Return a column as floats; None where it is missing or has gaps."""
+    if column not in frame:
+        return None
+    values: np.ndarray = frame[column].to_numpy(dtype=float, na_value=np.nan)
+    return None if np.isnan(values).any() else values
 
 
 def _plain(value: Any) -> Stat:

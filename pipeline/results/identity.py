@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-HOLDS, DIFFERS, UNCHECKED = "holds", "does not hold", "cannot be checked"
-RECONCILED, NOT_RECONCILED, NOT_RECONCILABLE = "RECONCILED", "NOT RECONCILED", "NOT RECONCILABLE"
+HOLDS: Final = "holds"
+DIFFERS: Final = "does not hold"
+UNCHECKED: Final = "cannot be checked"
+RECONCILED: Final = "RECONCILED"
+NOT_RECONCILED: Final = "NOT RECONCILED"
+NOT_RECONCILABLE: Final = "NOT RECONCILABLE"
 Status = Literal["holds", "does not hold", "cannot be checked"]
 Mark = Literal["RECONCILED", "NOT RECONCILED", "NOT RECONCILABLE"]
 
@@ -48,7 +52,8 @@ class Identity:
             return f"{self.says}: holds ({self.compared:,} compared)."
         place = ", ".join(filter(None, (self.where, self.first)))
         first = f", first at {place}" if place else ""
-        return f"{self.says}: does not hold by {amount(self.off_by or 0.0, self.unit)}{first} ({self.failed:,} of {self.compared:,})."
+        by = f"{amount(self.off_by or 0.0, self.unit)}{first}"
+        return f"{self.says}: does not hold by {by} ({self.failed:,} of {self.compared:,})."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON values."""
