@@ -1,4 +1,4 @@
-"""A pandas Series, or a frame of one column, as a result: returns or an equity curve."""
+"""Pandas objects as results: a Series or one column of a frame as returns or equity, a frame as weights."""
 
 from __future__ import annotations
 
@@ -21,18 +21,25 @@ SMOOTH = 0.9  # each value is nearly the one before: a curve, not returns
 
 
 class SeriesAdapter:
-    """Takes a pandas Series or a frame; one column of it."""
+    """Takes every Series and frame of pandas."""
 
-    name = "pandas Series or one-column frame (returns or equity)"
+    name = "pandas Series or one-column frame (returns or equity), frame of weights with prices"
 
     def recognises(self, value: Any) -> bool:
         """Say whether it is a Series or frame of pandas."""
         return _is_pandas(value)
 
     def adapt(self, value: Any, given: Given) -> Result:
-        """Return returns as equity of `given.capital` (default 1), or an equity curve with what it starts from."""
+        """Return returns as equity of `given.capital` (default 1), or an equity curve with what it starts from.
+
+        With `given.prices` the frame holds weights, see pipeline.engines.weights.
+        """
         import pandas as pd
 
+        if given.prices is not None:
+            from pipeline.engines.weights import portfolio
+
+            return portfolio(value, given)
         series = _column(value, given)
         series = _as_float(series, "the series")
         start = len(series) > 1 and bool(series.isna().iloc[0]) and not bool(series.isna().iloc[1])

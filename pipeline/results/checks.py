@@ -19,9 +19,7 @@ FEW = 3
 def check_result(result: Result) -> None:
     """Raise ResultError for a result whose parts have values, labels or columns that the contract refuses."""
     check_series(result.equity, "the equity")
-    if not math.isfinite(result.capital) or result.capital <= 0.0:
-        raise ResultError(f"The capital is {result.capital!r}; a number above zero is needed, as capital=100_000.")
-    _check_unit(result.equity, result.capital)
+    _check_capital(result)
     for name, curve in result.benchmarks.items():
         check_labels(curve.index, f"the benchmark {name!r}")
     for name in ("cash", "leverage"):
@@ -31,7 +29,7 @@ def check_result(result: Result) -> None:
         if (frame := getattr(result, name)) is not None:
             check_labels(frame.index, f"the {name}")
     if result.weights is not None:
-        _check_weights(result.weights, result.prices)
+        check_weights(result.weights, result.prices)
     if result.trades is not None:
         _check_trades(result.trades, result.equity.index)
     if result.fills is not None:
@@ -79,6 +77,18 @@ def check_labels(index: pd.Index, what: str) -> None:
         )
 
 
+def _check_capital(result: Result) -> None:
+    first = result.equity.iloc[0]
+    if not math.isfinite(result.capital) or result.capital <= 0.0:
+        raise ResultError(f"The capital is {result.capital!r}; a number above zero is needed, as capital=100_000.")
+    _check_unit(result.equity, result.capital)
+    if result.first_label == "start" and first != result.capital:
+        raise ResultError(
+            f"The equity begins at {first:,.10g} and the capital is {result.capital:,.10g}, though the first label is "
+            'said to be the start. Give the capital it begins with, or first_label="period".'
+        )
+
+
 def _check_unit(equity: pd.Series, capital: float) -> None:
     import numpy as np
 
@@ -100,7 +110,8 @@ def _check_unit(equity: pd.Series, capital: float) -> None:
     )
 
 
-def _check_weights(weights: pd.DataFrame, prices: pd.DataFrame | None) -> None:
+def check_weights(weights: pd.DataFrame, prices: pd.DataFrame | None) -> None:
+    """Raise ResultError for blanks in weights, and for symbols of theirs without prices."""
     missing = weights.isna()
     if missing.to_numpy().any():
         row = int(missing.any(axis=1).to_numpy().argmax())
