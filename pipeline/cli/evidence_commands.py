@@ -283,13 +283,25 @@ def bundle(
     to: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
     ] = None,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="PARTS",
+            help="inputs,code,notebook or none; default: what there is, up to 64 MiB.",
+        ),
+    ] = None,
     trust: TrustFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this."""
+    """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this.
+
+    With its inputs, the code it imported and its notebook, `evidence replay` executes it again from the bundle alone.
+    """
     from pipeline.cli import output
     from pipeline.evidence.bundle import make_bundle
     from pipeline.evidence.trust import project_trust
+    from pipeline.replay.packing import gathered, read_parts
     from pipeline.run import load_run
     from pipeline.settings import Settings
 
@@ -297,9 +309,12 @@ def bundle(
     run = load_run(run_id, settings=settings)
     target = to or Path(f"evidence-{run.run_id}.zip")
     signer, allowed = project_key(settings), project_trust(settings, trust)
-    info = make_bundle(run.dir, target, ledger=run.dir.ledger, signer=signer, trust=allowed)
+    with gathered(run, settings, wanted=read_parts(along)) as luggage:
+        info = make_bundle(run.dir, target, ledger=run.dir.ledger, signer=signer, trust=allowed, luggage=luggage)
     facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
-    output.print_facts({**facts, "signed": info.signed}, as_json=as_json)
+    left_out = [f"{item.name} ({item.why})" for item in luggage.left_out]
+    facts |= {"signed": info.signed, "with": list(luggage.parts), "left_out": left_out}
+    output.print_facts(facts, as_json=as_json)
 
 
 def _checkpoint(text: str | None) -> Checkpoint | None:

@@ -44,3 +44,15 @@ def one_or_all(run_id: str | None, *, every: bool) -> str | None:
     if run_id and every:
         raise UsageError("Give either a RUN_ID or --all.")
     return None if every else run_id or LAST
+
+
+def sent_path(target: str) -> Path | None:
+    """Return the bundle or directory that is meant; None when a run is named. Raises UsageError for no such file."""
+    path = Path(target)
+    if path.is_dir() and (os.sep in target or "/" in target or any(path.glob("bundle*.json"))):
+        return path
+    if not target.endswith(".zip"):
+        return None
+    if not path.is_file():
+        raise UsageError(f"The bundle {path} does not exist.")
+    return path

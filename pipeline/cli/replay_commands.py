@@ -8,42 +8,57 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import LAST, AsJson, RunId, Tolerance, example
+from pipeline.cli.options import LAST, AsJson, RunId, Tolerance, TrustFile, example, sent_path
 
 DIFFERENT = 3
 
 
 def replay(
-    run_id: RunId = LAST,
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_ID|BUNDLE", help="A run_id, the start of one, `last`, or a bundle: its zip, or unpacked."
+        ),
+    ] = LAST,
     tolerance: Tolerance = None,
     search: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", exists=True, file_okay=False, help="Look here too for the data, by its digest."),
     ] = None,
     discard: Annotated[bool, typer.Option("--discard", help="Remove the replay's run directory afterwards.")] = False,
+    trust: TrustFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different."""
+    """Execute a run again from its recorded inputs and compare. Exit codes: 0 equal, 3 different.
+
+    Of a bundle, the code, notebook and inputs that came along are used, in a temporary directory: this executes what
+    its sender wrote. Nothing is kept of that replay.
+    """
     from pipeline.cli import output
     from pipeline.cli.key_commands import asker
-    from pipeline.evidence.trust import project_trust
+    from pipeline.evidence.trust import load_trust, project_trust
     from pipeline.replay import replay_run
+    from pipeline.replay.sent import replay_sent
     from pipeline.run import load_run
     from pipeline.settings import Settings
 
-    settings = Settings.load()
-    run = load_run(run_id, settings=settings)
+    places = tuple(search or ())
     with output.stages(quiet=as_json) as progress:
-        result = replay_run(
-            run,
-            settings=settings,
-            tolerance=tolerance,
-            search=tuple(search or ()),
-            discard=discard,
-            trust=project_trust(settings),
-            progress=progress,
-            prompt=asker(),
-        )
+        if (sent := sent_path(run_id)) is not None:
+            allowed = load_trust(trust, named=True) if trust else None
+            result = replay_sent(sent, tolerance=tolerance, search=places, trust=allowed, progress=progress)
+        else:
+            settings = Settings.load()
+            result = replay_run(
+                load_run(run_id, settings=settings),
+                settings=settings,
+                tolerance=tolerance,
+                search=places,
+                discard=discard,
+                trust=project_trust(settings, trust),
+                progress=progress,
+                prompt=asker(),
+            )
     output.print_warnings(result.warnings)
     if as_json:
         output.print_json(result.to_dict())

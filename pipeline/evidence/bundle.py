@@ -5,6 +5,9 @@
       bundle.dsse.json     all other files with their digests, the ledger's checkpoint and the entry's proof
       keys/*.pem           public keys of who signed
       ledger/entry.json    the ledger's entry of the seal
+      inputs/<sha256>…     data, benchmark and input notebook, by their digests
+      code/…               the modules of the project that the run imported, where Python finds them from there
+      package/pipeline/…   this package as it was
       <run_id>/…           the run directory, report and signatures included
 
 The same run, ledger and key give the same bytes: no times, no modes, sorted, not compressed.
@@ -16,7 +19,7 @@ import contextlib
 import unicodedata
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -45,6 +48,7 @@ SIGNED = "bundle.dsse.json"
 UNSIGNED = "bundle.json"
 KEYS = "keys"
 ENTRY = "ledger/entry.json"
+INPUTS, CODE, PACKAGE = "inputs", "code", "package"
 BUNDLE_TYPE = "urn:evidence-chain:bundle:v1"
 Source = bytes | Path
 
@@ -64,6 +68,33 @@ The run {run_id}, packed so that anybody can check it without the sender's proje
 What it cannot show: times are the clocks of those who ran and packed it; a key that came along proves nothing; how
 many runs and trials there were is what the sender's ledger says; whether the numbers are right, only a replay shows.
 """
+ALONG = """
+Of what the run was made from, these came along: {parts}.
+"""
+WITHOUT = """\
+  - not {name}: {why}
+"""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What did not go into a bundle: a name, its SHA-256 where it is one file, and why."""
+
+    name: str
+    why: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """What goes along with a run: files by their names in the bundle, which parts they are, and what was left out."""
+
+    files: Mapping[str, Source] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+NOTHING = Luggage()
 
 
 @dataclass(frozen=True)
@@ -78,9 +109,15 @@ class BundleInfo:
 
 
 def make_bundle(
-    run: RunDir, output: Path, *, ledger: Path | None = None, signer: Signer | None = None, trust: Trust | None = None
+    run: RunDir,
+    output: Path,
+    *,
+    ledger: Path | None = None,
+    signer: Signer | None = None,
+    trust: Trust | None = None,
+    luggage: Luggage = NOTHING,
 ) -> BundleInfo:
-    """Write a bundle of one run to `output`.
+    """Write a bundle of one run to `output`, with `luggage`.
 
     What is wrong with the signatures of other runs' entries is no obstacle: the proof needs the chain, and the entry
     of this run. Raises VerificationError for a run that does not verify or a damaged chain, StorageError.
@@ -89,7 +126,7 @@ def make_bundle(
     if chain is not None and chain.damage:
         raise VerificationError(f"No proof can be made from a damaged ledger: {chain.damage[0]}")
     verify_run(run, trust=trust, ledger=chain).raise_for_problems()
-    files = _files(run, chain, signer, trust)
+    files = _files(run, chain, signer, trust, luggage)
     partial = output.parent / f".{output.name}.partial"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -134,23 +171,34 @@ def digest_of(source: Source) -> str:
     return sha256_bytes(source) if isinstance(source, bytes) else sha256_file(source)
 
 
-def _files(run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust: Trust | None) -> dict[str, Source]:
+def _files(
+    run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust: Trust | None, luggage: Luggage
+) -> dict[str, Source]:
     names = [*run.sealed_paths(), run.manifest.name, run.signature.name, *run.report_paths()]
     files: dict[str, Source] = {f"{run.run_id}/{n}": run.path / n for n in names if (run.path / n).is_file()}
+    files |= luggage.files
     _refuse_twins(files)
     entry = chain.seal_of(run.run_id) if chain else None
     if chain and entry:
         files[ENTRY] = line_of(chain, entry)
     keys = _keys(run, entry, signer, trust)
     files |= {f"{KEYS}/{keyid[:16]}.pem": pem.encode() for keyid, pem in keys.items()}
-    files[README] = TEXT.format(run_id=run.run_id, program=PROGRAM, sums=SUMS).encode()
+    files[README] = _readme(run, luggage).encode()
     files[PROGRAM] = standalone.source()
     digests = {name: digest_of(source) for name, source in files.items()}
-    payload = canonical(_statement(run, chain, entry, digests))
+    payload = canonical(_statement(run, chain, entry, digests, luggage))
     name = SIGNED if signer else UNSIGNED
     files[name] = make_envelope(payload, STATEMENT, signer) if signer else payload
     files[SUMS] = sums({**digests, name: digest_of(files[name])})
     return files
+
+
+def _readme(run: RunDir, luggage: Luggage) -> str:
+    text = TEXT.format(run_id=run.run_id, program=PROGRAM, sums=SUMS)
+    if luggage == NOTHING:
+        return text
+    without = "".join(WITHOUT.format(name=item.name, why=item.why) for item in luggage.left_out)
+    return text + ALONG.format(parts=", ".join(luggage.parts) or "none") + without
 
 
 def _refuse_twins(files: Mapping[str, Source]) -> None:
@@ -179,8 +227,9 @@ def _keys(run: RunDir, entry: Entry | None, signer: Signer | None, trust: Trust 
 
 
 def _statement(
-    run: RunDir, chain: LedgerCheck | None, entry: Entry | None, digests: Mapping[str, str]
+    run: RunDir, chain: LedgerCheck | None, entry: Entry | None, digests: Mapping[str, str], luggage: Luggage
 ) -> dict[str, Any]:
+    along = {"with": list(luggage.parts), "left_out": [asdict(item) for item in luggage.left_out]}
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)],
@@ -189,6 +238,7 @@ def _statement(
             "run_id": run.run_id,
             "manifest_sha256": digests[f"{run.run_id}/{run.manifest.name}"],
             "ledger": _proof(chain, entry) if chain and entry else None,
+            **({} if luggage == NOTHING else along),
         },
     }
 

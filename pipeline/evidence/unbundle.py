@@ -11,15 +11,18 @@ import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
+from pipeline.errors import VerificationError
 from pipeline.evidence.bundle import (
     BUNDLE_TYPE,
+    CODE,
     ENTRY,
+    INPUTS,
     KEYS,
     PREFIX,
     SIGNED,
@@ -43,6 +46,7 @@ MOST_FILES = 10_000
 MOST_BYTES = 2**31
 END = struct.Struct("<4s4H2LH")
 FLAG_UTF8 = 0x800
+NO_BUNDLE = (ValueError, OSError, zipfile.BadZipFile, NotImplementedError, EOFError)
 
 
 class SentRun(RunDir):
@@ -85,12 +89,57 @@ def verify_bundle(bundle: Path, *, trust: Trust | None = None) -> Verification:
     says so. Writes only to a temporary directory, and only after the whole file list was found harmless.
     """
     try:
-        with zipfile.ZipFile(_checked(bundle)) as archive:
-            folder = _folder(archive, bundle)
-            with _unpacked(archive, folder) as root:
-                return _verify_unpacked(root, trust, _repacked(bundle, root, folder))
-    except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        with _opened(bundle) as root:
+            return _verify_unpacked(root, trust, _repacked(bundle, root, root.name))
+    except NO_BUNDLE as error:
         return Verification(bundle.name, (Problem(bundle.name, "refused", f"it is not a bundle: {error}"),))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A bundle that is open for reading: its folder, its run, what was found when it was verified.
+
+    `left_out` says what of the run's inputs did not come along: name, why, sha256.
+    """
+
+    root: Path
+    run: RunDir
+    verification: Verification
+    left_out: tuple[dict[str, Any], ...] = ()
+
+
+@contextmanager
+def open_sent(sent: Path, *, trust: Trust | None = None) -> Iterator[Sent]:
+    """Verify a bundle, zip or unpacked, and yield it. Raises VerificationError for what is none, and for problems."""
+    if sent.is_dir():
+        found = verify_path(sent, trust=trust)
+        found.raise_for_problems()
+        yield _sent(sent.absolute(), found)
+        return
+    with ExitStack() as stack:
+        try:
+            root = stack.enter_context(_opened(sent))
+            found = _verify_unpacked(root, trust, _repacked(sent, root, root.name))
+        except NO_BUNDLE as error:
+            raise VerificationError(f"{sent} is not a bundle: {error}.") from None
+        found.raise_for_problems()
+        yield _sent(root, found)
+
+
+def _sent(root: Path, found: Verification) -> Sent:
+    name = SIGNED if (root / SIGNED).exists() else UNSIGNED
+    if not (root / name).exists():
+        return Sent(root, _sent_run(root), found)
+    data = (root / name).read_bytes()
+    predicate = parse_canonical(read_envelope(data).payload if name == SIGNED else data)["predicate"]
+    return Sent(root, RunDir(root, predicate["run_id"]), found, tuple(predicate.get("left_out", ())))
+
+
+@contextmanager
+def _opened(bundle: Path) -> Iterator[Path]:
+    """Yield the folder of a bundle's files in a temporary directory; raises ValueError before anything is written."""
+    with zipfile.ZipFile(_checked(bundle)) as archive, _unpacked(archive, _folder(archive, bundle)) as root:
+        yield root
 
 
 def _checked(bundle: Path) -> Path:
@@ -187,6 +236,7 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
     if signed is None and trust is not None and trust.demands:
         problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
     problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)
+    problems += _luggage_problems(run, listed) if not result.problems else []
     named = {f"{run.run_id}/{problem.path}" for problem in result.problems}
     problems += [problem for problem in _content_problems(root, name, listed) if problem.path not in named]
     return replace(
@@ -227,6 +277,20 @@ def _content_problems(root: Path, statement: str, listed: dict[str, str]) -> Ite
     digests = {**listed, statement: sha256_file(root / statement)}
     if not (root / SUMS).is_file() or (root / SUMS).read_bytes() != sums(digests):
         yield Problem(SUMS, "edited", "it is not the list of this bundle's files")
+
+
+def _luggage_problems(run: RunDir, listed: dict[str, str]) -> Iterator[Problem]:
+    """Yield inputs and modules that came along and are not what the seal says the run was made from."""
+    manifest = parse_canonical(run.manifest.read_bytes())
+    sealed = {item.get("digest", {}).get("sha256") for item in _made_from(manifest)}
+    for name in sorted(name for name in listed if name.startswith((f"{INPUTS}/", f"{CODE}/"))):
+        if listed[name] not in sealed:
+            yield Problem(name, "added", "the run was not made from it: its seal names no input with this digest")
+
+
+def _made_from(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = manifest["predicate"]["buildDefinition"]["resolvedDependencies"]
+    return found
 
 
 def _fits(entry: Entry, proof: Any, checkpoint: Checkpoint) -> bool:

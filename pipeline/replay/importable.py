@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -33,10 +34,24 @@ def present_modules(names: Iterable[str], root: Path) -> dict[str, str]:
 
     A module that is not there is left out. Nothing is imported.
     """
+    return {name: sha256_file(source.file) for name, source in present_sources(names, root).items()}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file a module is made from, and where it lies below a directory of the import path."""
+
+    file: Path
+    place: str
+
+
+def present_sources(names: Iterable[str], root: Path) -> dict[str, Source]:
+    """Return the source of each named module, as `present_modules` finds it."""
     path = kernel_path(root)
     known: Found = {}
-    found = {name: _source(_find(name, path, known)[0]) for name in sorted(names)}
-    return {name: sha256_file(file) for name, file in found.items() if file is not None}
+    specs = {name: _find(name, path, known)[0] for name in sorted(names)}
+    found = {name: (_source(spec), spec) for name, spec in specs.items()}
+    return {name: Source(file, _place(name, file, spec)) for name, (file, spec) in found.items() if file and spec}
 
 
 def kernel_path(root: Path) -> list[str]:
@@ -71,6 +86,11 @@ def _from_other_finders(name: str) -> tuple[ModuleSpec | None, list[str]]:
         if spec is not None and spec.origin not in {None, "built-in", "frozen"}:
             return spec, list(spec.submodule_search_locations or [])
     return None, []
+
+
+def _place(name: str, file: Path, spec: ModuleSpec) -> str:
+    parts = [*name.split("."), *(["__init__"] if spec.submodule_search_locations is not None else [])]
+    return "/".join(parts) + "".join(file.suffixes)
 
 
 def _source(spec: ModuleSpec | None) -> Path | None:

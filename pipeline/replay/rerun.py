@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from pipeline.replay import child
 from pipeline.replay.explanation import Explanation, checked_tolerance, explain, sealed
 from pipeline.replay.restore import Restored, Workspace, workspace
 from pipeline.run import Run
-from pipeline.rundir import RunDir, new_run_id
+from pipeline.rundir import RunDir, new_run_id, read_json
 from pipeline.sealing import Progress, silent
 from pipeline.secrets import filled
 from pipeline.settings import Settings
@@ -93,11 +94,7 @@ def replay_run(
     environment does not give the value of a masked parameter, or the key may not sign.
     """
     checked_tolerance(tolerance)
-    if run.is_sweep:
-        raise UsageError(
-            f"{run.run_id} is a sweep: `evidence sweep --new` with its spec, {run.dir.config_toml}, searches again. "
-            "Its best trials are runs that can be replayed."
-        )
+    refuse_sweep(run)
     recorded = read_inputs(sealed(run))
     verify_run(run.dir, trust=trust, report=False).raise_for_problems()
     if recorded.notebook is None:
@@ -118,6 +115,34 @@ def replay_run(
         explanation = explain(run, replay, tolerance=tolerance)
     warnings = () if unsigned is None else (unsigned,)
     return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation, warnings)
+
+
+def refuse_sweep(run: Run) -> None:
+    """Raise UsageError for a sweep, with what can be done instead."""
+    if not run.is_sweep:
+        return
+    start = f"{run.run_id} is a sweep, which is not executed again as a run is"
+    if run.manifest is None:
+        raise UsageError(f"{start}, and it has not ended: `evidence sweep` with its spec takes it up again.")
+    best = _best_runs(run)
+    instead = f"`evidence replay {best[0]}` repeats its best trial" if best else "none of its trials is a run"
+    raise UsageError(
+        f"{start}: {instead}; `evidence recompute` checks its table of trials; `evidence sweep --new` with "
+        f"{run.dir.config_toml} searches again."
+    )
+
+
+def _best_runs(run: Run) -> list[str]:
+    """Return the best trials of a sealed sweep that are whole runs, the best first, as its statistics name them."""
+    try:
+        told = read_json(run.dir.statistics)
+        best = told.get("best_runs") or []
+        lines = run.dir.trials.read_text(encoding="utf-8").splitlines() if not best else []
+        ids = {trial["number"]: trial["run_id"] for trial in map(json.loads, lines)}
+        full = run.config["sweep"].get("mode") == "full"
+        return [*best, *(ids[number] for number in told["ranking"][:1] if full)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def _signing(settings: Settings, prompt: Prompt | None) -> tuple[dict[str, str], str | None]:

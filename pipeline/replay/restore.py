@@ -68,9 +68,9 @@ def workspace(
     temporary = Path(tempfile.mkdtemp(prefix="evidence-replay-"))
     try:
         with _code(recorded, settings, temporary) as place:
-            finder = _Finder(recorded, settings, place.root, tuple(search), temporary)
+            finder = Finder(recorded, settings, place.root, tuple(search), temporary)
             recorded_names = [name for name in SPEC_KEYS if getattr(recorded, name) is not None]
-            found = {name: finder.find(name, _spec_value(spec, name)) for name in recorded_names}
+            found = {name: finder.find(name, spec_value(spec, name)) for name in recorded_names}
             wanted = {name: path for name, (path, _) in found.items() if path is not None}
             root, values = _put(spec, wanted, place, temporary)
             yield Workspace(root, values, (place.code, *(restored for _, restored in found.values())))
@@ -128,7 +128,7 @@ def _changed(recorded: Inputs, root: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Finder:
+class Finder:
     """Looks for a file by its digest, nearest place first."""
 
     recorded: Inputs
@@ -137,15 +137,21 @@ class _Finder:
     search: tuple[Path, ...]
     temporary: Path
 
-    def find(self, name: str, value: str) -> tuple[Path | None, Restored]:
-        """Return the file to put where the spec says (None: it is there already), and how it was found."""
+    def exact(self, name: str, value: str) -> tuple[Path, str] | None:
+        """Return the recorded file itself and where it was found; None when it is nowhere."""
         digest: str = getattr(self.recorded, name)
         present = self._present(name, value, self.root)
         if present is not None and sha256_file(present) == digest:
-            return None, Restored(name, True, value)
-        for path, where in self._elsewhere(name, value, digest):
-            return path, Restored(name, True, where)
-        return self._instead(name, value, present, digest)
+            return present, value
+        return next(self._elsewhere(name, value, digest), None)
+
+    def find(self, name: str, value: str) -> tuple[Path | None, Restored]:
+        """Return the file to put where the spec says (None: it is there already), and how it was found."""
+        present, found = self._present(name, value, self.root), self.exact(name, value)
+        if found is None:
+            return self._instead(name, value, present, getattr(self.recorded, name))
+        path, where = found
+        return None if path == present else path, Restored(name, True, where)
 
     def _elsewhere(self, name: str, value: str, digest: str) -> Iterator[tuple[Path, str]]:
         own = self._present(name, value, self.settings.root)
@@ -189,12 +195,12 @@ class _Finder:
 
 def _put(spec: dict[str, Any], wanted: dict[str, Path], place: _Place, temporary: Path) -> tuple[Path, dict[str, Any]]:
     """Put found files where the spec names them, in a copy of the root; where no copy can hold them, name them."""
-    inside = {name: path for name, path in wanted.items() if _fits(_spec_value(spec, name), place)}
+    inside = {name: path for name, path in wanted.items() if _fits(spec_value(spec, name), place)}
     values = spec
     for name in wanted.keys() - inside.keys():
         section, key = SPEC_KEYS[name]
         values = {**values, section: {**values[section], key: str(wanted[name])}}
-    files = {PurePath(_spec_value(spec, name)).parts: path for name, path in inside.items()}
+    files = {PurePath(spec_value(spec, name)).parts: path for name, path in inside.items()}
     root = place.root
     if files and not place.moved:
         root = temporary / "overlay"
@@ -246,7 +252,8 @@ def _link_into(root: Path, files: dict[tuple[str, ...], Path]) -> None:
         _link(target, path.resolve())
 
 
-def _spec_value(spec: dict[str, Any], name: str) -> str:
+def spec_value(spec: dict[str, Any], name: str) -> str:
+    """Return where a spec says that an input is."""
     section, key = SPEC_KEYS[name]
     value: str = spec[section][key]
     return value
