@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import equity_csv, finite_stats, parquet_bytes, trades_csv
 from pipeline.errors import ResultError
+from pipeline.results.beside import beside
 from pipeline.results.recompute import recompute, settled
 from pipeline.results.reconcile import reconcile
 from pipeline.results.record import ResultRecord
@@ -34,11 +35,10 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     _check_own(result)
     drawn = {str(name): _picture(str(name), value) for name, value in result.figures.items()}
     conventions, stats = settled(result), finite_stats(recompute(result))
-    record = ResultRecord.of(result, reconcile(result))
     _clear(files)
     write_json(files.stats, stats)
     write_json(files.conventions, conventions.to_dict())
-    write_json(files.result, record.to_dict())
+    write_record(result, files)
     benchmark = next(iter(result.benchmarks.values()), None)
     write_atomic(files.equity, equity_csv(result.equity, benchmark, result.capital))
     for name, table in _tables(result).items():
@@ -57,6 +57,12 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     if figure:
         write_atomic(files.equity_plot, _equity_png(result, benchmark))
     return stats
+
+
+def write_record(result: Result, files: Layout) -> None:
+    """Write `result.json`: what made the result, what it is of, and whether its parts agree; raises StorageError."""
+    stats = recompute(result)
+    write_json(files.result, ResultRecord.of(result, reconcile(result), beside(result, stats)).to_dict())
 
 
 def _check_own(result: Result) -> None:

@@ -207,6 +207,8 @@ class NotebookRun:
         self, result: BacktestResult, benchmark: pd.Series | None, *, robustness: bool, given: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         from pipeline.artifacts import write_backtest_artifacts
+        from pipeline.result_files import write_record
+        from pipeline.results.bundled import result_of
         from pipeline.robustness import Subject, write_robustness
 
         if given:
@@ -224,8 +226,9 @@ class NotebookRun:
             label=label[:1].upper() + label[1:],
             figure=self.spec.run.figures,
         )
+        write_record(result_of(result, None if case is None else case.df["close"]), self.dir)
         if robustness and self.spec.run.robustness:
-            write_robustness(Subject(result, self._cases.get(result), benchmark), self.dir.path)
+            write_robustness(Subject(result, case, benchmark), self.dir.path)
         return result.stats
 
     def _save_any(self, value: Any, benchmark: pd.Series | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -234,8 +237,9 @@ class NotebookRun:
 
         more = dict(given) if benchmark is None else {**given, "benchmarks": {self._benchmark_name: benchmark}}
         result = result_of(value, more)
-        if self.spec.strategy is not None and result.strategy is None:
-            result = dataclasses.replace(result, strategy=self.spec.strategy.name)
+        if (declared := self.spec.strategy) is not None and result.strategy is None:
+            params = declared.params if result.params is None else result.params
+            result = dataclasses.replace(result, strategy=declared.name, params=params)
         return write_result(result, self.dir, figure=self.spec.run.figures)
 
     @property

@@ -136,7 +136,7 @@ def test_a_result_under_other_conventions_is_refused(project: Settings) -> None:
 
 def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None:
     """A function of the notebook's own may be run; the evidence then says that the spec's strategy was not."""
-    run = pipeline.start_run(**SHORT, tracking={"mode": "off"}, settings=project)
+    run = pipeline.start_run(**SHORT, strategy={"name": "ma_crossover"}, tracking={"mode": "off"}, settings=project)
     bars = run.load_data()
 
     def knows_tomorrow(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
@@ -188,7 +188,7 @@ def test_the_specs_strategy_is_no_other(project: Settings) -> None:
     run.save(run.backtest(bars, lambda df, _: (df["close"] > df["open"]).astype(int)), robustness=False)
     assert len(list(notebook_warnings(run.dir))) == 1
     for given in (None, run.strategy_fn()):
-        run.save(run.backtest(bars, given), robustness=False)
+        run.save(run.backtest(bars, given), robustness=False, replace=True)
         assert list(notebook_warnings(run.dir)) == []
 
 

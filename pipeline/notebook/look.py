@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.notebook.document import cell_source, parse_notebook
 
-NOT_PYTHON = {"bash", "sh", "script", "writefile", "html", "javascript", "js", "latex", "markdown", "svg", "perl", "ruby"}
+NOT_PYTHON = {"bash", "sh", "script", "writefile", "html", "javascript", "js", "latex", "markdown", "svg", "perl"}
 SAVERS = {"save", "write_backtest_artifacts", "write_result"}
 OPAQUE = {"getattr", "exec", "eval", "compile", "__import__", "import_module"}
 WRITTEN = ("stats.json", "save(")  # in a text: a notebook may write the files itself, or hand code to a magic

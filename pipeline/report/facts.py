@@ -98,13 +98,15 @@ class Facts:
 
     @cached_property
     def initial_cash(self) -> float | None:
-        """The equity that the run's own total return is measured from, else what the spec says; None without both.
+        """What the equity starts from: as the result says, else as its own total return tells, else the spec's.
 
-        They differ when the notebook traded another cash than the spec's.
+        None when nothing tells it. A run from before `result.json` may have traded another cash than its spec's.
         """
         from pipeline.report.robust import number
 
-        given = number(self.setting("backtest", "initial_cash"))
+        if self.run.result is not None and self.run.result.capital is not None:
+            return self.run.result.capital
+        given = number(self.run.what.capital)
         final, growth = number(self.stats.get("final_equity")), number(self.stats.get("total_return"))
         if final is None or growth is None or final == 0.0 or growth == -1.0:
             return given
@@ -119,7 +121,7 @@ class Facts:
         given = (
             self.setting("benchmark", "source"),
             self.setting("benchmark", "label"),
-            self.setting("data", "symbol"),
+            self.run.what.symbol,
         )
         source, label, symbol = (value if isinstance(value, str) else "" for value in given)
         return benchmark_label(source, label, symbol)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from pipeline.results.beside import Beside
 from pipeline.results.contract import Engine, OwnMetric
 from pipeline.results.identity import Reconciliation
 from pipeline.rundir import Layout, read_json
@@ -21,7 +22,8 @@ PARTS = ("trades", "fills", "positions", "weights", "prices", "cash", "leverage"
 class ResultRecord:
     """What is known of a result without its tables; None is unknown.
 
-    `parts` are the tables that were saved beside the equity, `metrics` the user's own.
+    `parts` are the tables that were saved beside the equity, `metrics` the user's own, `beside` those of the engine
+    with the ones computed here.
     """
 
     engine: Engine | None = None
@@ -33,12 +35,13 @@ class ResultRecord:
     costs: Mapping[str, Any] | None = None
     parts: tuple[str, ...] = ()
     metrics: tuple[OwnMetric, ...] = ()
+    beside: tuple[Beside, ...] = ()
     reconciliation: Reconciliation | None = None
     notes: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, result: Result, reconciliation: Reconciliation | None) -> Self:
-        """Return the record of a result."""
+    def of(cls, result: Result, reconciliation: Reconciliation | None = None, beside: tuple[Beside, ...] = ()) -> Self:
+        """Return the record of a result, with what was found out about it."""
         return cls(
             engine=result.engine,
             strategy=result.strategy,
@@ -49,6 +52,7 @@ class ResultRecord:
             costs=None if result.costs is None else dict(result.costs),
             parts=tuple(name for name in PARTS if getattr(result, name) is not None),
             metrics=result.metrics,
+            beside=beside,
             reconciliation=reconciliation,
             notes=result.notes,
         )
@@ -65,6 +69,7 @@ class ResultRecord:
         """Return the content of result.json as JSON values."""
         values = {**asdict(self), "symbols": list(self.symbols), "parts": list(self.parts), "notes": list(self.notes)}
         values["metrics"] = [asdict(metric) for metric in self.metrics]
+        values["beside"] = [each.to_dict() for each in self.beside]
         values["reconciliation"] = None if self.reconciliation is None else self.reconciliation.to_dict()
         return {"schema_version": SCHEMA_VERSION, **values}
 
@@ -83,6 +88,7 @@ class ResultRecord:
                 costs=values["costs"],
                 parts=tuple(values["parts"]),
                 metrics=tuple(OwnMetric(**metric) for metric in values["metrics"]),
+                beside=tuple(Beside.from_dict(each) for each in values["beside"]),
                 reconciliation=None if found is None else Reconciliation.from_dict(found),
                 notes=tuple(values["notes"]),
             )

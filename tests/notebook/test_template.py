@@ -27,7 +27,8 @@ def test_parameters_that_are_no_python_are_refused(tmp_path: Path) -> None:
 
 def test_a_notebook_without_a_tagged_cell_takes_what_its_cells_assign(tmp_path: Path) -> None:
     """A name that is used in the cell that assigns it cannot be given: the other value would come too late."""
-    cells = ("%matplotlib inline", "fast, slow = 1, 2\nwindow = 20", "limit = 3\nprint(limit)", "window = 5\ndeep: int = 4")
+    later = "window = 5\ndeep: int = 4"
+    cells = ("%matplotlib inline", "fast, slow = 1, 2\nwindow = 20", "limit = 3\nprint(limit)", later)
     notebook = read_notebook(write_notebook(tmp_path / "n.ipynb", *cells, parameters=None))
     assert (notebook.tagged, notebook.parameters) == (False, ("window", "deep"))
     assert notebook.defaults == {"window": 20, "deep": 4}

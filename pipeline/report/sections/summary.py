@@ -10,6 +10,7 @@ from pipeline.report.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, meaning_here, metric, ordered
 from pipeline.report.tables import Column, Html, table
 from pipeline.report.verdict import interval, leak_word, verdict
+from pipeline.results.identity import NOT_RECONCILED, RECONCILED
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page
@@ -20,7 +21,8 @@ SHORT = 10
 def header(page: Page) -> str:
     """Return the page's title block: name, what was traded and when, status, headline numbers."""
     subject = " · ".join(html_text(part) for part in _subject(page) if part)
-    marks = " ".join([status_mark(page.run.status), seal_mark(page), signature_mark(page), leak_mark(page)])
+    marks = " ".join([status_mark(page.run.status), seal_mark(page), signature_mark(page)])
+    marks = " ".join(filter(None, [marks, leak_mark(page), reconciled_mark(page)]))
     html = (
         '<header class="run-head">\n<p class="kicker">Backtest report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
@@ -75,6 +77,15 @@ def leak_mark(page: Page) -> str:
     if not page.stats:
         return ""
     return look_ahead_mark(page.robustness.leak_status)
+
+
+def reconciled_mark(page: Page) -> str:
+    """Say in a word whether the parts of the result agree; empty for a run from before that was looked at."""
+    found = None if page.run.result is None else page.run.result.reconciliation
+    if found is None:
+        return ""
+    style = {RECONCILED: "finished", NOT_RECONCILED: "failed"}.get(found.mark, "killed")
+    return f'<span class="mark mark-{style}" title="{html_text(found.sentence)}">{found.mark}</span>'
 
 
 def look_ahead_mark(status: str) -> str:
@@ -132,10 +143,12 @@ def _ids(page: Page) -> Iterator[str]:
 
 
 def _subject(page: Page) -> list[str]:
-    strategy, params = page.setting("strategy", "name"), page.setting("strategy", "params")
-    symbol = page.setting("data", "symbol")
-    given = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
-    return [f"{strategy or ''} ({given})" if given else str(strategy or ""), str(symbol or ""), period(page)]
+    """Return what ran on what with which engine, as far as anybody said."""
+    what = page.run.what
+    named = what.strategy or (f"notebook {what.notebook}" if what.notebook else "")
+    given = ", ".join(f"{key}={plain(value)}" for key, value in what.params.items())
+    engine = "" if what.engine is None else f"{what.engine.name} {what.engine.version or ''}".rstrip()
+    return [f"{named} ({given})" if given else named, what.symbol, engine, period(page)]
 
 
 def plain(value: object) -> str:
