@@ -37,7 +37,7 @@ def read_request(
     """
     if config is None and notebook is None:
         raise UsageError("Nothing says what to run: give a notebook, as in `evidence run my.ipynb`, or --config FILE.")
-    name = None if notebook is None else _name(notebook, settings)
+    name = None if notebook is None else settings.name_of(notebook)
     found = _look(config, name, settings)
     plain = OF_STRATEGY if found is None or found.takes_request("strategy") else OF_NOTEBOOK
     overrides = dict(parse_override(text, plain) for text in params) | more
@@ -50,12 +50,6 @@ def read_request(
     for key, value in overrides.items():
         set_dotted(values, key, value)
     return Asked(RunSpec.from_mapping(values, where=name), None, overrides)
-
-
-def _name(notebook: Path, settings: Settings) -> str:
-    """Return a notebook as a spec names it: relative to the project when it lies there."""
-    path = notebook.absolute()
-    return path.relative_to(settings.root).as_posix() if path.is_relative_to(settings.root) else str(path)
 
 
 def _look(config: Path | None, name: str | None, settings: Settings) -> InputNotebook | None:

@@ -23,7 +23,7 @@ from pipeline.errors import (
     VerificationError,
     as_evidence_error,
 )
-from pipeline.evidence.inputs import keep_inputs
+from pipeline.evidence.inputs import NOTEBOOK, keep_inputs
 from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment, GitState, git_state, lock_files
@@ -31,6 +31,7 @@ from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.masking import masked
+from pipeline.notebook.by_hand import TYPED, Session, executed_code
 from pipeline.results.record import ResultRecord
 from pipeline.results.what import what_ran
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
@@ -241,7 +242,24 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
 
 def _called(run: OpenRun) -> str:
     """Return what counts the trials of a run that names no strategy."""
-    return f"notebook:{run.spec.run.notebook}" if "notebook" in run.inputs else "by hand"
+    return f"notebook:{run.spec.run.notebook}" if run.spec.run.notebook is not None else "by hand"
+
+
+def keep_code(run: OpenRun, session: Session) -> None:
+    """Keep the code of a run by hand as what it was made from, secrets masked; warn when there is none to keep."""
+    code = executed_code(session)
+    if code is None:
+        run.warnings.append(TYPED)
+        return
+    run.warnings += code.notes
+    text = code.content.decode("utf-8", errors="replace")
+    content = code.content if (hidden := run.secrets.hidden(text)) == text else hidden.encode()
+    path = write_atomic(run.dir.path / code.name, content)
+    run.inputs[NOTEBOOK], run.digests[NOTEBOOK] = (code.name, path), sha256_bytes(content)
+    run.contents = {**run.contents, NOTEBOOK: content}
+    run.warnings += keep_inputs(
+        run.settings.results, {NOTEBOOK: (path, run.digests[NOTEBOOK])}, contents={NOTEBOOK: content}
+    )
 
 
 def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None:

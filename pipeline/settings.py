@@ -45,6 +45,11 @@ class Settings:
         """Return `path` as absolute, relative ones taken from the project's root."""
         return self.root / Path(path).expanduser()
 
+    def name_of(self, path: Path) -> str:
+        """Return how a spec names a file: relative to the root when it lies below it."""
+        absolute = path.absolute()
+        return absolute.relative_to(self.root).as_posix() if absolute.is_relative_to(self.root) else str(absolute)
+
 
 def find_root(start: Path) -> Path:
     """Return the nearest directory from `start` upwards that holds a project, else `start`."""

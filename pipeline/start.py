@@ -9,8 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.artifacts import check_artifacts
+from pipeline.card import show_card
 from pipeline.errors import EvidenceError, SigningWarning, SpecError, TrackingError, as_evidence_error
 from pipeline.notebook import inside
+from pipeline.notebook.by_hand import Session, this_session
+from pipeline.run import Run
 from pipeline.rundir import RunDir, read_json, write_json
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
@@ -50,9 +53,12 @@ def start_run(
     executing = os.environ.get(inside.RUN_ID)
     if executing and run_id in (None, executing):
         return _join(RunDir(settings.results, executing), given, seed, settings)
-    given["run"] = {"seed": seed or 0, "notebook": None, **({"name": name} if name else {})}
+    session = this_session()
+    file = None if session.file is None else settings.name_of(session.file)
+    called = name or (None if session.file is None else session.file.stem)
+    given["run"] = {"seed": seed or 0, "notebook": file, **({"name": called} if called else {})}
     given["tracking"] = dict(tracking or {})
-    return _start_by_hand(RunSpec.from_mapping(given, where="the notebook"), run_id, settings)
+    return _start_by_hand(RunSpec.from_mapping(given, where="the notebook"), session, run_id, settings)
 
 
 class InteractiveRun(NotebookRun):
@@ -63,7 +69,7 @@ class InteractiveRun(NotebookRun):
 
     current: ClassVar[InteractiveRun | None] = None
 
-    def __init__(self, opened: OpenRun, tracking: RunTracking) -> None:
+    def __init__(self, opened: OpenRun, tracking: RunTracking, session: Session) -> None:
         from pipeline.tracking.journal_tracker import kernel_tracker
 
         environment = tracking.environment()
@@ -73,6 +79,7 @@ class InteractiveRun(NotebookRun):
         super().__init__(opened.dir, opened.spec, opened.settings, kernel_tracker(opened.dir))
         self._opened = opened
         self._tracking = tracking
+        self._session = session
 
     def finish(self) -> None:
         """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.
@@ -90,6 +97,7 @@ class InteractiveRun(NotebookRun):
         error = self._close(error)
         if error is not None:
             raise error
+        show_card(Run(self.dir))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,11 +130,12 @@ class InteractiveRun(NotebookRun):
         return error
 
     def _gather(self) -> None:
-        """Record the modules that were used, and what speaks against the run; lead no more MLflow calls into it."""
+        """Record the code and the modules that were used, and what speaks against the run; end its MLflow calls."""
         from pipeline.evidence.modules import changed_since_import, modules_of_this_process
-        from pipeline.sealing import notebook_warnings
+        from pipeline.sealing import keep_code, notebook_warnings
 
         self.leave_mlflow()
+        keep_code(self._opened, self._session)
         write_json(self.dir.modules, modules_of_this_process())
         self._opened.warnings += notebook_warnings(self.dir)
         if changed := changed_since_import():
@@ -170,14 +179,15 @@ def _join(directory: RunDir, given: dict[str, Any], seed: int | None, settings: 
     return NotebookRun(directory, spec, settings, kernel_tracker(directory))
 
 
-def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> InteractiveRun:
+def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings: Settings) -> InteractiveRun:
     from pipeline.backtest.from_spec import with_strategy_params
+    from pipeline.backtest.strategies import is_meant
     from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
     from pipeline.sealing import close_run, data_inputs, open_run, track_run
 
     watch_imports()
-    if spec.strategy is not None:
+    if spec.strategy is not None and is_meant(spec.strategy.name):
         spec = with_strategy_params(spec, settings.root)
     inputs = data_inputs(spec, settings)
     signer = load_signer()
@@ -190,4 +200,4 @@ def _start_by_hand(spec: RunSpec, run_id: str | None, settings: Settings) -> Int
         close_run(opened, as_evidence_error(failure, "while tracking was opened"))
         raise
     inside.seed_everything(spec.run.seed)
-    return InteractiveRun(opened, tracking)
+    return InteractiveRun(opened, tracking, session)

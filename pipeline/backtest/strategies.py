@@ -6,6 +6,7 @@ A user's own strategy is `module:function`; an attribute `parameters` on the fun
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import math
 import numbers
@@ -149,6 +150,13 @@ def get_strategy(name: str, *, search: str | Path | None = None) -> Strategy:
             "A strategy of your own is written module:function."
         )
     return found
+
+
+def is_meant(name: str) -> bool:
+    """Say whether a name is one for `get_strategy`: a `module:function`, a bundled one, or nearly such a one."""
+    from pipeline.spec import STRATEGY_ALIASES
+
+    return ":" in name or bool(difflib.get_close_matches(name, [*_BY_NAME, *STRATEGY_ALIASES], n=1, cutoff=0.8))
 
 
 def as_strategy(function: SignalFn, *, name: str | None = None) -> Strategy:

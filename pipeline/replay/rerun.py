@@ -20,6 +20,7 @@ from pipeline.evidence.keys import PASSPHRASE, Prompt, check_signer, load_signer
 from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
+from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
 from pipeline.notebook.template import read_notebook
 from pipeline.replay import child
 from pipeline.replay.explanation import Explanation, checked_tolerance, explain, sealed
@@ -30,6 +31,7 @@ from pipeline.sealing import Progress, silent
 from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
+from pipeline.start import ORIGIN as BY_HAND
 from pipeline.template_files import template_path
 
 USAGE = UsageError.exit_code
@@ -99,11 +101,12 @@ def replay_run(
     verify_run(run.dir, trust=trust, report=False).raise_for_problems()
     if recorded.notebook is None:
         raise UsageError(
-            f"The run {run.run_id} was started by hand ({run.record.origin}): its notebook was not recorded, "
+            f"The run {run.run_id} was started by hand ({run.record.origin}), and its code was not recorded, "
             "so it cannot be replayed. Execute the notebook with `evidence run`."
         )
     unlocked, unsigned = ({}, None) if discard else _signing(settings, prompt)
-    spec = {**run.config, "tracking": {"mode": "off"}, "report": {"enabled": False}}
+    asked = _asked_by_hand(run) if run.record.origin == BY_HAND else run.config
+    spec = {**asked, "tracking": {"mode": "off"}, "report": {"enabled": False}}
     filled(RunSpec.from_mapping(spec), os.environ)
     progress("restore")
     with _results(settings, discard=discard) as results:
@@ -115,6 +118,15 @@ def replay_run(
         explanation = explain(run, replay, tolerance=tolerance)
     warnings = () if unsigned is None else (unsigned,)
     return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation, warnings)
+
+
+def _asked_by_hand(run: Run) -> dict[str, Any]:
+    """Return the spec that executes the code of a run by hand: its own cells ask for the sections."""
+    kept = CELLS if (run.dir.path / CELLS).is_file() else SCRIPT_COPY
+    name = run.config["run"].get("notebook")
+    fits = isinstance(name, str) and Path(name).suffix == Path(kept).suffix
+    asked = {key: value for key, value in run.config.items() if key not in ENGINE_SECTIONS}
+    return {**asked, "run": {**run.config["run"], "notebook": name if fits else kept}}
 
 
 def refuse_sweep(run: Run) -> None:
