@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 import pipeline
 from pipeline.errors import NotebookError, ResultError, UsageError
@@ -218,7 +219,10 @@ def test_a_script_alone_is_run_verified_and_rendered(project: Settings) -> None:
     expected = (1 + pd.Series(np.sin(np.arange(300) / 5) / 100)).cumprod()
     assert np.allclose(run.equity["equity"], expected, rtol=1e-12)
     assert run.verify().ok
-    page = run.dir.report.read_text(encoding="utf-8")
-    assert [word for word in (*OWN, "closed trades", "made no trades") if word in page] == []
+    soup = BeautifulSoup(run.dir.report.read_bytes(), "html.parser")
+    for script_or_style in soup(["script", "style"]):
+        script_or_style.decompose()
+    page = soup.get_text(" ", strip=True)
+    assert [word for word in (*OWN, "rests on", "made no trades") if word in page] == []
     assert "notebook her.py (window=5)" in page
     assert "NOT RECONCILABLE" in page
