@@ -11,7 +11,8 @@ from pipeline.results.identity import DIFFERS, HOLDS, UNCHECKED, Identity
 
 RELATIVE = 1e-9
 SIGMAS = 6.0
-DECIMALS = range(2, 9)
+DECIMALS = (0, *range(2, 9))
+SAMPLE = 1000
 MOST = 1e-5  # of the capital: what rounding may be of it, and still be called rounding
 MOST_SHARE = 1e-4
 
@@ -88,14 +89,18 @@ def half_unit(values: np.ndarray | None, most: float) -> float:
 
     Whole numbers do not count as rounded, nor what would be rounded by more than `most`.
     """
-    known = np.zeros(0) if values is None else values[~np.isnan(values)]
-    if not len(known) or bool((known == np.round(known)).all()):
-        return 0.0
-    for digits in DECIMALS:
-        if bool((np.abs(known - np.round(known, digits)) <= 1e-13 * np.maximum(1.0, np.abs(known))).all()):
-            half = float(0.5 * 10.0**-digits)
-            return half if half <= most else 0.0
-    return 0.0
+    if values is None or not values.size or _decimals(values.flat[:: max(1, values.size // SAMPLE)]) is None:
+        return 0.0  # among a thousand of those that are not rounded one shows it
+    digits = _decimals(values.ravel())
+    half = 0.5 * 10.0**-digits if digits else 0.0
+    return half if half <= most else 0.0
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """Return how many decimals numbers were written with: 0, or 2 to 8; None of more."""
+    known = values[~np.isnan(values)]
+    allowed = 1e-13 * np.maximum(1.0, np.abs(known))
+    return next((each for each in DECIMALS if bool((np.abs(known - np.round(known, each)) <= allowed).all())), None)
 
 
 def of_sum(half: float, count: np.ndarray | int) -> np.ndarray:
