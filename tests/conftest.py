@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.browser import CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from pipeline.kernels import ForkServer
 
 settings.register_profile("fixed", derandomize=True)  # the same verdict for everybody
 settings.register_profile("explore")  # new examples each time: pytest --hypothesis-profile explore
@@ -63,6 +66,37 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(root)
     return Settings.load()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    """Return a fork server that has imported what runs use, without what draws."""
+    from pipeline.notebook.forked import fork_server
+
+    libraries = ("numpy", "pandas", "pydantic", "rfc8785", "psutil", "importlib.metadata", "yaml")
+    with fork_server(libraries, warm=("pipeline.notebook.warm:package",)) as server:
+        server.wait_ready()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with MLflow's schema; making one takes seconds, so all workers share it."""
+    import mlflow
+
+    from pipeline.file_lock import locked
+    from pipeline.tracking.store import Store
+
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    database = shared / f"template-{mlflow.__version__}.db"
+    with locked(shared / "template.lock"):
+        if not database.exists():
+            Store(f"sqlite:///{database}").connect()
+            with sqlite3.connect(database) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+    return database
 
 
 @pytest.fixture

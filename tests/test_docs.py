@@ -134,6 +134,7 @@ def test_a_notebook_with_outputs_is_named(tmp_path: Path) -> None:
     assert "used.ipynb" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_config_door_is_evidence_run(tmp_path: Path) -> None:
     """scripts/run_strategy_from_config.py takes the options of `evidence run` and exits with its codes."""
     command = [sys.executable, str(REPOSITORY / "scripts" / "run_strategy_from_config.py")]

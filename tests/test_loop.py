@@ -43,8 +43,8 @@ def evidence(project: Settings, *arguments: str, check: int = 0) -> subprocess.C
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A project of its own, its notebook extended by raw MLflow calls."""
+def project(tmp_path_factory: pytest.TempPathFactory, template_database: Path) -> Settings:
+    """A project of its own with an empty tracking store, its notebook extended by raw MLflow calls."""
     root = tmp_path_factory.mktemp("loop") / "project"
     for folder in ("notebooks", "reports", "config"):
         shutil.copytree(REPOSITORY / folder, root / folder)
@@ -60,6 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     }
     notebook["cells"].insert(-1, cell)
     path.write_text(json.dumps(notebook))
+    shutil.copyfile(template_database, root / "mlflow.db")
     return Settings(root, root / "results")
 
 
@@ -274,6 +275,7 @@ def test_the_commands_show_the_run(finished: Run, project: Settings) -> None:
     assert finished.verify().ok
 
 
+@pytest.mark.slow
 def test_a_run_is_used_again(finished: Run, project: Settings) -> None:
     """--reuse returns the run made from the same inputs, and refuses a spec as a run would."""
     words = ("run", "--config", "config/demo.toml", "--reuse", "--why", "--json")

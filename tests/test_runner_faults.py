@@ -25,6 +25,7 @@ from pipeline.errors import (
     StrategyError,
     UsageError,
 )
+from pipeline.kernels import ForkServer
 from pipeline.run import Run, list_runs, load_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
@@ -34,10 +35,12 @@ from tests.notebooks import ARTIFACTS, write_notebook
 QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
 
 
-def run_cells(project: Settings, *cells: str, run: dict[str, object] | None = None) -> RunOutcome:
+def run_cells(
+    project: Settings, *cells: str, run: dict[str, object] | None = None, kernels: ForkServer | None = None
+) -> RunOutcome:
     write_notebook(project.root / "notebooks" / "fault.ipynb", *cells)
     spec = RunSpec.from_mapping({"run": {"notebook": "notebooks/fault.ipynb", **(run or {})}, **QUIET})
-    return run_backtest(spec, settings=project)
+    return run_backtest(spec, settings=project, kernels=kernels)
 
 
 def assert_failed(outcome: RunOutcome, kind: type[EvidenceError]) -> Run:
@@ -53,9 +56,9 @@ def assert_failed(outcome: RunOutcome, kind: type[EvidenceError]) -> Run:
     return run
 
 
-def test_a_cell_that_raises(project: Settings) -> None:
+def test_a_cell_that_raises(project: Settings, server: ForkServer) -> None:
     """The record names the cell by its place in the input notebook, the exception and its message."""
-    outcome = run_cells(project, "x = 1", "raise ValueError('no <b>luck</b>\\n€')", "print('never')")
+    outcome = run_cells(project, "x = 1", "raise ValueError('no <b>luck</b>\\n€')", "print('never')", kernels=server)
     run = assert_failed(outcome, CellFailedError)
     assert run.record.error is not None
     assert run.record.error["cell"] == 2
@@ -76,9 +79,9 @@ def test_a_notebook_that_never_ends(project: Settings) -> None:
     assert "run.timeout = 3.0" in str(outcome.error)
 
 
-def test_a_kernel_that_is_killed(project: Settings) -> None:
+def test_a_kernel_that_is_killed(project: Settings, server: ForkServer) -> None:
     """A dead kernel fails its run at the cell that was being executed."""
-    outcome = run_cells(project, "x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    outcome = run_cells(project, "x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", kernels=server)
     run = assert_failed(outcome, KernelDiedError)
     assert run.record.error is not None
     assert run.record.error["cell"] == 2
@@ -95,9 +98,9 @@ def test_a_kernel_that_is_killed(project: Settings) -> None:
         pytest.param("(run_dir / 'trades.csv').unlink()", "without writing trades.csv", marks=pytest.mark.slow),
     ],
 )
-def test_malformed_artifacts(project: Settings, damage: str, message: str) -> None:
+def test_malformed_artifacts(project: Settings, server: ForkServer, damage: str, message: str) -> None:
     """A notebook that ends with artifacts outside the contract is a failed run, not a finished one."""
-    outcome = run_cells(project, ARTIFACTS + damage)
+    outcome = run_cells(project, ARTIFACTS + damage, kernels=server)
     assert_failed(outcome, ArtifactError)
     assert message in str(outcome.error)
 
@@ -110,7 +113,7 @@ def test_a_notebook_that_writes_nothing(project: Settings) -> None:
     assert "run.save(result)" in str(outcome.error)
 
 
-def test_an_input_that_changes_while_the_run_executes(project: Settings) -> None:
+def test_an_input_that_changes_while_the_run_executes(project: Settings, server: ForkServer) -> None:
     """The manifest never claims a digest of data that the notebook may not have read."""
     data = project.root / "bars.csv"
     data.write_text("timestamp,open,high,low,close\n")
@@ -120,7 +123,7 @@ def test_an_input_that_changes_while_the_run_executes(project: Settings) -> None
         parameters="run_id = None\ndata = {}",
     )
     values = {"run": {"notebook": "notebooks/n.ipynb"}, "data": {"source": "bars.csv"}, **QUIET}
-    outcome = run_backtest(RunSpec.from_mapping(values), settings=project)
+    outcome = run_backtest(RunSpec.from_mapping(values), settings=project, kernels=server)
     assert_failed(outcome, InputChangedError)
     assert "bars.csv" in str(outcome.error)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,15 @@ import pipeline.sealing
 from pipeline.errors import ArtifactError, EvidenceError, InputChangedError, SpecError, UnexpectedError
 from pipeline.evidence.unsealable import UNSEALED_DIR, set_aside
 from pipeline.kernels import ForkServer
-from pipeline.notebook.forked import fork_server
 from pipeline.run import Run, list_runs
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from tests.notebooks import ARTIFACTS, write_notebook
+from tests.tiers import mostly_slow
 
 QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    """Return a fork server with few libraries."""
-    with fork_server(("numpy",), warm=()) as server:
-        yield server
 
 
 def run_cells(project: Settings, kernels: ForkServer, *cells: str, **more: Any) -> RunOutcome:
@@ -55,7 +47,7 @@ UNSEALABLE = {
     "os.symlink('.', run_dir / 'loop')": "'loop' (a symbolic link to '.')",
     "os.symlink('nowhere', run_dir / 'plots')": "'plots' (a symbolic link to 'nowhere')",
     "os.mkfifo(run_dir / 'pipe')": "'pipe' (a named pipe)",
-    "import socket; os.chdir(run_dir); socket.socket(socket.AF_UNIX).bind('s')": "'s' (a socket)",
+    "import socket; os.chdir(run_dir)\nwith socket.socket(socket.AF_UNIX) as s: s.bind('s')": "'s' (a socket)",
     "open(os.fsencode(run_dir) + b'/caf\\xe9.txt', 'w').close()": r"'caf\udce9.txt' (its name is not UTF-8)",
     "os.mkdir(os.fsencode(run_dir) + b'/caf\\xe9'); open(os.fsencode(run_dir) + b'/caf\\xe9/a', 'w').close()": (
         r"'caf\udce9' (its name is not UTF-8)"
@@ -71,6 +63,17 @@ UNSEALABLE = {
 
 
 @pytest.mark.parametrize(("cell", "said"), UNSEALABLE.items(), ids=[*UNSEALABLE.values()])
+def test_what_cannot_be_sealed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, said: str) -> None:
+    """It lies outside of the run's directory afterwards, under a name of its own, and is described."""
+    monkeypatch.chdir(tmp_path)
+    run = RunDir.create(tmp_path, new_run_id())
+    exec(cell, {"os": os, "run_dir": run.path})
+    (item,) = set_aside(run)
+    assert said in str(item)
+    assert len([*(tmp_path / UNSEALED_DIR / run.run_id).iterdir()]) == 1
+
+
+@pytest.mark.parametrize(("cell", "said"), mostly_slow(UNSEALABLE.items()), ids=[*UNSEALABLE.values()])
 def test_what_cannot_be_sealed_is_moved_aside_and_named(
     project: Settings, server: ForkServer, cell: str, said: str
 ) -> None:
@@ -85,6 +88,7 @@ def test_what_cannot_be_sealed_is_moved_aside_and_named(
     assert not outcome.run.dir.scratch.exists()
 
 
+@pytest.mark.slow
 def test_what_is_moved_aside_does_not_hide_the_error(project: Settings, server: ForkServer) -> None:
     """The error stays the error; what was moved is a warning."""
     outcome = run_cells(project, server, ARTIFACTS + "os.symlink('x', run_dir / 'link')\nraise KeyError('real')")
@@ -92,6 +96,7 @@ def test_what_is_moved_aside_does_not_hide_the_error(project: Settings, server: 
     assert any("'link' (a symbolic link to 'x')" in warning for warning in outcome.run.record.warnings)
 
 
+@pytest.mark.slow
 def test_directories_of_any_depth_are_looked_through(tmp_path: Path) -> None:
     """A tree deeper than Python's stack is a tree."""
     run = RunDir.create(tmp_path, new_run_id())
@@ -129,7 +134,7 @@ REPLACED = {
 }
 
 
-@pytest.mark.parametrize("cell", REPLACED.values(), ids=[*REPLACED])
+@pytest.mark.parametrize("cell", mostly_slow(REPLACED.values()), ids=[*REPLACED])
 def test_a_run_directory_that_is_gone_is_made_again(project: Settings, server: ForkServer, cell: str) -> None:
     """The run is sealed as FAILED; where a link in its place leads, nothing is moved."""
     elsewhere = project.results.parent / "elsewhere"
@@ -190,7 +195,7 @@ def test_what_ends_the_process_is_raised_after_the_seal(
         assert list_runs(settings=project)[0].status == status
 
 
-@pytest.mark.parametrize("file", ["modules.json", "tracking.json"])
+@pytest.mark.parametrize("file", mostly_slow(["modules.json", "tracking.json"]))
 def test_records_that_cannot_be_read_are_left_out_of_the_seal(project: Settings, server: ForkServer, file: str) -> None:
     """A notebook that writes over the run's own records fails its run; it does not leave it unsealed."""
     name = f"debug/{file}" if file == "modules.json" else file
@@ -259,6 +264,7 @@ def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: Fork
     assert edit in kept.read_text()
 
 
+@pytest.mark.slow
 def test_exit_after_the_results_is_a_warning(project: Settings, server: ForkServer) -> None:
     """`sys.exit(0)` when all is saved ends a finished run, and names what did not run; before that it is the reason."""
     outcome = run_cells(project, server, ARTIFACTS, "import sys\nsys.exit(0)", "x = 1", "x = 2")

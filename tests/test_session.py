@@ -150,6 +150,7 @@ def test_another_strategy_than_the_specs_is_a_warning(project: Settings) -> None
     assert ahead.startswith("LOOKS AHEAD: ")
 
 
+@pytest.mark.slow
 def test_signals_made_in_another_cell_are_a_warning(project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be judged is said by the record, `evidence show` and `evidence list`; always long is no warning."""
     found = {}
@@ -181,6 +182,7 @@ def test_signals_made_in_another_cell_are_a_warning(project: Settings, capsys: p
     assert json.loads(capsys.readouterr().out)[0]["look_ahead"] == "unjudged"
 
 
+@pytest.mark.slow
 def test_the_specs_strategy_is_no_other(project: Settings) -> None:
     """The spec's own strategy saved after another one leaves no such warning."""
     run = opened(project, "ma_crossover", CLOSE_TO_A_RULE)
@@ -228,6 +230,7 @@ def failed_with(run: NotebookRun, kind: str) -> str:
     return str(sealed.record.error["message"])
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_that_cannot_be_finished_is_sealed_as_failed(project: Settings) -> None:
     """`finish` raises what is wrong, and the seal says it; what comes next is another run."""
     run = started(project)

@@ -371,6 +371,7 @@ def test_import_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_what_is_accepted_at_a_glance_keeps_the_contract(data: st.DataObject, sp500: pd.DataFrame) -> None:

@@ -412,6 +412,7 @@ def test_the_callers_frame_is_not_changed(sp500: pd.DataFrame) -> None:
     assert params == result.config["params"] == {}
 
 
+@pytest.mark.slow
 def test_no_tracker_imports_no_tracking() -> None:
     """Without a tracker nothing of the tracking package is loaded, nor numba and pandera on clean small data."""
     code = """

@@ -254,6 +254,7 @@ def test_wrong_input_is_an_error(call, message: str) -> None:
         call()
 
 
+@pytest.mark.slow
 def test_needs_no_extra() -> None:
     """The module imports neither scipy nor arch: the base install has the figures of the report."""
     import subprocess

@@ -14,6 +14,7 @@ from pipeline.rundir import RunDir, new_run_id, write_atomic, write_json
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import FILES, World
 from tests.sweep.sweeps import spec
+from tests.tiers import mostly_slow
 
 BROKEN = {
     "nothing": b"",
@@ -56,10 +57,11 @@ def sweep_files() -> dict[str, bytes]:
     return {**FILES, "config_snapshot.json": canonical_json(kept), "trials.jsonl": b"", "statistics.json": b"{}"}
 
 
-@pytest.mark.parametrize(
-    "name", ["config_snapshot.json", "stats.json", "manifest.json", "tracking.json", "robustness.json"]
-)
-@pytest.mark.parametrize("broken", BROKEN)
+NAMES = ("config_snapshot.json", "stats.json", "manifest.json", "tracking.json", "robustness.json")
+PAIRS = [(name, broken) for name in NAMES for broken in BROKEN]
+
+
+@pytest.mark.parametrize(("name", "broken"), mostly_slow(PAIRS, *range(0, len(PAIRS), len(BROKEN) + 1)))
 def test_a_broken_file_is_a_bad_row(
     name: str, broken: str, project: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

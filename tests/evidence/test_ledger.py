@@ -18,6 +18,7 @@ from pipeline.evidence import ledger as module
 from pipeline.evidence.ledger import Checkpoint, Event, append, append_many, head, repair
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from tests.evidence.sealed_runs import World, kinds, new_signer, trust_in
+from tests.tiers import mostly_slow
 
 
 @pytest.fixture
@@ -201,23 +202,25 @@ def _write(ledger: Path, writer: int, count: int, has_flock: bool) -> None:
         append(ledger, Event("run_started", f"{writer}-{number}"))
 
 
-@pytest.mark.parametrize("has_flock", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["flock", "filelock"])
-def test_parallel_writers_lose_nothing(tmp_path: Path, has_flock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four processes append at once: every entry is there, in one chain, in each writer's own order."""
+@pytest.mark.parametrize(("count", "has_flock"), mostly_slow([(2, True), (4, True), (4, False)]))
+def test_parallel_writers_lose_nothing(
+    tmp_path: Path, count: int, has_flock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes append at once: every entry is there, in one chain, in each writer's own order."""
     monkeypatch.setattr(file_lock, "fcntl", file_lock.fcntl if has_flock else None)
     ledger = tmp_path / "ledger.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(ledger, writer, 40, has_flock)) for writer in range(4)]
+    writers = [context.Process(target=_write, args=(ledger, writer, 40, has_flock)) for writer in range(count)]
     for process in writers:
         process.start()
     while any(process.is_alive() for process in writers):
         assert check_ledger(ledger).ok, "a reader never sees half an entry"
-    assert [process.exitcode for process in writers] == [0] * 4
+    assert [process.exitcode for process in writers] == [0] * count
     check = check_ledger(ledger)
     assert check.ok
     written = [entry.event.run_id for entry in check.entries]
-    assert len(written) == len(set(written)) == 160
-    for writer in range(4):
+    assert len(written) == len(set(written)) == 40 * count
+    for writer in range(count):
         assert [name for name in written if name and name.startswith(f"{writer}-")] == [
             f"{writer}-{number}" for number in range(40)
         ]

@@ -75,6 +75,7 @@ def test_without_fork_ordinary_kernels_are_used(tmp_path: Path, monkeypatch: pyt
     assert text(done) == "ran\n"
 
 
+@pytest.mark.slow
 def test_threads_that_a_fork_would_lose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that leaves a thread running cannot be preloaded; the error names it."""
     (tmp_path / "threaded.py").write_text(
@@ -129,6 +130,7 @@ def test_stopping_leaves_nothing(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+@pytest.mark.slow
 def test_stopping_does_not_wait_for_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asked for a server in vain, since a spec was refused, gets the answer at once."""
     begun, done = tmp_path / "begun", tmp_path / "done"
@@ -176,6 +178,7 @@ def test_command_line(tmp_path: Path) -> None:
     assert served.stdout == "True\n"
 
 
+@pytest.mark.slow
 def test_the_users_ipython_configuration_counts(tmp_path: Path) -> None:
     """Configuration and startup files of the IPython directory work; a kernel with another configuration is refused."""
     profile = tmp_path / "ipython" / "profile_default"

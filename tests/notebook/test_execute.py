@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -13,19 +12,11 @@ import pytest
 from pipeline.errors import CellFailedError, KernelDiedError, RunFailedError
 from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import Executed, execute_notebook
-from pipeline.notebook.forked import fork_server
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import read_notebook
 from tests.kernels.notebooks import Dying
 from tests.notebooks import write_notebook
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    """Return a fork server with few libraries."""
-    with fork_server(("numpy",), warm=()) as server:
-        server.wait_ready()
-        yield server
+from tests.tiers import mostly_slow
 
 
 @pytest.fixture(params=[pytest.param("fresh", marks=pytest.mark.slow), "forked"])
@@ -82,7 +73,9 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "ename", "evalue"), ERRORS, ids=[f"{ename} {evalue}" for _, ename, evalue in ERRORS])
+@pytest.mark.parametrize(
+    ("cell", "ename", "evalue"), mostly_slow(ERRORS, 0, 2, 5), ids=[f"{ename} {evalue}" for _, ename, evalue in ERRORS]
+)
 def test_the_error_is_the_kernels(server: ForkServer, tmp_path: Path, cell: str, ename: str, evalue: str) -> None:
     """Name, text and cell of an error are those of the kernel's reply, whether or not there is an error output."""
     with pytest.raises(CellFailedError) as failed:
@@ -126,7 +119,9 @@ def test_an_error_that_is_allowed_is_no_failure(kernels: ForkServer | None, tmp_
     assert shown(tmp_path) == "after\n"
 
 
-@pytest.mark.parametrize("call", ["exit()", "quit()", "import sys; sys.exit()", "import sys; sys.exit(0)"])
+@pytest.mark.parametrize(
+    "call", mostly_slow(["exit()", "quit()", "import sys; sys.exit()", "import sys; sys.exit(0)"], 0, 2)
+)
 def test_a_notebook_that_ends_itself(kernels: ForkServer | None, tmp_path: Path, call: str) -> None:
     """The call is named with its cell and the cells that did not run; modules are recorded all the same."""
     (tmp_path / "mine.py").write_text("value = 1\n")
@@ -168,6 +163,7 @@ def test_how_a_kernel_ended_is_said(kernels: ForkServer | None, tmp_path: Path, 
     assert (tmp_path / "ran").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_a_forked_kernel_that_dies_early_is_followed_by_a_fresh_one(server: ForkServer, tmp_path: Path) -> None:
     """Before the first cell nothing has been done that could not be done again; the run carries a note."""
     write_notebook(tmp_path / "in.ipynb", "print('ran')")

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -29,14 +28,6 @@ from pipeline.spec import read_spec
 from tests.notebooks import write_notebook
 
 PACKAGE = Path(pipeline.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def small() -> Iterator[ForkServer]:
-    """Return a fork server with few libraries."""
-    with fork_server(("numpy", "yaml"), warm=()) as server:
-        server.wait_ready()
-        yield server
 
 
 def request(directory: Path, **changed: object) -> KernelRequest:
@@ -65,7 +56,7 @@ def printed(directory: Path) -> str:
     return "".join(o["text"] for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "stream")
 
 
-def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: Path) -> None:
+def test_seed_environment_and_modules_are_the_same(server: ForkServer, tmp_path: Path) -> None:
     """Seeded numbers, hash order, time zone, IPython directory and the record of modules are the same."""
     (tmp_path / "mine.py").write_text("import decimal\nvalue = 1\n")
     look = """
@@ -73,7 +64,7 @@ def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: 
         print(random.random(), np.random.rand(), hash('a'), time.tzname, os.listdir(os.environ['IPYTHONDIR']))
     """
     shown = []
-    for kernels in (None, small):
+    for kernels in (None, server):
         assert run(tmp_path, kernels, look.replace("        ", "")) is None
         modules = (tmp_path / "modules.json").read_text()
         assert '"mine"' in modules
@@ -83,7 +74,7 @@ def test_seed_environment_and_modules_are_the_same(small: ForkServer, tmp_path: 
 
 
 @pytest.mark.parametrize("forked", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_a_module_is_recorded_as_it_was_imported(small: ForkServer, tmp_path: Path, forked: bool) -> None:
+def test_a_module_is_recorded_as_it_was_imported(server: ForkServer, tmp_path: Path, forked: bool) -> None:
     """The record names the source that was executed: not what the file holds later, when it was edited or removed in
     the meantime, and not what it holds while Python takes an older compilation of it for good.
     """
@@ -102,7 +93,7 @@ def test_a_module_is_recorded_as_it_was_imported(small: ForkServer, tmp_path: Pa
         f"import importlib\nPath('again.py').write_text({sources['again']!r})\nimportlib.reload(again)",
         "print(edited.value, removed.value, again.value, stale.value)",
     )
-    assert run(tmp_path, small if forked else None, *cells) is None
+    assert run(tmp_path, server if forked else None, *cells) is None
     assert printed(tmp_path) == "1 1 2 2\n"
     recorded = json.loads((tmp_path / "modules.json").read_bytes())
     assert {name: recorded.get(name) for name in sources} == {
@@ -122,20 +113,20 @@ def test_a_module_is_recorded_as_it_was_imported(small: ForkServer, tmp_path: Pa
     ],
 )
 def test_failures_become_this_projects_errors(
-    cell: str, error: type[Exception], changed: dict[str, object], small: ForkServer, tmp_path: Path
+    cell: str, error: type[Exception], changed: dict[str, object], server: ForkServer, tmp_path: Path
 ) -> None:
     """What fails in a forked kernel is told like what fails in a fresh one: the error, and the cell."""
     with pytest.raises(error) as raised:
-        run(tmp_path, small, "print('before')", cell, **changed)
+        run(tmp_path, server, "print('before')", cell, **changed)
     assert raised.value.cell == 2  # type: ignore[attr-defined]
     assert printed(tmp_path) == "before\n"
 
 
 @pytest.mark.slow
-def test_a_refusal_is_noted(small: ForkServer, tmp_path: Path) -> None:
+def test_a_refusal_is_noted(server: ForkServer, tmp_path: Path) -> None:
     """A fresh kernel executes what the server refuses, and the caller is told why."""
     (tmp_path / "yaml.py").write_text("seen = True\n")
-    note = run(tmp_path, small, "import yaml\nprint(yaml.seen)")
+    note = run(tmp_path, server, "import yaml\nprint(yaml.seen)")
     assert note is not None
     assert re.search(r"A fresh kernel was used, .*yaml", note)
     assert "True" in printed(tmp_path)
@@ -230,7 +221,7 @@ def test_this_package_is_recorded_as_the_server_imported_it(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forked", [False, True])
-def test_a_kernel_that_is_done_is_not_interrupted(forked: bool, small: ForkServer, tmp_path: Path) -> None:
+def test_a_kernel_that_is_done_is_not_interrupted(forked: bool, server: ForkServer, tmp_path: Path) -> None:
     """A kernel that is asked to end right after its last reply prints nothing, however long it is with that reply."""
     slowly = """
         import time
@@ -241,15 +232,16 @@ def test_a_kernel_that_is_done_is_not_interrupted(forked: bool, small: ForkServe
             time.sleep(0.5)
         handlers["kernel_info_request"] = slow
     """
-    assert run(tmp_path, small if forked else None, slowly.replace("        ", "")) is None
+    assert run(tmp_path, server if forked else None, slowly.replace("        ", "")) is None
     assert (tmp_path / "kernel.log").read_text() == ""
 
 
-def test_code_that_changes_is_imported_afresh(small: ForkServer, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_code_that_changes_is_imported_afresh(server: ForkServer, tmp_path: Path) -> None:
     """The project's own modules are never preloaded, so an edit between two runs is executed, and recorded."""
     for value in ("1", "2"):
         (tmp_path / "changing.py").write_text(f"value = {value}  # {'x' * int(value)}\n")
-        assert run(tmp_path, small, "import changing\nprint(changing.value)") is None
+        assert run(tmp_path, server, "import changing\nprint(changing.value)") is None
         assert printed(tmp_path) == f"{value}\n"
     assert "changing" not in sys.modules
 

@@ -73,6 +73,7 @@ def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
     assert [url[:200] for url in urls if not URL.fullmatch(url)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["finished", "failed", "busy", "drawn"])
 def test_links_lead_somewhere(name: str, request: pytest.FixtureRequest) -> None:
     """Every link inside the page has its target, every link beside it its file."""
@@ -87,6 +88,7 @@ def test_links_lead_somewhere(name: str, request: pytest.FixtureRequest) -> None
             assert (run.dir.report.parent / target).resolve().is_file(), target
 
 
+@pytest.mark.slow
 def test_many_trades_are_data(busy: Run) -> None:
     """All trades are in the page, compact; without scripts the first and the last can be read; the size stays small."""
     html = busy.dir.report.read_text(encoding="utf-8")

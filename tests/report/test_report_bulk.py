@@ -37,6 +37,7 @@ def unsealed(job: RenderJob, sharpe: float) -> Run:
     return Run(directory)
 
 
+@pytest.mark.slow
 def test_each_report_is_its_own(job: RenderJob) -> None:
     """Rendered in parallel, every page carries its own run_id and numbers, and no other's."""
     runs = [unsealed(job, 1.25 + number) for number in range(5)]

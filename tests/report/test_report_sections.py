@@ -120,6 +120,7 @@ def test_headings_inside_code_are_no_sections(tmp_path: Path, mine: Settings) ->
         with_sections(read_qmd(source), {"two": path})
 
 
+@pytest.mark.slow
 def test_marks_survive(copied: Run, mine: Settings, render: Any) -> None:
     """A comment in a cell's output that looks like one of the report's own is not taken for one."""
     write(mine, "warnings.qmd", "```{python}\n#| output: asis\nprint('<!-- evidence:block:0 -->here')\n```\n")

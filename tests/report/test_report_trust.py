@@ -27,6 +27,7 @@ from pipeline.report.trials import Trials, count_trials
 from pipeline.report.verdict import verdict
 from pipeline.run import Run, compare
 from pipeline.rundir import RunDir, write_json
+from tests.tiers import mostly_slow
 
 
 def text_of(run: Run) -> str:
@@ -94,13 +95,15 @@ def test_the_verdict_puts_a_leak_first(finished: Run) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "said"),
-    [
-        ("independent", "its signals do not depend on the bars it is given. The numbers hold only if"),
-        ("mixed", "its signals depend on more than the bars it is given. The numbers hold only if"),
-        ("constant", "its signal is the same at every bar, whatever the bars. Sharpe ratio"),
-        ("fails", "it fails on any other bars. The numbers hold only if"),
-        ("of a later version", "its signals depend on more than the bars it is given. The numbers hold only if"),
-    ],
+    mostly_slow(
+        [
+            ("independent", "its signals do not depend on the bars it is given. The numbers hold only if"),
+            ("mixed", "its signals depend on more than the bars it is given. The numbers hold only if"),
+            ("constant", "its signal is the same at every bar, whatever the bars. Sharpe ratio"),
+            ("fails", "it fails on any other bars. The numbers hold only if"),
+            ("of a later version", "its signals depend on more than the bars it is given. The numbers hold only if"),
+        ]
+    ),
 )
 def test_what_cannot_be_judged_is_never_clean(copied: Run, render: Any, reason: str, said: str) -> None:
     """Mark, verdict and section say that look-ahead cannot be judged and why, and luck is not all there is to it."""
@@ -132,6 +135,7 @@ def test_a_damaged_record_of_the_bars_is_said(copied: Run) -> None:
         assert "cannot be read" in build_page(Run(copied.dir)).data()
 
 
+@pytest.mark.slow
 def test_an_older_clean_says_what_was_not_tested(copied: Run, render: Any) -> None:
     """A run that was examined before bars were replaced is read as it was, and the page says what is not known."""
     values = copy.deepcopy(builder.examined())
@@ -191,6 +195,7 @@ def test_no_sharpe_no_verdict(failed: Run) -> None:
     assert "LOOK-AHEAD" not in text_of(failed)
 
 
+@pytest.mark.slow
 def test_older_runs_say_what_was_not_examined(copied: Run, render: Any) -> None:
     """Without robustness.json the intervals are computed for the page, the same as those a run seals."""
     sealed = build_page(copied).intervals
@@ -292,6 +297,7 @@ def test_repeats_of_one_configuration_are_no_choice(tmp_path: Path) -> None:
     assert "2 trials of the family ma_crossover on SPX, which have at most one result" in build_page(second).verdict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allow_short", [False, True])
 def test_the_backtest_is_rebuilt_from_its_files(tmp_path: Path, allow_short: bool) -> None:
     """Positions, and so exposure, turnover and fills by month, are those of the engine."""

@@ -218,6 +218,7 @@ def test_results_are_only_read(project: Settings, tmp_path: Path) -> None:
     assert not copy.samefile(source)
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_is_finished_by_the_next(
     project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +343,7 @@ def test_another_module_can_add_pages(project: Settings, tmp_path: Path) -> None
     assert not (site / "sweeps").exists()
 
 
+@pytest.mark.slow
 def test_a_provider_stays_in_its_folder(project: Settings, tmp_path: Path) -> None:
     """A page outside of its group's folder is refused."""
     with pytest.raises(UsageError, match="must be in the folder 'sweeps'"):

@@ -82,6 +82,7 @@ def test_nothing_is_loaded_from_elsewhere(world: World) -> None:
             assert not link.startswith(("http:", "https:", "//", "file:")), f"{page} loads {link}"
 
 
+@pytest.mark.slow
 def test_every_page_is_reached_from_the_start(world: World) -> None:
     """Following links and what the listing loads, from index.html, finds every file of the site."""
     found = pages(world.site)

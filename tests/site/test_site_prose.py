@@ -89,6 +89,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_build_and_publish_by_command(shell: Settings) -> None:
     """`evidence site build` and `publish` work in the project's directory and say what they did."""
     run = CliRunner().invoke(app, ["site", "build", "--json", "--jobs", "1"])

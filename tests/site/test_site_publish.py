@@ -132,6 +132,7 @@ def test_a_branch_gets_the_site_and_the_work_tree_stays(project: Settings) -> No
     assert not [path for path in root.iterdir() if path.name.startswith(".publish-")]
 
 
+@pytest.mark.slow
 def test_a_branch_with_content_of_its_own_is_refused(project: Settings) -> None:
     """Neither the branch that is checked out nor one with other files is replaced by the site; its own is."""
     root = project.root

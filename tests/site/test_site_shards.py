@@ -35,6 +35,7 @@ def test_cuts_depend_on_the_runs_alone(pairs: list[tuple[int, int]], random: obj
     assert all(0 < len(shard) <= LARGEST for shard in shards)
 
 
+@pytest.mark.slow
 @given(entries, st.integers(10_001, 20_000), st.integers(0, 500))
 def test_one_more_run_changes_one_shard_or_two(pairs: list[tuple[int, int]], number: int, started: int) -> None:
     """A new run is added to one shard, cuts it in two, or moves the forced cuts of one overlong stretch."""

@@ -20,6 +20,7 @@ from pipeline.sweep.stored import Sweep
 from pipeline.sweep.sweep import SweepOutcome
 from tests.sweep.report.made import page_of, render, rows_of
 from tests.sweep.sweeps import search, spec, stop_after
+from tests.tiers import mostly_slow
 
 TPE: dict[str, Any] = {
     "sweep": {"sampler": "tpe", "trials": 12},
@@ -73,6 +74,7 @@ def test_a_search_sees_the_bars_before_its_window_and_nothing_else(project: Sett
     assert len({tuple(line["params"].items()) for line in lines_of(outcome)}) > 12  # each search goes its own way
 
 
+@pytest.mark.slow
 def test_over_a_grid_it_chooses_what_would_be_chosen_between_the_trials(project: Settings) -> None:
     """A grid is proposed without looking at anything, so both ways must agree."""
     between = forward_of(search(project, spec()))
@@ -93,7 +95,7 @@ def test_its_backtests_are_no_trials_of_the_strategy(project: Settings) -> None:
     assert "walk_forward.jsonl" in outcome.run.dir.manifest.read_text()
 
 
-@pytest.mark.parametrize("count", [5, 17, 27])
+@pytest.mark.parametrize("count", mostly_slow([17, 5, 27]))
 def test_it_goes_on_where_it_was_stopped(project: Settings, count: int) -> None:
     """Stopped in the search, in a window's search, in the next: resumed, it finds what it would have found."""
     stop, hooks = stop_after(count)
@@ -114,6 +116,7 @@ def test_the_number_of_workers_does_not_matter(project: Settings) -> None:
     assert forward_of(together) == forward_of(alone)
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_nothing_is_said(project: Settings) -> None:
     """Then the choice is between the trials, and the notes say so."""
     (project.root / "late.py").write_text(
@@ -144,6 +147,7 @@ def test_what_cannot_be_searched_is_refused(changes: dict[str, Any], said: str) 
         spec(**{**changes, "validation": validation})
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_searched(project: Settings) -> None:
     run = search(project, spec(**{**TPE, "validation": {"walk_forward_trials": 8, "folds": 0}})).run
     render(run)

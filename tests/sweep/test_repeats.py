@@ -84,6 +84,7 @@ def test_each_configuration_is_executed_once(project: Settings) -> None:
     assert found.deflation.n == 20
 
 
+@pytest.mark.slow
 def test_a_strategy_with_chance_in_it_is_executed_each_time(project: Settings) -> None:
     """Where executing again gives something else, no result is taken over, and each trial is one of its own."""
     (project.root / "chance.py").write_text(RANDOM)
@@ -212,6 +213,7 @@ def test_all_entries_of_a_sweep_are_signed(project: Settings) -> None:
     assert {TRIAL_COUNTED, TRIALS_ENDED} < {entry.event.kind for entry in checked.entries}
 
 
+@pytest.mark.slow
 def test_a_search_before_a_window_takes_over_as_well(project: Settings) -> None:
     """Walk-forward's searches repeat configurations as often, on fewer bars."""
     validation = {"walk_forward_trials": 10, "walk_forward_windows": 2}

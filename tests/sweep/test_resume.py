@@ -24,22 +24,25 @@ from pipeline.sweep.stored import Sweep
 from pipeline.sweep.sweep import Hooks
 from pipeline.sweep.trial import Proposal, Trial
 from tests.sweep.sweeps import facts, search, spec, stop_after
+from tests.tiers import mostly_slow
 
 RANGES = {"fast": {"low": 2, "high": 40}, "slow": {"low": 41, "high": 120}}
 
 
 @pytest.mark.parametrize(
     "section",
-    [
-        {"sampler": "random", "pruner": "median"},
-        {"sampler": "tpe", "pruner": "median"},
-        {"sampler": "tpe", "pruner": "hyperband"},
-        {"sampler": "qmc"},
-        {"sampler": "nsga2", "objectives": ["sharpe", "max_drawdown"]},
-    ],
+    mostly_slow(
+        [
+            {"sampler": "tpe", "pruner": "median"},
+            {"sampler": "random", "pruner": "median"},
+            {"sampler": "tpe", "pruner": "hyperband"},
+            {"sampler": "qmc"},
+            {"sampler": "nsga2", "objectives": ["sharpe", "max_drawdown"]},
+        ]
+    ),
     ids=lambda section: " ".join(str(value) for value in section.values()),
 )
-@pytest.mark.parametrize("count", [6, 9])
+@pytest.mark.parametrize("count", mostly_slow([9, 6]))
 def test_it_goes_on_as_it_would_have(project: Settings, section: dict[str, Any], count: int) -> None:
     """Stopped between batches and within one."""
     wanted = spec(sweep={"trials": 18, "batch": 6, **section}, space=RANGES)
@@ -73,6 +76,7 @@ def test_what_was_left_before_the_first_line_is_cut_off(tmp_path: Path, left: st
     assert rows.stat().st_size == 48
 
 
+@pytest.mark.slow
 def test_a_search_whose_time_was_up_is_not_taken_up_again(project: Settings) -> None:
     """Stopped later, in walk-forward, the search itself has ended."""
     wanted = spec(
@@ -85,6 +89,7 @@ def test_a_search_whose_time_was_up_is_not_taken_up_again(project: Settings) -> 
     assert search(project, wanted).trials == ()
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_while_it_was_opened_is_left_alone(project: Settings) -> None:
     stop, hooks = stop_after(2)
     wanted = spec(sweep={"batch": 2})
@@ -94,7 +99,7 @@ def test_a_sweep_killed_while_it_was_opened_is_left_alone(project: Settings) -> 
     assert search(project, wanted).finished
 
 
-@pytest.mark.parametrize("stage", ["seal", "tracking_end", "report"])
+@pytest.mark.parametrize("stage", mostly_slow(["seal", "tracking_end", "report"]))
 def test_a_sweep_interrupted_after_its_manifest_is_only_finished(
     project: Settings, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

@@ -254,6 +254,7 @@ def test_what_the_commands_say_of_trials(project: Settings) -> None:
     assert "is a sweep" in str(failed)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_rendered_like_a_run(project: Settings) -> None:
     """`evidence sweep` leaves a report with its statement; `evidence render` makes it again, and knows when not to."""
     from typer.testing import CliRunner
@@ -402,6 +403,7 @@ def test_plain_optuna_reads_the_study(project: Settings) -> None:
     assert len(load_sweep(settings=project).study().trials) == 20
 
 
+@pytest.mark.slow
 def test_a_shared_storage_keeps_the_study_once(project: Settings, tmp_path: Path) -> None:
     """With a storage URL the study is there under the sweep's name, and resuming adds no trial twice."""
     import optuna

@@ -31,6 +31,7 @@ def test_a_sweep_has_its_page(project: Settings, tmp_path: Path) -> None:
     assert "small" in (site / "sweeps" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_public_site_has_no_report_of_a_sweep(project: Settings, tmp_path: Path) -> None:
     """For the public a sweep is a summary without paths."""
     outcome = search(project, spec(report={"enabled": True}))

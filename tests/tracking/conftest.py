@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,12 +18,10 @@ import mlflow
 import pytest
 from mlflow.store.db import utils
 
-from pipeline.file_lock import locked
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.tracking.session import RunTracking, open_tracking
-from pipeline.tracking.store import Store
 from tests.servers import free_port
 
 # MLflow's own code uses what SQLAlchemy, alembic and others have deprecated; and leaves connections to the collector.
@@ -51,21 +48,6 @@ def migrations_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_get_latest_schema_revision", functools.cache(utils._get_latest_schema_revision))
         yield
-
-
-@pytest.fixture(scope="session")
-def template_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with MLflow's schema; making one takes seconds, so all workers share it."""
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
-    database = shared / f"template-{mlflow.__version__}.db"
-    with locked(shared / "template.lock"):
-        if not database.exists():
-            Store(f"sqlite:///{database}").connect()
-            with sqlite3.connect(database) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
-    return database
 
 
 @pytest.fixture(autouse=True)

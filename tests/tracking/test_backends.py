@@ -19,6 +19,7 @@ from pipeline.tracking import MLflowTracker, RunTracking, TrackingWarning, sqlit
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
 from tests.servers import postgres_server
+from tests.tiers import mostly_slow
 
 Opener = Callable[..., tuple[RunDir, RunTracking]]
 
@@ -76,7 +77,7 @@ def test_file_store(open_run: Opener, tmp_path: Path) -> None:
     assert tracking.environment()["MLFLOW_ALLOW_FILE_STORE"] == "true"
 
 
-@pytest.mark.parametrize("given", ["file:{}", "file://{}", "{}", "runs"])
+@pytest.mark.parametrize("given", mostly_slow(["file://{}", "file:{}", "{}", "runs"], 0, 3))
 def test_every_way_to_name_a_file_store(tmp_path: Path, given: str) -> None:
     """URIs and plain paths, absolute and relative; one warning a tracker."""
     with warnings.catch_warnings(record=True) as told:

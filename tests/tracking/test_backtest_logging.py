@@ -21,6 +21,7 @@ from pipeline.tracking import (
     log_backtest_metadata,
 )
 from pipeline.tracking.backtest import git_commit
+from tests.tiers import mostly_slow
 
 FILES = {
     "stats.json",
@@ -57,7 +58,7 @@ def files_of(client: mlflow.MlflowClient, run_id: str) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore::pipeline.tracking.TrackingWarning")
-@pytest.mark.parametrize("pipeline", [True, False])
+@pytest.mark.parametrize("pipeline", mostly_slow([True, False]))
 def test_the_engine_records_by_itself(sqlite_uri: str, client: mlflow.MlflowClient, pipeline: bool) -> None:
     """Both modes: config and strategy params, metrics, commit, files; the same numbers as in the result."""
     with MLflowTracker(sqlite_uri, "exp") as tracker:
@@ -132,6 +133,7 @@ def test_other_keywords_are_tags() -> None:
     log_backtest_metadata(None, anything=1)
 
 
+@pytest.mark.slow
 def test_artifacts_in_the_form_of_the_guide(tmp_path: Path) -> None:
     """`log_backtest_artifacts(tracker, result, output_dir=…)` is the same as with `result=` and `artifacts_dir=`."""
     result, spy = backtest(), ArtifactSpy()

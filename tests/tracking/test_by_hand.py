@@ -44,6 +44,7 @@ def test_raw_calls_after_the_seal_are_not_of_the_run(
     assert "after" not in sealed.data.metrics
 
 
+@pytest.mark.slow
 def test_a_cell_executed_again_starts_a_run_in_the_right_store(
     sqlite_uri: str, client: mlflow.MlflowClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_two_trackers_at_once(sqlite_uri: str, other_uri: str) -> None:
         assert mlflow.get_tracking_uri() == "sqlite:///mine.db"
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_dropped_gives_back_what_was_set(sqlite_uri: str, other_uri: str) -> None:
     """One that nobody ended does not keep MLflow's calls for ever."""
     mlflow.set_tracking_uri(other_uri)

@@ -36,6 +36,7 @@ def test_no_snippet_is_left_out() -> None:
     assert set(re.findall(r"^```(\w+)$", GUIDE, re.MULTILINE)) == {"python", "sh", "toml"}
 
 
+@pytest.mark.slow
 def test_python(sqlite_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One after the other, in one namespace, as a reader would."""
     namespace: dict[str, object] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 WITHOUT = """
 import sys, warnings
 class Missing:
@@ -76,6 +78,7 @@ assert "EVIDENCE_TRACKING_JOURNAL" not in read, "a fork server would refuse the 
 """
 
 
+@pytest.mark.slow
 def test_mlflow_elsewhere_is_left_alone() -> None:
     """A process that no notebook started imports MLflow as it would without this package, and so does a fork server."""
     done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False)

@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.tracking import MLflowTracker, RunTracking, TrackingWarning, pending, sync_run, sync_runs
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
+from tests.tiers import mostly_slow
 
 Opener = Callable[..., tuple[RunDir, RunTracking]]
 
@@ -64,7 +65,7 @@ def end(run: RunDir, tracking: RunTracking) -> None:
     tracking.finish("FINISHED", artifacts=seal(run), tags={"evidence.manifest_sha256": "ab"})
 
 
-@pytest.mark.parametrize("what", ["delete", "replace", "purge", "corrupt"])
+@pytest.mark.parametrize("what", mostly_slow(["purge", "replace", "delete", "corrupt"]))
 def test_a_store_that_is_lost_meanwhile_is_told_and_delivered_to_again(
     open_run: Opener, place: Place, settings: Settings, tmp_path: Path, what: str
 ) -> None:
@@ -97,6 +98,7 @@ def test_strict_fails_when_the_store_is_lost(open_run: Opener, place: Place, wha
         tracking.before_seal()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_deleted_run_is_left_to_who_deleted_it(
     open_run: Opener, place: Place, settings: Settings, tmp_path: Path, whole: bool
@@ -138,6 +140,7 @@ def test_artifacts_that_were_moved_away_are_sent_again(open_run: Opener, place: 
     assert_mlflow_equals_journal(Home.of_run(run), Store(place.uri), tmp_path / "read")
 
 
+@pytest.mark.slow
 def test_a_script_whose_store_is_deleted_is_told(place: Place, settings: Settings) -> None:
     """A tracker by hand has no journal of what it sent before: it says at the end that the store is another one."""
     with MLflowTracker(place.uri, "exp") as tracker:

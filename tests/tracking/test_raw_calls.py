@@ -91,9 +91,10 @@ def test_a_store_that_dies_fails_no_cell(scene: Scene) -> None:
     assert [(item[0], *item[6:]) for item in found.datasets] == [("prices", ("mlflow.data.context", "training"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dies",
-    ["never", *(pytest.param(when, marks=pytest.mark.slow) for when in ("in a child", "before a child", "before all"))],
+    ["never", "in a child", "before a child", "before all"],
 )
 def test_nested_runs_arrive_once(scene: Scene, dies: str) -> None:
     """Nested runs, also nested twice, keep parent, status, times, steps and files, whenever the store dies."""
@@ -195,6 +196,7 @@ def test_what_is_wrong_is_still_an_error(scene: Scene) -> None:
     scene.check(run)
 
 
+@pytest.mark.slow
 def test_strict_raises_in_the_cell(scene: Scene) -> None:
     """Mode strict: the first raw call that fails is the cell's error."""
 
@@ -208,6 +210,7 @@ def test_strict_raises_in_the_cell(scene: Scene) -> None:
     scene.check(scene.run(notebook, mode="strict"))
 
 
+@pytest.mark.slow
 def test_undefined_raw_metrics(scene: Scene) -> None:
     """NaN and infinities, which JSON cannot hold, do not stop the run: listed, like those of the tracker."""
 
@@ -237,6 +240,7 @@ def test_after_the_seal_the_journal_is_closed(scene: Scene) -> None:
     scene.run(notebook)
 
 
+@pytest.mark.slow
 def test_threads_start_nested_runs_of_their_own(scene: Scene) -> None:
     """`nested=True` in a thread, where MLflow knows of no active run, is a child of this run with its own numbers."""
 
@@ -266,6 +270,7 @@ def test_threads_start_nested_runs_of_their_own(scene: Scene) -> None:
     }
 
 
+@pytest.mark.slow
 def test_numbers_that_no_store_can_hold_are_the_callers_mistake(scene: Scene) -> None:
     """A step beyond 64 bits raises as in MLflow; it is not taken for a store that failed, and holds nothing up."""
 
@@ -281,6 +286,7 @@ def test_numbers_that_no_store_can_hold_are_the_callers_mistake(scene: Scene) ->
     scene.check(run)
 
 
+@pytest.mark.slow
 def test_the_last_of_many_values_is_the_latest(scene: Scene) -> None:
     """Values logged within a millisecond keep their order; MLflow would show the largest, and drop equal ones."""
 

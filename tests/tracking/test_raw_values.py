@@ -22,6 +22,7 @@ from pipeline.tracking import MLflowTracker, TrackingWarning, kernel_tracker
 from pipeline.tracking.points import stored_step
 from pipeline.tracking.store import Store
 from pipeline.tracking.values import whole
+from tests.tiers import mostly_slow
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -97,7 +98,8 @@ def test_numbers_of_any_library_arrive(scene: Scene, away: bool) -> None:
 BAD_STEPS = [1.5, np.float32(0.5), math.nan, math.inf, "7", pd.Timestamp("2020-01-02"), np.datetime64("2020"), [1], 1j]
 
 
-@pytest.mark.parametrize("away", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("away", [False, True])
 def test_what_is_no_point_raises_as_in_mlflow(scene: Scene, away: bool) -> None:
     """A step of 1.5 is no step: refused like a bad name, a value or a time that is none; the next call works."""
 
@@ -160,6 +162,7 @@ def test_mistakes_leave_the_store_on(scene: Scene) -> None:
     scene.check(run)
 
 
+@pytest.mark.slow
 def test_a_run_deleted_under_the_notebook_fails_no_cell(scene: Scene) -> None:
     """Whoever deletes the run meanwhile costs the notebook nothing: what it logs is kept, and a warning says why."""
 
@@ -179,7 +182,7 @@ def test_a_run_deleted_under_the_notebook_fails_no_cell(scene: Scene) -> None:
     assert found.params["also"] == "1"
 
 
-@pytest.mark.parametrize("step", [1.5, math.nan, "7", np.datetime64("2020")])
+@pytest.mark.parametrize("step", mostly_slow([1.5, math.nan, "7", np.datetime64("2020")]))
 def test_trackers_refuse_what_is_no_step(sqlite_uri: str, client: mlflow.MlflowClient, step: Any) -> None:
     """1.5 is not recorded as 1: a warning names the metrics, nothing is recorded."""
     with MLflowTracker(sqlite_uri, "exp") as tracker:

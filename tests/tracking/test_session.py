@@ -35,6 +35,7 @@ from pipeline.tracking import (
 from pipeline.tracking.datasets import file_dataset
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
+from tests.tiers import mostly_slow
 
 AWAY = "http://127.0.0.1:9"
 Opener = Callable[..., tuple[RunDir, RunTracking]]
@@ -114,7 +115,7 @@ def test_the_sealed_directory_never_changes(open_run: Opener, sqlite_uri: str) -
     assert {name: (run.path / name).read_bytes() for name in run.sealed_paths()} == before
 
 
-@pytest.mark.parametrize("outbox", ["kept", "lost"])
+@pytest.mark.parametrize("outbox", mostly_slow(["kept", "lost"]))
 def test_a_run_without_a_store_is_delivered_later(
     open_run: Opener, sqlite_uri: str, settings: Settings, tmp_path: Path, outbox: str
 ) -> None:
@@ -172,11 +173,13 @@ def test_the_environment_leads_to_the_run(open_run: Opener, sqlite_uri: str) -> 
 
 @pytest.mark.parametrize(
     "uri",
-    [
-        "postgresql://me:hunter2@127.0.0.1:9/mlflow",
-        "http://127.0.0.1:9/?access_token=hunter2",
-        "http://hunter2@127.0.0.1:9",
-    ],
+    mostly_slow(
+        [
+            "postgresql://me:hunter2@127.0.0.1:9/mlflow",
+            "http://127.0.0.1:9/?access_token=hunter2",
+            "http://hunter2@127.0.0.1:9",
+        ]
+    ),
 )
 def test_passwords_are_written_nowhere(settings: Settings, uri: str) -> None:
     """The journal is evidence and travels: a secret in MLFLOW_TRACKING_URI does not go into it, nor into a message."""
@@ -231,7 +234,7 @@ def test_a_rebuilt_store_is_equal(
             assert (old.status, old.start, old.end) == (again.status, again.start, again.end)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "file"])
+@pytest.mark.parametrize("backend", mostly_slow(["sqlite", "file"]))
 def test_what_raw_calls_logged_is_in_the_run_directory(
     open_run: Opener, sqlite_uri: str, template_database: Path, settings: Settings, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, backend: str,
@@ -261,6 +264,7 @@ def test_what_raw_calls_logged_is_in_the_run_directory(
     assert again.files["raw/file.txt"] == b"raw"
 
 
+@pytest.mark.slow
 def test_raw_calls_without_a_store_go_to_a_stand_in(
     open_run: Opener, sqlite_uri: str, settings: Settings, tmp_path: Path
 ) -> None:
@@ -357,6 +361,7 @@ def test_sync_makes_no_store_where_a_project_was_moved_from(
     assert sync_run(run, settings, uri=f"sqlite:///{new / 'mlflow.db'}").error is None
 
 
+@pytest.mark.slow
 def test_the_data_of_a_run_is_its_input(settings: Settings, sqlite_uri: str, client: mlflow.MlflowClient) -> None:
     """Data and benchmark are MLflow datasets that can be searched by digest, from the start and after a rebuild."""
     spec = RunSpec.from_mapping({"tracking": {"uri": sqlite_uri}})

@@ -36,6 +36,7 @@ def stale(run: Run, job: RenderJob) -> str | None:
     return why_any_stale(Run(RunDir(run.dir.results, run.run_id)), job)
 
 
+@pytest.mark.slow
 def test_drawn_figures(copied: Run) -> None:
     """The page with drawn figures is small, has every figure, and stays of its kind until told otherwise."""
     render(copied)
@@ -54,6 +55,7 @@ def test_drawn_figures(copied: Run) -> None:
     assert stale(copied, job_for(copied)) is None
 
 
+@pytest.mark.slow
 def test_a_notebook_beside_the_page(copied: Run) -> None:
     """The notebook shows what the page shows, drawings as images, and is made again when the page is."""
     record = made(copied, job_for(copied, format="ipynb"))

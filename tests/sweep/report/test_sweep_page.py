@@ -186,6 +186,7 @@ def test_the_head_says_what_was_searched(pruned: Run, goals: Run) -> None:
     assert "objectives: Sharpe ratio, turnover a year and maximum drawdown" in page_of(goals).get_text()
 
 
+@pytest.mark.slow
 def test_the_pareto_front_is_the_file_s(goals: Run) -> None:
     """With several objectives the front has a figure for each further one, a table, and stars in the leaderboard."""
     front = set(read_json(goals.dir.statistics)["front"])
@@ -198,6 +199,7 @@ def test_the_pareto_front_is_the_file_s(goals: Run) -> None:
     assert starred == front & {int(row[1]) for row in rows_of(goals, "leaders")}
 
 
+@pytest.mark.slow
 def test_trials_without_returns_are_spoken_of(pruned: Run, flaky: Run, grid: Run) -> None:
     """Pruned and failed trials count; that they are in no other statistic is said, when there are any."""
     left = read_json(pruned.dir.statistics)["counts"]["pruned"]
@@ -252,6 +254,7 @@ def test_a_sweep_without_a_completed_trial_has_a_report(nothing: Run) -> None:
     assert "best.toml" not in text
 
 
+@pytest.mark.slow
 def test_one_trial_is_no_choice(single: Run) -> None:
     """A sweep of one trial says that nothing was chosen, and shows nothing that speaks of choosing."""
     page = page_of(single)
@@ -315,6 +318,7 @@ def test_commands_name_this_sweep(grid: Run) -> None:
     assert len(study.trials) == len(Sweep(grid).trials)
 
 
+@pytest.mark.slow
 def test_a_storage_s_password_is_not_shown(copied: Run) -> None:
     """The page names the storage of the study without the password in its URL."""
     config = read_json(copied.dir.config_json)
@@ -326,6 +330,7 @@ def test_a_storage_s_password_is_not_shown(copied: Run) -> None:
     assert "s3cret" not in html_of(run)
 
 
+@pytest.mark.slow
 def test_damaged_files_do_not_stop_the_page(copied: Run) -> None:
     """Without statistics or trials there is still a page, and the seal says what is wrong."""
     copied.dir.statistics.write_text("{")

@@ -33,6 +33,7 @@ def why(run: Run) -> str | None:
     return why_sweep_stale(fresh, RenderJob(Settings(REPOSITORY, run.dir.results), "embedded"))
 
 
+@pytest.mark.slow
 def test_twice_the_same_bytes(goals: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same sweep gives the same page, also from another directory and from another place in the file system."""
     before = goals.dir.report.read_bytes()
@@ -69,6 +70,7 @@ def test_the_page_needs_nothing_else(name: str, request: pytest.FixtureRequest) 
     assert run.dir.report.stat().st_size < LARGEST
 
 
+@pytest.mark.slow
 def test_what_makes_it_stale(copied: Run) -> None:
     """A report is fresh until the sweep, its own bytes, the template or the runs it links to change."""
     assert why(copied) == "it has no report"
