@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import LAST, AsJson, RunId, Tolerance, TrustFile, example, sent_path
 
+if TYPE_CHECKING:
+    from pipeline.evidence.problem import Verification
+    from pipeline.run import Run
+
 DIFFERENT = 3
+CONSISTENT, NOBODY_KNOWN = "consistent", 4
 
 
 def replay(
@@ -66,6 +72,56 @@ def replay(
         _print_lines(result.lines())
     if not result.equal:
         raise typer.Exit(DIFFERENT)
+
+
+def recompute(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN_ID|BUNDLE|DIR", help="A run, a bundle, or the directory of either.")
+    ] = LAST,
+    trust: TrustFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute a run's figures again from its sealed tables: metrics from equity, its change from trades.
+
+    Of a sweep: best trial, deflated Sharpe ratio and overfitting, from the table of trials. Nothing is executed. Exit
+    codes as of `verify`: 0 equal or not checkable, 3 a figure differs or the seal does not match, 4 the same as 0 for
+    what was sent and nobody known signed.
+    """
+    from pipeline.cli import output
+    from pipeline.replay.recompute import recompute_run
+    from pipeline.sweep.recompute import recompute_sweep
+
+    with _verified(target, trust) as (run, verification):
+        found = recompute_sweep(run) if run.is_sweep else recompute_run(run)
+    if as_json:
+        output.print_json({**found.to_dict(), "verdict": verification.verdict, "trusted": verification.trusted})
+    else:
+        _print_lines(iter([*found.lines(), f"seal: {verification.verdict}"]))
+    if not found.equal:
+        raise typer.Exit(DIFFERENT)
+    if verification.verdict == CONSISTENT:
+        raise typer.Exit(NOBODY_KNOWN)
+
+
+@contextmanager
+def _verified(target: str, trust_file: Path | None) -> Iterator[tuple[Run, Verification]]:
+    """Yield a run of this project or a sent one, and what verifying it found; raises VerificationError."""
+    from pipeline.evidence.trust import load_trust, project_trust
+    from pipeline.evidence.unbundle import open_sent
+    from pipeline.evidence.verify import verify_run
+    from pipeline.run import Run, load_run
+    from pipeline.settings import Settings
+
+    if (path := sent_path(target)) is not None:
+        allowed = load_trust(trust_file, named=True) if trust_file else None
+        with open_sent(path, trust=allowed) as sent:
+            yield Run(sent.run), sent.verification
+        return
+    settings = Settings.load()
+    run = load_run(target, settings=settings)
+    verification = verify_run(run.dir, trust=project_trust(settings, trust_file), report=False)
+    verification.raise_for_problems()
+    yield run, verification
 
 
 def explain(
@@ -126,6 +182,7 @@ def export(
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(epilog=example("evidence replay last"))(replay)
+    app.command(epilog=example("evidence recompute last"))(recompute)
     app.command(epilog=example("evidence explain 1f0c9a2b last --tolerance 1e-9"))(explain)
     app.command(epilog=example("evidence export last --ro-crate --output crate"))(export)
 

@@ -252,6 +252,7 @@ def test_what_the_commands_say_of_trials(project: Settings) -> None:
     failed = CliRunner().invoke(app, ["replay", sweep.run_id]).exception
     assert isinstance(failed, UsageError)
     assert "is a sweep" in str(failed)
+    assert f"`evidence replay {best[0]['run_id']}`" in str(failed)
 
 
 @pytest.mark.slow
