@@ -235,6 +235,11 @@ class Layout:
         return self.debug / "modules.json"
 
     @property
+    def inputs(self) -> Path:
+        """What the kernel was seen to read, strict JSON; absent when it read nothing that counts as an input."""
+        return self.debug / "inputs.json"
+
+    @property
     def other_strategy(self) -> Path:
         """The strategy that the notebook ran in place of the spec's; absent when it ran the spec's."""
         return self.debug / "other_strategy.json"
@@ -286,6 +291,11 @@ class RunDir(Layout):
     def kernel_log_in_progress(self) -> Path:
         """What the kernel's process prints while it is running."""
         return self.scratch / "kernel.log"
+
+    @property
+    def places(self) -> Path:
+        """Which files count as inputs, for the kernel."""
+        return self.scratch / "places.json"
 
     @property
     def state(self) -> Path:

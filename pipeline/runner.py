@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import check_artifacts
 from pipeline.backtest.from_spec import with_strategy_params
-from pipeline.digest import canonical_json
+from pipeline.digest import canonical_json, pretty_json
 from pipeline.errors import (
     ArtifactError,
     EvidenceError,
@@ -292,12 +292,19 @@ def _kernel_environment(run: OpenRun) -> dict[str, str]:
         inside.RUN_ID: run.dir.run_id,
         inside.SEED: str(run.spec.run.seed),
         inside.MODULES_FILE: str(run.dir.modules),
+        inside.PLACES_FILE: str(_write_places(run)),
         "EVIDENCE_ROOT": str(run.settings.root),
         "EVIDENCE_RESULTS": str(run.settings.results),
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline" if run.spec.run.figures else "agg",
         "TZ": "UTC",
     }
+
+
+def _write_places(run: OpenRun) -> Path:
+    """Write down, for the kernel, which files count as inputs."""
+    run.dir.places.write_bytes(pretty_json(run.places().to_dict()))
+    return run.dir.places
 
 
 def _read_back(tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:

@@ -30,6 +30,9 @@ from pipeline.evidence.provenance import Environment, GitState, git_state, lock_
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
+from pipeline.inputs.observed import Observed, read_observed
+from pipeline.inputs.places import Known, Places, Stamp, stamp_of
+from pipeline.inputs.record import dependencies, files_to_keep
 from pipeline.masking import masked
 from pipeline.notebook.by_hand import TYPED, Session, executed_code
 from pipeline.results.record import ResultRecord
@@ -98,6 +101,7 @@ class OpenRun:
     signer: Signer | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     build_type: str = RUN
+    stamps: dict[str, Stamp] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
     masked: set[str] = field(default_factory=set)
 
@@ -130,9 +134,20 @@ class OpenRun:
         for name, (uri, path) in self.inputs.items():
             try:
                 content = self.contents.get(name)
+                self.stamps[name] = stamp_of(path.stat())
                 self.digests[name] = sha256_file(path) if content is None else sha256_bytes(content)
             except OSError as error:
                 raise DataError(f"The input {uri} cannot be read: {error.strerror}.") from None
+
+    def places(self) -> Places:
+        """Return which files the run reads as inputs, and what is known of those that were declared."""
+        declared = {
+            str(path): Known(name, self.digests.get(name), self.stamps.get(name))
+            for name, (_, path) in self.inputs.items()
+            if name != NOTEBOOK
+        }
+        root, results = str(self.settings.root), str(self.settings.results)
+        return Places(root, results, tuple(map(str, self.settings.watched)), declared)
 
     def check_inputs(self) -> None:
         """Raise InputChangedError when an input is no longer what it was at the start."""
@@ -269,6 +284,7 @@ def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None
     without what its own records say (modules, lock files, tracking). Raises StorageError when the seal cannot be
     written, VerificationError when the ledger's end is damaged.
     """
+    _keep_what_was_read(run)
     again = made_again(run.dir)
     found = set_aside(run.dir)
     for text in filter(None, (again, sentence(run.dir, found) if found else None)):
@@ -291,6 +307,14 @@ def close_run(run: OpenRun, error: EvidenceError | None) -> EvidenceError | None
     return error
 
 
+def _keep_what_was_read(run: OpenRun) -> None:
+    """Keep the files that the run read, for replays, and say what speaks against them."""
+    with contextlib.suppress(ArtifactError):  # the seal fails with it, too, and says so
+        observed = read_observed(run.dir.inputs)
+        run.warnings += observed.warnings()
+        run.warnings += keep_inputs(run.settings.results, files_to_keep(observed, run.settings.root))
+
+
 def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool = True) -> str:
     """Seal a run as FINISHED, or FAILED with its error; return the manifest's SHA-256.
 
@@ -301,12 +325,14 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
     run.warnings += [text for text in notes if text not in run.warnings]
     error = None if error is None else run.secrets.hide_in_error(error)
     environment = Environment.of_this_process()
+    observed = read_observed(run.dir.inputs) if records else Observed()
     inputs = collect_inputs(
         files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},
         git=run.git,
         environment=environment,
         modules=read_json(run.dir.modules) if records and run.dir.modules.is_file() else {},
         locks=lock_files(run.settings.root) if records else {},
+        read=dependencies(observed),
     )
     manifest = build_manifest(
         run.dir,

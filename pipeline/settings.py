@@ -9,18 +9,22 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
+DATA_DIRECTORIES = "EVIDENCE_DATA_DIRECTORIES"  # separated as those of PATH are
+
 
 @dataclass(frozen=True)
 class Settings:
     """Directories of one project; all paths absolute.
 
     `root` is what relative paths in a run spec are relative to; `results` holds the run directories;
-    `tracking_uri` is MLFLOW_TRACKING_URI when set, which a spec's own `tracking.uri` overrides.
+    `tracking_uri` is MLFLOW_TRACKING_URI when set, which a spec's own `tracking.uri` overrides. What a notebook reads
+    below `data_directories` counts as an input of its run; none given is the root alone.
     """
 
     root: Path
     results: Path
     tracking_uri: str | None = None
+    data_directories: tuple[Path, ...] = ()
 
     @classmethod
     def load(cls, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -34,7 +38,14 @@ class Settings:
             raise UsageError(
                 f"{results} is a file, and runs are kept in a directory: move it, or set EVIDENCE_RESULTS."
             )
-        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None)
+        given = filter(None, environ.get(DATA_DIRECTORIES, "").split(os.pathsep))
+        directories = tuple((base / Path(entry).expanduser()).resolve() for entry in given)
+        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None, directories)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """Return the directories below which a file that is read counts as an input."""
+        return self.data_directories or (self.root,)
 
     @property
     def default_tracking_uri(self) -> str:

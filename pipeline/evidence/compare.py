@@ -9,7 +9,11 @@ from typing import Any
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.errors import VerificationError
 
-KINDS = ("spec", "data", "benchmark", "notebook", "module", "package", "lock", "git", "seed", "python", "platform")
+FILES = ("data", "benchmark", "notebook")
+KINDS = (
+    *("spec", "data", "benchmark", "input", "notebook", "module", "package"),
+    *("lock", "git", "seed", "python", "platform"),
+)
 LABELS = ("run.name", "run.experiment", "run.tags", "run.notebook", "tracking", "report")
 UNUSED_BY_RESULTS = ("pipeline.tracking", "pipeline.report")
 SEED = "run.seed"
@@ -18,7 +22,10 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run was made from. `spec` has dotted keys; `data`, `notebook`, `benchmark`: SHA-256 or None."""
+    """What a run was made from. `spec` has dotted keys; `data`, `notebook`, `benchmark`: SHA-256 or None.
+
+    `inputs` are the other files it read, by path; not those that were made meanwhile, or changed before their digest.
+    """
 
     spec: dict[str, Any]
     data: str | None
@@ -30,6 +37,7 @@ class Inputs:
     python: str = ""
     platform: dict[str, str] = field(default_factory=dict)
     benchmark: str | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ def read_inputs(statement: Mapping[str, Any]) -> Inputs:
             python=machine.pop("python"),
             platform=machine,
             benchmark=_sha256(found.get("benchmark")),
+            inputs={
+                item["uri"]: item["digest"]["sha256"]
+                for name, item in found.items()
+                if name.startswith("input:") and "digest" in item and not item["annotations"].get("made")
+            },
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise VerificationError(f"The manifest does not say what the run was made from ({error!r}).") from None
@@ -87,6 +100,7 @@ def reproduction_parts(inputs: Inputs) -> dict[str, Any]:
         "spec": {key: value for key, value in inputs.spec.items() if not _labelled(key)},
         "data": inputs.data,
         **({"benchmark": inputs.benchmark} if inputs.benchmark else {}),
+        **({"inputs": inputs.inputs} if inputs.inputs else {}),
         "notebook": inputs.notebook,
         "modules": inputs.modules,
         "packages": inputs.packages,
@@ -113,8 +127,9 @@ def _differences(before: Inputs, after: Inputs) -> Iterator[InputDifference]:
     seeds = before.spec.get(SEED), after.spec.get(SEED)
     spec = ({key: value for key, value in inputs.spec.items() if key != SEED} for inputs in (before, after))
     yield from _between("spec", *spec)
-    for kind in ("data", "benchmark", "notebook"):
+    for kind in FILES:
         yield from _one(kind, getattr(before, kind), getattr(after, kind))
+    yield from _between("input", before.inputs, after.inputs)
     yield from _between("module", before.modules, after.modules)
     yield from _between("package", before.packages, after.packages)
     yield from _between("lock", before.locks, after.locks)

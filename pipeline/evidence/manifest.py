@@ -8,7 +8,7 @@ Specifications: https://github.com/in-toto/attestation (Statement v1), https://s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,9 +66,13 @@ def collect_inputs(
     environment: Environment,
     modules: Mapping[str, str],
     locks: Mapping[str, str],
+    read: Sequence[Input] = (),
 ) -> list[Input]:
-    """List what a run was made from: `files` (name to URI and SHA-256), git, modules, lock files, packages."""
+    """List what a run was made from: `files` (name to URI and SHA-256), what it `read` besides, git, modules, lock
+    files, packages.
+    """
     inputs = [Input(name, uri, {"sha256": digest}) for name, (uri, digest) in files.items()]
+    inputs += read
     if git is not None:
         dirty = {"dirty": git.dirty, "dirty_sha256": git.dirty_sha256}
         inputs.append(Input("git", "git+file:.", {"gitCommit": git.commit}, dirty))

@@ -24,7 +24,7 @@ PACKAGE = "pipeline"
 def watch_imports() -> None:
     """Take the digest of each project module when it is imported, from now on; of those that are there, now."""
     if _watcher() is None:
-        foreign = _foreign()
+        foreign = library_directories()
         sys.meta_path.insert(0, ImportWatcher(_digests(sys.modules, {}, foreign), foreign))
 
 
@@ -35,6 +35,11 @@ def modules_of_this_process() -> dict[str, str]:
     the source as it was imported since `watch_imports`, else as it is now.
     """
     return {name: digest for (name, _), digest in _imported_so_far().items()}
+
+
+def files_of_modules() -> frozenset[str]:
+    """Return the real paths of the source files of these modules."""
+    return frozenset(file for _, file in _imported_so_far())
 
 
 def changed_since_import() -> list[str]:
@@ -66,9 +71,7 @@ class ImportWatcher(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return what the others find; a module of the project is loaded from source whose digest is kept."""
-        others = (finder for finder in tuple(sys.meta_path) if not isinstance(finder, ImportWatcher))
-        found = (finder.find_spec(fullname, path, target) for finder in others)
-        spec = next((spec for spec in found if spec is not None), None)
+        spec = found_after(self, fullname, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             file = spec.loader.path
             if of_package(fullname) or not _real(file).startswith(self._foreign):
@@ -83,6 +86,15 @@ class ImportWatcher(importlib.abc.MetaPathFinder):
             later = takewhile(lambda other: other != name, later)
         known = (name for name, _ in self.imported)
         return {name: sys.modules[name] for name in {*later, *known} if name in sys.modules}
+
+
+def found_after(
+    finder: importlib.abc.MetaPathFinder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """Return what the finders after one of them find; those before it were asked already."""
+    place = next((place for place, other in enumerate(sys.meta_path) if other is finder), -1)
+    found = (later.find_spec(fullname, path, target) for later in sys.meta_path[place + 1 :])
+    return next((spec for spec in found if spec is not None), None)
 
 
 class _Loader(SourceFileLoader):
@@ -107,8 +119,8 @@ class _Loader(SourceFileLoader):
 def _imported_so_far() -> dict[tuple[str, str], str]:
     watcher = _watcher()
     if watcher is None:
-        return _digests(sys.modules, {}, _foreign())
-    return _digests(watcher.candidates(), watcher.imported, _foreign())
+        return _digests(sys.modules, {}, library_directories())
+    return _digests(watcher.candidates(), watcher.imported, library_directories())
 
 
 def _digests(
@@ -146,7 +158,8 @@ def _real_directory(directory: str) -> str:
     return os.path.realpath(directory)
 
 
-def _foreign() -> tuple[str, ...]:
+def library_directories() -> tuple[str, ...]:
+    """Return the directories of installed libraries and of the standard library, each with a separator at its end."""
     return _library_directories(tuple(entry for entry in sys.path if entry.endswith((*LIBRARIES, ".zip"))))
 
 

@@ -15,11 +15,13 @@ from typing import Any
 RUN_ID = "EVIDENCE_RUN_ID"
 SEED = "EVIDENCE_SEED"
 MODULES_FILE = "EVIDENCE_MODULES_FILE"
+INPUTS = "inputs.json"
+PLACES_FILE = "EVIDENCE_PLACES_FILE"  # which files count as inputs
 SHOWN = "evidence-shown"  # how this module encodes what UTF-8 cannot
 
 
 def prepare() -> None:
-    """Seed the kernel with the run's seed, and take the digests of the modules it imports from now on.
+    """Seed the kernel with the run's seed, take the digests of what it imports and reads from now on.
 
     A cell that calls `exit()` ends the notebook, not the kernel, which has its imports to record; and a message with
     half of a surrogate pair is sent, not lost.
@@ -34,6 +36,12 @@ def prepare() -> None:
     shell.ask_exit = partial(shell.payload_manager.write_payload, {"source": "ask_exit", "keepkernel": True})
     codecs.register_error(SHOWN, _shown)
     shell.kernel.session.pack = partial(_pack, shell.kernel.session.pack)
+    if places := os.environ.get(PLACES_FILE):
+        from pipeline.inputs import doors, watch
+        from pipeline.inputs.places import Places
+
+        doors.open_doors()
+        watch.start(Places.read(Path(places)))
 
 
 def _pack(pack: Callable[[Any], bytes], message: Any) -> bytes:
@@ -62,10 +70,14 @@ def seed_everything(seed: int) -> None:
 
 
 def record(file: str) -> None:
-    """Write the digests of all project modules this kernel has imported to `file`."""
+    """Write the digests of all project modules this kernel has imported to `file`, and beside it what it read."""
     from pipeline.evidence.modules import modules_of_this_process
+    from pipeline.inputs import watch
+    from pipeline.inputs.observed import write_observed
     from pipeline.rundir import write_json
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notebook may have made errors of them
+        observed = watch.stop()
         write_json(Path(file), modules_of_this_process())
+        write_observed(Path(file).with_name(INPUTS), observed)

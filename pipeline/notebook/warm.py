@@ -8,6 +8,7 @@ from importlib import import_module
 # What a notebook imports of this package, by itself or by what it calls, to join its run, load, backtest and save.
 PACKAGE = (
     "pipeline.child_process",
+    "pipeline.inputs.doors",
     "pipeline.session",
     "pipeline.start",
     "pipeline.backtest.benchmark",

@@ -17,7 +17,7 @@ from pipeline.evidence.modules import PACKAGE as OURS
 from pipeline.evidence.modules import of_package
 from pipeline.replay.git import file_at
 from pipeline.replay.importable import present_sources
-from pipeline.replay.restore import SPEC_KEYS, Finder, spec_value
+from pipeline.replay.restore import Finder, items_of
 from pipeline.run import Run
 from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
@@ -101,26 +101,17 @@ def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None
 
 def _inputs(run: Run, finder: Finder, part: str) -> _Found:
     found = _Found()
-    for name in SPEC_KEYS:
-        digest = getattr(finder.recorded, name)
-        if digest is None or (name == NOTEBOOK) != (part == NOTEBOOK):
+    for item in items_of(run.config, finder.recorded):
+        if (item.name == NOTEBOOK) != (part == NOTEBOOK):
             continue
-        file = _file(run, finder, name)
+        file = finder.exact(item)
         if file is None:
-            found.missing.append(LeftOut(name, "no file with its digest was found", digest))
+            found.missing.append(LeftOut(item.name, "no file with its digest was found", item.digest))
         else:
-            found.add(f"{INPUTS}/{digest}{ending(file)}", file, name)
+            found.add(f"{INPUTS}/{item.digest}{ending(file[0])}", file[0], item.name)
     if part == NOTEBOOK and finder.recorded.notebook is None:
         found.missing.append(LeftOut(NOTEBOOK, "the run recorded none"))
     return found
-
-
-def _file(run: Run, finder: Finder, name: str) -> Path | None:
-    try:
-        found = finder.exact(name, spec_value(run.config, name))
-    except (KeyError, TypeError):  # a config that names none
-        return None
-    return None if found is None else found[0]
 
 
 def _code(finder: Finder) -> _Found:

@@ -47,6 +47,16 @@ class Workspace:
 
 
 @dataclass(frozen=True)
+class Item:
+    """A file that a run was made from: its name, where the run had it, its SHA-256; whether the spec says where."""
+
+    name: str
+    value: str
+    digest: str
+    of_spec: bool = True
+
+
+@dataclass(frozen=True)
 class _Place:
     """Where a replay may take place: `moved` when `root` is a copy that files may be put into."""
 
@@ -69,13 +79,22 @@ def workspace(
     try:
         with _code(recorded, settings, temporary) as place:
             finder = Finder(recorded, settings, place.root, tuple(search), temporary)
-            recorded_names = [name for name in SPEC_KEYS if getattr(recorded, name) is not None]
-            found = {name: finder.find(name, spec_value(spec, name)) for name in recorded_names}
-            wanted = {name: path for name, (path, _) in found.items() if path is not None}
+            found = [(item, *finder.find(item)) for item in items_of(spec, recorded)]
+            wanted = {item: path for item, path, _ in found if path is not None}
             root, values = _put(spec, wanted, place, temporary)
-            yield Workspace(root, values, (place.code, *(restored for _, restored in found.values())))
+            yield Workspace(root, values, (place.code, *(restored for _, _, restored in found)))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def items_of(spec: dict[str, Any], recorded: Inputs) -> Iterator[Item]:
+    """Yield the files that a run was made from: those its spec names, then those it was seen to read."""
+    for name, (section, key) in SPEC_KEYS.items():
+        value = (spec.get(section) or {}).get(key)
+        if (digest := getattr(recorded, name)) is not None and value is not None:
+            yield Item(name, value, digest)
+    for path, digest in recorded.inputs.items():
+        yield Item(f"input {path}", path, digest, of_spec=False)
 
 
 @contextmanager
@@ -137,70 +156,86 @@ class Finder:
     search: tuple[Path, ...]
     temporary: Path
 
-    def exact(self, name: str, value: str) -> tuple[Path, str] | None:
+    def exact(self, item: Item) -> tuple[Path, str] | None:
         """Return the recorded file itself and where it was found; None when it is nowhere."""
-        digest: str = getattr(self.recorded, name)
-        present = self._present(name, value, self.root)
-        if present is not None and sha256_file(present) == digest:
-            return present, value
-        return next(self._elsewhere(name, value, digest), None)
+        present = self._present(item, self.root)
+        if present is not None and sha256_file(present) == item.digest:
+            return present, item.value
+        if not item.of_spec and not _below_root(item.value):
+            return None
+        return next(self._elsewhere(item), None)
 
-    def find(self, name: str, value: str) -> tuple[Path | None, Restored]:
-        """Return the file to put where the spec says (None: it is there already), and how it was found."""
-        present, found = self._present(name, value, self.root), self.exact(name, value)
-        if found is None:
-            return self._instead(name, value, present, getattr(self.recorded, name))
-        path, where = found
-        return None if path == present else path, Restored(name, True, where)
+    def find(self, item: Item) -> tuple[Path | None, Restored]:
+        """Return the file to put where the run had it (None: it is there already), and how it was found."""
+        present, found = self._present(item, self.root), self.exact(item)
+        if found is not None:
+            path, where = found
+            return None if path == present else path, Restored(item.name, True, where)
+        if not item.of_spec and not _below_root(item.value):
+            return None, self._in_vain(item, present)
+        return self._instead(item, present)
 
-    def _elsewhere(self, name: str, value: str, digest: str) -> Iterator[tuple[Path, str]]:
-        own = self._present(name, value, self.settings.root)
-        if own is not None and sha256_file(own) == digest:
-            yield own, f"{value} of the project"
-        if (kept := find_kept(self.settings.results, digest)) is not None:
+    def _elsewhere(self, item: Item) -> Iterator[tuple[Path, str]]:
+        own = self._present(item, self.settings.root)
+        if own is not None and sha256_file(own) == item.digest:
+            yield own, f"{item.value} of the project"
+        if (kept := find_kept(self.settings.results, item.digest)) is not None:
             yield kept, f"the kept copy {kept.name[:12]}{kept.suffix}"
-        if (path := self._from_git(value, digest)) is not None:
-            yield path, f"{value} of the recorded commit"
+        if (path := self._from_git(item)) is not None:
+            yield path, f"{item.value} of the recorded commit"
         for directory in self.search:
-            if (path := find_by_digest(directory, digest, suffix=ending(PurePath(value)))) is not None:
+            if (path := find_by_digest(directory, item.digest, suffix=ending(PurePath(item.value)))) is not None:
                 yield path, f"{path.name} found by its digest"
 
-    def _from_git(self, value: str, digest: str) -> Path | None:
+    def _from_git(self, item: Item) -> Path | None:
         git = self.recorded.git
-        data = None if git is None else file_at(self.settings.root, git["commit"], value)
-        if data is None or sha256_bytes(data) != digest:
+        data = None if git is None else file_at(self.settings.root, git["commit"], item.value)
+        if data is None or sha256_bytes(data) != item.digest:
             return None
-        path = self.temporary / f"{digest}-{PurePath(value).name}"
+        path = self.temporary / f"{item.digest}-{PurePath(item.value).name}"
         path.write_bytes(data)
         return path
 
-    def _instead(self, name: str, value: str, present: Path | None, digest: str) -> tuple[Path | None, Restored]:
-        instead = present or self._present(name, value, self.settings.root)
+    def _in_vain(self, item: Item, present: Path | None) -> Restored:
+        """Say of a file outside of the project, which the notebook finds by itself, that it is not the one it was."""
+        kept = next((where for _, where in self._elsewhere(item)), None)
+        known = f"; put {kept} there" if kept else ""
+        if present is None:
+            raise UsageError(f"The run read {item.value}, outside of the project, which is gone{known}. Put it back.")
+        return Restored(item.name, False, f"{item.value} as it is now, outside of the project{known}")
+
+    def _instead(self, item: Item, present: Path | None) -> tuple[Path | None, Restored]:
+        instead = present or self._present(item, self.settings.root)
         if instead is None:
             raise UsageError(
-                f"The {name} of the run, {value} with SHA-256 {digest}, is not in its place, among the kept inputs, "
-                "or in git. Put it back, or name a directory that holds it with --search."
+                f"The {item.name} of the run, {item.value} with SHA-256 {item.digest}, is not in its place, among the "
+                "kept inputs, or in git. Put it back, or name a directory that holds it with --search."
             )
-        text = f"{value} as it is now: the recorded one, sha256:{digest[:12]}, was not found"
-        return (None if present is not None else instead), Restored(name, False, text)
+        text = f"{item.value} as it is now: the recorded one, sha256:{item.digest[:12]}, was not found"
+        return (None if present is not None else instead), Restored(item.name, False, text)
 
-    def _present(self, name: str, value: str, root: Path) -> Path | None:
+    def _present(self, item: Item, root: Path) -> Path | None:
         try:
-            if name != "notebook":
-                return source_path(value, root)
-            return template_path(Settings(root, self.settings.results), value, error=NotebookError)
+            if not item.of_spec:
+                path = root / Path(item.value).expanduser()
+                return path if path.is_file() else None
+            if item.name != "notebook":
+                return source_path(item.value, root)
+            return template_path(Settings(root, self.settings.results), item.value, error=NotebookError)
         except (DataError, NotebookError):
             return None
 
 
-def _put(spec: dict[str, Any], wanted: dict[str, Path], place: _Place, temporary: Path) -> tuple[Path, dict[str, Any]]:
-    """Put found files where the spec names them, in a copy of the root; where no copy can hold them, name them."""
-    inside = {name: path for name, path in wanted.items() if _fits(spec_value(spec, name), place)}
+def _put(
+    spec: dict[str, Any], wanted: dict[Item, Path], place: _Place, temporary: Path
+) -> tuple[Path, dict[str, Any]]:
+    """Put found files where the run had them, in a copy of the root; the spec names those that no copy can hold."""
+    inside = {item: path for item, path in wanted.items() if _fits(item.value, place)}
     values = spec
-    for name in wanted.keys() - inside.keys():
-        section, key = SPEC_KEYS[name]
-        values = {**values, section: {**values[section], key: str(wanted[name])}}
-    files = {PurePath(spec_value(spec, name)).parts: path for name, path in inside.items()}
+    for item in (item for item in wanted if item.of_spec and item not in inside):
+        section, key = SPEC_KEYS[item.name]
+        values = {**values, section: {**values[section], key: str(wanted[item])}}
+    files = {PurePath(item.value).parts: path for item, path in inside.items()}
     root = place.root
     if files and not place.moved:
         root = temporary / "overlay"
@@ -213,9 +248,14 @@ def _put(spec: dict[str, Any], wanted: dict[str, Path], place: _Place, temporary
 def _fits(value: str, place: _Place) -> bool:
     """Say whether a name in a spec is a place in a copy of the root: below it, and not behind a link out of it."""
     path = PurePath(value)
-    if path.is_absolute() or ".." in path.parts or value.startswith(("sample:", "~")):
+    if not _below_root(value) or value.startswith("sample:"):
         return False
     return not place.moved or (place.root / path).parent.resolve().is_relative_to(place.root)
+
+
+def _below_root(value: str) -> bool:
+    path = PurePath(value)
+    return not (path.is_absolute() or ".." in path.parts or value.startswith("~"))
 
 
 def _overlay(root: Path, target: Path, files: dict[tuple[str, ...], Path]) -> None:
@@ -250,13 +290,6 @@ def _link_into(root: Path, files: dict[tuple[str, ...], Path]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         _link(target, path.resolve())
-
-
-def spec_value(spec: dict[str, Any], name: str) -> str:
-    """Return where a spec says that an input is."""
-    section, key = SPEC_KEYS[name]
-    value: str = spec[section][key]
-    return value
 
 
 def _some(names: list[str]) -> str:

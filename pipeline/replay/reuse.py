@@ -31,7 +31,7 @@ from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
-DECISIVE = ("spec", "data", "benchmark", "notebook", "module", "package", "seed", "python")
+DECISIVE = ("spec", "data", "benchmark", "input", "notebook", "module", "package", "seed", "python")
 MACHINE = ("implementation", "machine")
 
 
@@ -124,10 +124,15 @@ def inputs_now(spec: RunSpec, settings: Settings) -> Inputs:
 
 @dataclass(frozen=True)
 class _Sources:
-    """The source each module has now, looked up once for all runs."""
+    """What modules and files hold now; the sources of modules are looked up once for all runs."""
 
     root: Path
     known: dict[str, str | None]
+
+    def files(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests that files which were read have now."""
+        paths = {name: self.root / Path(name).expanduser() for name in names}
+        return {name: sha256_file(path) for name, path in paths.items() if path.is_file()}
 
     def of(self, names: Iterable[str]) -> dict[str, str]:
         new = set(names) - self.known.keys()
@@ -145,7 +150,7 @@ def _judged(
         then = read_inputs(run.manifest)
     except VerificationError as error:
         return Considered(run.run_id, str(error)), None
-    present = replace(now, modules=sources.of(then.modules))
+    present = replace(now, modules=sources.of(then.modules), inputs=sources.files(then.inputs))
     differing = [*_decisive(then, present)]
     if differing:
         return Considered(run.run_id, str(differing[0]), len(differing)), None

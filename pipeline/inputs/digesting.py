@@ -1,0 +1,92 @@
+"""Digest files beside the notebook's own work: in a thread, each content once, looked at again at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from queue import SimpleQueue
+
+from pipeline.inputs.places import Stamp, stamp_of
+
+LATER = 5  # how much nicer than the notebook the thread is to others, where threads have a niceness of their own
+
+
+class Reading:
+    """One content of one file that was read: where, what the file was, through which doors; its digest when known."""
+
+    __slots__ = ("digested", "doors", "path", "sha256", "stamp")
+
+    def __init__(self, path: str, stamp: Stamp, door: str) -> None:
+        self.path = path
+        self.stamp = stamp
+        self.doors = [door]
+        self.sha256: str | None = None
+        self.digested = threading.Event()
+
+
+class Digester:
+    """Digests readings in the order they come; the thread is started by the first one.
+
+    `quiet` is called in the thread before it reads anything: what it reads is not to be watched. Contents that are
+    `known` are not read.
+    """
+
+    def __init__(self, known: Mapping[Stamp, str], quiet: Callable[[], None]) -> None:
+        self._digests = dict(known)
+        self._quiet = quiet
+        self._waiting: SimpleQueue[Reading | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, reading: Reading) -> None:
+        """Have a reading digested."""
+        known = self._digests.get(reading.stamp)
+        if known is not None:
+            reading.sha256 = known
+            reading.digested.set()
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="evidence-digests", daemon=True)
+            self._thread.start()
+        self._waiting.put(reading)
+
+    def end(self) -> None:
+        """Wait until everything that was asked for is digested."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def digest_now(self, path: str) -> str | None:
+        """Return the digest of what a file holds now, None when it cannot be read."""
+        try:
+            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - called for every file
+        except OSError:
+            return None
+        return self._digests.get(stamp) or digest_of(path, stamp)
+
+    def _work(self) -> None:
+        self._quiet()
+        with suppress(AttributeError, OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LATER)
+        while (reading := self._waiting.get()) is not None:
+            reading.sha256 = self._digests.get(reading.stamp) or digest_of(reading.path, reading.stamp)
+            if reading.sha256 is not None:
+                self._digests[reading.stamp] = reading.sha256
+            reading.digested.set()
+
+
+def digest_of(path: str, stamp: Stamp) -> str | None:
+    """Return the SHA-256 of a file; None when it is not, or does not stay, what the stamp says, or cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every file
+            before = os.fstat(file.fileno())
+            if stamp_of(before) != stamp or not stat.S_ISREG(before.st_mode):
+                return None
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest if stamp_of(os.fstat(file.fileno())) == stamp else None
+    except OSError:
+        return None

@@ -1,0 +1,193 @@
+"""Doors: thin wrappers of readers that open files in native code, where no audit event tells of it.
+
+A door calls what it wraps with what it was given and returns what that returned. Doors of libraries that are imported
+later are set when that has happened.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pipeline.evidence.modules import found_after
+from pipeline.inputs import watch
+
+MARK = "__evidence_door__"
+Given = Callable[[tuple[Any, ...], dict[str, Any]], Iterator[str]]
+Found = Callable[[Any], Iterator[str]]
+
+
+def open_doors() -> None:
+    """Set the doors of all libraries that are imported, and of the others when they are."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    for name, build in DOORS.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            build(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds modules as the finders after it do, and sets the doors of some once they are executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        build = DOORS.get(fullname)
+        if build is None:
+            return None
+        spec = found_after(self, fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def executed(module: ModuleType) -> None:
+                execute(module)
+                build(module)
+
+            spec.loader.exec_module = executed  # type: ignore[method-assign]
+        return spec
+
+
+def _set(
+    owner: Any,
+    name: str,
+    door: str,
+    *,
+    given: Given | None = None,
+    found: Found | None = None,
+    written: Given | None = None,
+) -> None:
+    """Put a door before a function or method.
+
+    What it will read is told by `given` of its arguments, what it will write by `written`; what it has opened by
+    `found` of its first argument, for an `__init__`, or of its result.
+    """
+    function = getattr(owner, name, None)
+    if function is None or hasattr(function, MARK):
+        return
+
+    @functools.wraps(function)
+    def through(*arguments: Any, **named: Any) -> Any:
+        if given is not None:
+            _tell(door, lambda: given(arguments, named))
+        if written is not None:
+            _tell(None, lambda: written(arguments, named))
+        result = function(*arguments, **named)
+        if found is not None:
+            _tell(door, lambda: found(arguments[0] if result is None else result))
+        return result
+
+    setattr(through, MARK, door)
+    setattr(owner, name, through)
+
+
+def _tell(door: str | None, paths: Callable[[], Iterator[str]]) -> None:
+    """Have the watch take note of files: read through a door, or written."""
+    current = watch.current()
+    if current is not None:
+        current.quietly(_note, current, door, paths)
+
+
+def _note(current: watch.Watch, door: str | None, paths: Callable[[], Iterator[str]]) -> None:
+    for path in paths():
+        if door is None:
+            current.wrote(path)
+        else:
+            current.read(path, door)
+
+
+def _argument(name: str, place: int = 0) -> Given:
+    """Return how a reader is told what to read: by an argument in this place, or of this name."""
+
+    def paths(arguments: tuple[Any, ...], named: dict[str, Any]) -> Iterator[str]:
+        given = named.get(name)
+        if given is None and len(arguments) > place:
+            given = arguments[place]
+        yield from _files(given)
+
+    return paths
+
+
+def _files(given: Any) -> Iterator[str]:
+    """Yield the files that a path, or each of a list of them, stands for: itself, or all below a directory."""
+    if isinstance(given, str | bytes | os.PathLike):
+        path = os.fsdecode(given)
+        if os.path.isdir(path):  # noqa: PTH112 - what a path is in the words of the library
+            yield from (str(file) for file in sorted(Path(path).rglob("*")) if file.is_file())
+        else:
+            yield path
+    elif isinstance(given, list | tuple):
+        for item in given:
+            yield from _files(item)
+
+
+def _of_dataset(dataset: Any) -> Iterator[str]:
+    """Yield the files of an Arrow dataset on this machine."""
+    for child in getattr(dataset, "children", None) or ():
+        yield from _of_dataset(child)
+    filesystem = getattr(dataset, "filesystem", None)
+    if filesystem is None or filesystem.type_name == "local":
+        yield from getattr(dataset, "files", ())
+
+
+def _watched_file(kind: Any) -> Any:
+    """Return Arrow's class of files, which opens them when it is made, with a door; its instances are those of both."""
+
+    class Same(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, kind)
+
+    def opened(cls: Any, path: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        _tell(None if "w" in mode or "a" in mode else "pyarrow.OSFile", lambda: _files(path))
+        return kind.__new__(cls, path, mode, *arguments, **named)
+
+    names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return Same(kind.__name__, (kind,), {**names, "__new__": opened, MARK: "pyarrow.OSFile"})
+
+
+def _arrow(module: ModuleType) -> None:
+    if not hasattr(module.OSFile, MARK):
+        vars(module)["OSFile"] = _watched_file(module.OSFile)
+    _set(module, "memory_map", "pyarrow.memory_map", given=_argument("path"))
+    _set(module, "input_stream", "pyarrow.input_stream", given=_argument("source"))
+
+
+def _parquet(module: ModuleType) -> None:
+    _set(module.ParquetFile, "__init__", "pyarrow.parquet", given=_argument("source", 1))
+    _set(module.ParquetWriter, "__init__", "pyarrow.parquet", written=_argument("where", 1))
+    _set(module.ParquetDataset, "__init__", "pyarrow.parquet", found=lambda made: _of_dataset(made._dataset))
+
+
+def _dataset(module: ModuleType) -> None:
+    _set(module, "dataset", "pyarrow.dataset", found=_of_dataset)
+
+
+def _functions(door: str, argument: str, *names: str) -> Callable[[ModuleType], None]:
+    def build(module: ModuleType) -> None:
+        for name in names:
+            _set(module, name, door, given=_argument(argument))
+
+    return build
+
+
+def _feather(module: ModuleType) -> None:
+    _functions("pyarrow.feather", "source", "read_table", "read_feather")(module)
+    _set(module, "write_feather", "pyarrow.feather", written=_argument("dest", 1))
+
+
+DOORS: dict[str, Callable[[ModuleType], None]] = {
+    "pyarrow": _arrow,
+    "pyarrow.parquet.core": _parquet,
+    "pyarrow.dataset": _dataset,
+    "pyarrow.feather": _feather,
+    "pyarrow.csv": _functions("pyarrow.csv", "input_file", "read_csv", "open_csv"),
+    "pyarrow.json": _functions("pyarrow.json", "input_file", "read_json", "open_json"),
+    "pyarrow.orc": _functions("pyarrow.orc", "source", "read_table"),
+}

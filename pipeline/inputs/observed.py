@@ -1,0 +1,107 @@
+"""What was seen of a run's reads: its files with their digests, the hosts it spoke to. The file `debug/inputs.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ArtifactError
+from pipeline.rundir import read_json, write_json
+
+SCHEMA_VERSION = 1
+MOST_NAMES = 5
+MISSING = "gone"
+
+
+@dataclass(frozen=True)
+class ObservedFile:
+    """A file that was read: its name, size and SHA-256 when it was read, and the doors it was seen through.
+
+    `sha256` is None when the file was changed before it could be digested. `changed_to` is the digest of what it held
+    later, `gone` for nothing, None when it stayed as it was; `by_the_run` says that the run itself wrote it. `made`
+    says that the file was written after the run had begun, by a writer that was not seen. `declared` is the name under
+    which it was declared.
+    """
+
+    path: str
+    sha256: str | None
+    size: int
+    doors: tuple[str, ...]
+    changed_to: str | None = None
+    by_the_run: bool = False
+    made: bool = False
+    declared: str | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that was seen; `secrets` counts the files that look like secrets, `failed` says what was missed."""
+
+    files: tuple[ObservedFile, ...] = ()
+    secrets: int = 0
+    failed: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.secrets or self.failed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, without what is not there."""
+        files = [{key: value for key, value in asdict(file).items() if value or key == "size"} for file in self.files]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "files": files,
+            **({"secrets": self.secrets} if self.secrets else {}),
+            **({"failed": self.failed} if self.failed else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Observed:
+        """Read what `to_dict` returned; unknown keys are passed over. Raises KeyError, TypeError."""
+        fields = ObservedFile.__dataclass_fields__
+        files = [{"sha256": None, **{key: entry[key] for key in fields if key in entry}} for entry in values["files"]]
+        return cls(
+            tuple(ObservedFile(**{**entry, "doors": tuple(entry["doors"])}) for entry in files),
+            values.get("secrets", 0),
+            values.get("failed"),
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what of this speaks against the run."""
+        changed = [file for file in self.files if file.changed_to is not None]
+        for by_the_run, whom in ((False, "Changed after the notebook had read it"), (True, "Read, then overwritten")):
+            if texts := [_change(file) for file in changed if file.by_the_run is by_the_run]:
+                yield f"{whom}: {some(texts)}."
+        if undigested := [file.path for file in self.files if file.sha256 is None]:
+            yield f"Changed before it could be digested, so that what was read is not known: {some(undigested)}."
+        if self.failed:
+            yield f"What the notebook read is not fully recorded: {self.failed}."
+
+
+def write_observed(file: Path, observed: Observed) -> None:
+    """Write `debug/inputs.json`; no file when nothing was seen."""
+    if observed:
+        write_json(file, observed.to_dict())
+
+
+def read_observed(file: Path) -> Observed:
+    """Read `debug/inputs.json`; nothing was seen where there is none. Raises ArtifactError for anything else."""
+    if not file.is_file():
+        return Observed()
+    try:
+        return Observed.from_dict(read_json(file))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{file} does not say what the notebook read ({error!r}).") from None
+
+
+def some(names: Sequence[str]) -> str:
+    """Return names for a sentence, the first five of many."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _change(file: ObservedFile) -> str:
+    then = "content unknown" if file.sha256 is None else f"sha256:{file.sha256[:12]}"
+    now = MISSING if file.changed_to == MISSING else f"sha256:{str(file.changed_to)[:12]}"
+    return f"{file.path} ({then} -> {now})"

@@ -1,0 +1,222 @@
+"""The watch over what this process reads: an audit hook, and the record of what it and the doors saw.
+
+A hook cannot be taken off again, sees every thread, and an exception in it breaks what the user called: so it catches
+everything, passes over what happens inside itself, and does next to nothing as long as nobody watches.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pipeline.evidence.modules import files_of_modules
+from pipeline.inputs.digesting import Digester, Reading
+from pipeline.inputs.observed import MISSING, Observed, ObservedFile
+from pipeline.inputs.places import Filter, Places, stamp_of
+from pipeline.inputs.secret_files import holds_secrets, looks_secret
+
+OPEN, SQLITE = "open", "sqlite3"
+WRITES = os.O_WRONLY | os.O_RDWR
+EMPTIES = os.O_TRUNC
+
+
+class Watch:
+    """What is seen between `start` and `stop`."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._filter = Filter(places)
+        known = {entry.stamp: entry.sha256 for entry in places.declared.values() if entry.stamp and entry.sha256}
+        self._digester = Digester(known, self.look_away)
+        self._began = time.time_ns()
+        self._readings: dict[str, list[Reading]] = {}
+        self._written: set[str] = set()
+        self._secrets: set[str] = set()
+        self._failed: str | None = None
+        self._local = threading.local()
+        self._events: dict[str, Callable[..., None]] = {
+            "open": self._opened,
+            "sqlite3.connect": self._connected,
+            "os.rename": self._renamed,
+            "os.remove": self._removed,
+        }
+
+    def look_away(self) -> None:
+        """Pass over whatever this thread does from now on."""
+        self._local.away = True
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take note of an audit event; never raises but for an interruption."""
+        handler = self._events.get(event)
+        if handler is not None:
+            self.quietly(handler, *arguments)
+
+    def quietly(self, handler: Callable[..., None], *arguments: Any) -> None:
+        """Call a handler that may read files itself, and may fail, without anybody noticing but the record."""
+        if getattr(self._local, "away", False):
+            return
+        self._local.away = True
+        try:
+            handler(*arguments)
+        except Exception as error:  # noqa: BLE001 - the user's call goes on, whatever went wrong here
+            self._failed = self._failed or f"{type(error).__name__}: {error}"
+        finally:
+            self._local.away = False
+
+    def read(self, path: str, door: str) -> None:
+        """Take note that a file was read through a door."""
+        path = _absolute(path)
+        if path in self._written or not self._filter.counts(path):
+            return
+        if holds_secrets(path) or (path not in self.places.declared and looks_secret(path)):
+            self._secrets.add(path)
+            return
+        try:
+            found = os.stat(path)  # noqa: PTH116 - called for every file
+        except OSError:
+            return
+        if stat.S_ISREG(found.st_mode):
+            self._note(path, found, door)
+
+    def _note(self, path: str, found: os.stat_result, door: str) -> None:
+        stamp = stamp_of(found)
+        readings = self._readings.setdefault(path, [])
+        for reading in readings:
+            if reading.stamp == stamp:
+                if door not in reading.doors:
+                    reading.doors.append(door)
+                return
+        reading = Reading(path, stamp, door)
+        readings.append(reading)
+        self._digester.ask(reading)
+
+    def _opened(self, given: Any, _mode: Any, flags: int) -> None:
+        if isinstance(given, int):
+            return
+        path = os.fsdecode(given)
+        if not flags & WRITES:
+            self.read(path, OPEN)
+            return
+        if flags & os.O_RDWR and not flags & EMPTIES:
+            self.read(path, OPEN)
+        self._write(path)
+
+    def _connected(self, given: Any, *_: Any) -> None:
+        path = os.fsdecode(given)
+        if path.startswith("file:"):
+            path = unquote(urlsplit(path).path)
+        if path and path != ":memory:":
+            self.read(path, SQLITE)
+
+    def _renamed(self, source: Any, target: Any, *_: Any) -> None:
+        old, new = _absolute(os.fsdecode(source)), _absolute(os.fsdecode(target))
+        self._write(new, made=old in self._written)
+
+    def _removed(self, given: Any, *_: Any) -> None:
+        self._write(os.fsdecode(given), made=False)
+
+    def wrote(self, path: str) -> None:
+        """Take note that the run itself writes a file, before it does."""
+        self._write(path)
+
+    def _write(self, given: str, *, made: bool = True) -> None:
+        """Let the digest of a file that was read be taken before the run writes to it."""
+        path = _absolute(given)
+        if not self._filter.counts(path):
+            return
+        for reading in self._readings.get(path, ()):
+            reading.digested.wait()
+        if made:
+            self._written.add(path)
+
+    def end(self) -> Observed:
+        """Wait for the digests, look at every file again, and return what was seen."""
+        self.look_away()
+        self._digester.end()
+        code = files_of_modules()
+        readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
+        files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
+        return Observed(files, secrets=len(self._secrets), failed=self._failed)
+
+    def _described(self, path: str, readings: list[Reading]) -> ObservedFile:
+        first, last = readings[0], readings[-1]
+        known = self.places.declared.get(path)
+        return ObservedFile(
+            path=self.places.name(path),
+            sha256=first.sha256,
+            size=first.stamp[2],
+            doors=tuple(dict.fromkeys(door for reading in readings for door in reading.doors)),
+            changed_to=self._changed(path, first, last),
+            by_the_run=path in self._written,
+            made=first.stamp[3] > self._began,
+            declared=known.name if known else None,
+        )
+
+    def _changed(self, path: str, first: Reading, last: Reading) -> str | None:
+        """Return the digest of what a file holds now, when that is not what was read first."""
+        with suppress(OSError):
+            now = stamp_of(os.stat(path))  # noqa: PTH116
+            if now == first.stamp and first is last:
+                return None if first.sha256 else self._digester.digest_now(path)
+        digest = self._digester.digest_now(path) or MISSING
+        if digest != first.sha256:
+            return digest
+        return last.sha256 if last.sha256 != first.sha256 else None
+
+
+@dataclass
+class _Process:
+    """The one watch of this process; the hook, once added, stays."""
+
+    watch: Watch | None = None
+    hooked: bool = False
+
+
+_process = _Process()
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    watch = _process.watch
+    if watch is not None:
+        watch.see(event, arguments)
+
+
+def start(places: Places) -> Watch:
+    """Watch what this process reads from now on; what was watched before is forgotten."""
+    _process.watch = watch = Watch(places)
+    if not _process.hooked:
+        _process.hooked = True
+        sys.addaudithook(_hook)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=forget)
+    return watch
+
+
+def forget() -> None:
+    """Watch no more."""
+    _process.watch = None
+
+
+def current() -> Watch | None:
+    """Return the watch of this process, None when nobody watches."""
+    return _process.watch
+
+
+def stop() -> Observed:
+    """Watch no more, and return what was seen; nothing when nobody watched."""
+    watch, _process.watch = _process.watch, None
+    return Observed() if watch is None else watch.end()
+
+
+def _absolute(path: str) -> str:
+    if not os.path.isabs(path):  # noqa: PTH117 - called for every file
+        path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+    return os.path.normpath(path)
