@@ -132,9 +132,12 @@ class InteractiveRun(NotebookRun):
     def _gather(self) -> None:
         """Record the code and the modules that were used, and what speaks against the run; end its MLflow calls."""
         from pipeline.evidence.modules import changed_since_import, modules_of_this_process
+        from pipeline.inputs import watch
+        from pipeline.inputs.observed import write_observed
         from pipeline.sealing import keep_code, notebook_warnings
 
         self.leave_mlflow()
+        write_observed(self.dir.inputs, watch.stop())
         keep_code(self._opened, self._session)
         write_json(self.dir.modules, modules_of_this_process())
         self._opened.warnings += notebook_warnings(self.dir)
@@ -184,6 +187,7 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
     from pipeline.backtest.strategies import is_meant
     from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
+    from pipeline.inputs import doors, watch
     from pipeline.sealing import close_run, data_inputs, open_run, track_run
 
     watch_imports()
@@ -200,4 +204,6 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
         close_run(opened, as_evidence_error(failure, "while tracking was opened"))
         raise
     inside.seed_everything(spec.run.seed)
+    doors.open_doors()
+    watch.start(opened.places())
     return InteractiveRun(opened, tracking, session)

@@ -74,7 +74,7 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 |---|---|
 | `EVIDENCE_ROOT` | the project's directory; without it, the nearest parent of the current one that holds a project |
 | `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
-| `EVIDENCE_DATA_DIRECTORIES` | below which directories a file that a notebook reads is an [input](inputs.md), separated as in `PATH`; default: the project |
+| `EVIDENCE_DATA_DIRECTORIES` | what a notebook reads below these is an [input](inputs.md); default: the project |
 | `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or its file; default: the user's own key |
 | `EVIDENCE_KEY_PASSPHRASE` | its passphrase, and that of a new key; without it, it is asked for |
 | `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |
@@ -87,8 +87,8 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `QUARTO_PATH` | the Quarto program; default: the one on the path |
 
 A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
-`EVIDENCE_MODULES_FILE`, `EVIDENCE_PLACES_FILE`, `EVIDENCE_MASKED_VALUES`, `EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`,
-`EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
+`EVIDENCE_MODULES_FILE`, `EVIDENCE_PLACES_FILE`, `EVIDENCE_MASKED_VALUES`, `EVIDENCE_MLFLOW_RUN_ID`,
+`EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
 
 ## Commands
 """
