@@ -193,8 +193,26 @@ def doctor(as_json: AsJson = False) -> None:
     output.print_findings(examine(Settings.load()), as_json=as_json)
 
 
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where the project is to be; default: here.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Make a project of your own: a first notebook to fill in, and what git should know. Nothing is written over."""
+    from pipeline.cli import output
+    from pipeline.project import FIRST, init_project
+
+    written = init_project(directory)
+    if as_json:
+        output.print_json([{"file": name, "written": new} for name, new in written.items()])
+        return
+    for name, new in written.items():
+        typer.echo(f"{'written' if new else 'kept   '}  {directory / name}")
+    typer.echo(f"Next: {'' if directory == Path() else f'cd {directory} && '}evidence run {FIRST}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.command(epilog=example("evidence init"))(init)
     app.command(epilog=example("evidence run notebooks/backtest.ipynb -p fast=10"))(run)
     app.command(epilog=example("evidence render --all"))(render)
     app.command("list", epilog=example("evidence list --limit 0"))(list_)

@@ -226,9 +226,7 @@ class Finder:
             return None
 
 
-def _put(
-    spec: dict[str, Any], wanted: dict[Item, Path], place: _Place, temporary: Path
-) -> tuple[Path, dict[str, Any]]:
+def _put(spec: dict[str, Any], wanted: dict[Item, Path], place: _Place, temporary: Path) -> tuple[Path, dict[str, Any]]:
     """Put found files where the run had them, in a copy of the root; the spec names those that no copy can hold."""
     inside = {item: path for item, path in wanted.items() if _fits(item.value, place)}
     values = spec
