@@ -35,25 +35,24 @@ GITATTRIBUTES = """\
 *.csv text eol=lf
 *.parquet binary
 """
-CELLS = (
-    ("markdown", "# First run\n\nAny notebook becomes evidence by the three lines of its last cell."),
-    ("code", "window = 200"),
-    (
-        "code",
-        "from pipeline.backtest import load_ohlcv\n\n"
-        "# Yours from here: any data, any engine. What counts is what it leaves.\n"
-        'prices = load_ohlcv("sample:sp500")["close"]\n'
-        "held = (prices > prices.rolling(window).mean()).shift(1, fill_value=False)\n"
-        "returns = prices.pct_change().where(held, 0.0).fillna(0.0)",
-    ),
-    (
-        "code",
-        "import pipeline\n\n"
-        "run = pipeline.start_run()\n"
-        'run.save(returns, kind="returns", strategy="price above its average", symbols=["SPX"])\n'
-        "run.finish()",
-    ),
-)
+INTRODUCTION = """\
+# First run
+
+Any notebook becomes evidence by the three lines of its last cell."""
+BACKTEST = """\
+from pipeline.backtest import load_ohlcv
+
+# Yours from here: any data, any engine. What counts is what it leaves.
+prices = load_ohlcv("sample:sp500")["close"]
+held = (prices > prices.rolling(window).mean()).shift(1, fill_value=False)
+returns = prices.pct_change().where(held, 0.0).fillna(0.0)"""
+THREE_LINES = """\
+import pipeline
+
+run = pipeline.start_run()
+run.save(returns, kind="returns", strategy="price above its average", symbols=["SPX"])
+run.finish()"""
+CELLS = (("markdown", INTRODUCTION), ("code", "window = 200"), ("code", BACKTEST), ("code", THREE_LINES))
 FIRST = "notebooks/first.ipynb"
 
 
