@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 HOLDS: Final = "holds"
 DIFFERS: Final = "does not hold"
@@ -47,7 +47,7 @@ class Identity:
     def sentence(self) -> str:
         """The finding as one plain sentence, without its note."""
         if self.status == UNCHECKED:
-            return f"{self.says}: cannot be checked, for want of {_listed(self.missing)}."
+            return f"{self.says}: cannot be checked, for want of {listed(self.missing)}."
         if self.status == HOLDS:
             return f"{self.says}: holds ({self.compared:,} compared)."
         place = ", ".join(filter(None, (self.where, self.first)))
@@ -61,9 +61,19 @@ class Identity:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; fields of a later version are passed over."""
+        """Read what `to_dict` wrote; fields of a later version are passed over. Raises ValueError for another form."""
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
-        return cls(**known | {"missing": tuple(known.get("missing", ()))})
+        try:
+            read = cls(**known | {"missing": tuple(known.get("missing", ()))})
+        except TypeError:
+            raise ValueError(f"an identity has another form: {sorted(map(str, values))}") from None
+        texts = (read.name, read.says, read.unit, read.where, read.note, read.first or "", *read.missing)
+        numbers = (read.compared, read.failed, read.off_by or 0.0)
+        if read.status not in get_args(Status) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"the identity {read.name!r} holds a value of another type")
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"the identity {read.name!r} holds a value of another type")
+        return read
 
 
 @dataclass(frozen=True)
@@ -121,5 +131,6 @@ def amount(value: float, unit: str) -> str:
     return text if unit == "money" else f"{text} {unit}" if unit == "units" else f"{text} of equity"
 
 
-def _listed(parts: tuple[str, ...]) -> str:
+def listed(parts: tuple[str, ...]) -> str:
+    """Return parts as a text: a, b and c."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else "anything"

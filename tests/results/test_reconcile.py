@@ -195,3 +195,20 @@ def test_rounding_to_cents_is_recognised_and_said() -> None:
     found = reconcile(without(replace(ALONE, trades=wrong), "fills"))
     assert found.mark == NOT_RECONCILED
     assert found["trade_pnl"].where == "trade 2 (S0)"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"name": "x", "says": "y", "status": "fine"},
+        {"name": "x", "says": ["y"], "status": "holds"},
+        {"name": "x", "says": "y", "status": "holds", "off_by": "a lot"},
+        {"name": "x", "says": "y", "status": "holds", "missing": [1]},
+        {"name": "x", "says": "y", "status": "holds", "missing": 1},
+    ],
+)
+def test_an_identity_of_another_form_is_refused(values: dict[str, Any]) -> None:
+    """What was not written by a reconciliation is not read as one."""
+    with pytest.raises(ValueError, match="identity"):
+        Reconciliation.from_dict({"identities": [values]})
