@@ -23,6 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill, record_report
+from pipeline.inputs.network import host_of
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
 from pipeline.notebook.look import saves_nothing
@@ -230,7 +231,7 @@ def _execute(run: OpenRun, plan: Plan, tracking: RunTracking, kernels: KernelSou
     request = KernelRequest(
         cwd=run.settings.root,
         log=run.dir.kernel_log_in_progress,
-        environment={**_inherited(), **tracking.environment(), **_kernel_environment(run)},
+        environment={**_inherited(), **tracking.environment(), **_kernel_environment(run, tracking)},
         cell_timeout=run.spec.run.cell_timeout,
         timeout=run.spec.run.timeout,
     )
@@ -285,14 +286,14 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in withheld}
 
 
-def _kernel_environment(run: OpenRun) -> dict[str, str]:
+def _kernel_environment(run: OpenRun, tracking: RunTracking) -> dict[str, str]:
     """Return what makes a kernel belong to this run, and its results independent of where it runs."""
     return {
         **run.secrets.for_the_kernel(),
         inside.RUN_ID: run.dir.run_id,
         inside.SEED: str(run.spec.run.seed),
         inside.MODULES_FILE: str(run.dir.modules),
-        inside.PLACES_FILE: str(_write_places(run)),
+        inside.PLACES_FILE: str(_write_places(run, tracking)),
         "EVIDENCE_ROOT": str(run.settings.root),
         "EVIDENCE_RESULTS": str(run.settings.results),
         "PYTHONHASHSEED": "0",
@@ -301,9 +302,10 @@ def _kernel_environment(run: OpenRun) -> dict[str, str]:
     }
 
 
-def _write_places(run: OpenRun) -> Path:
-    """Write down, for the kernel, which files count as inputs."""
-    run.dir.places.write_bytes(pretty_json(run.places().to_dict()))
+def _write_places(run: OpenRun, tracking: RunTracking) -> Path:
+    """Write down, for the kernel, which files count as inputs, and which host does not."""
+    places = run.places(host_of(tracking.info.tracking_uri))
+    run.dir.places.write_bytes(pretty_json(places.to_dict()))
     return run.dir.places
 
 

@@ -139,15 +139,16 @@ class OpenRun:
             except OSError as error:
                 raise DataError(f"The input {uri} cannot be read: {error.strerror}.") from None
 
-    def places(self) -> Places:
+    def places(self, tracking_host: str | None = None) -> Places:
         """Return which files the run reads as inputs, and what is known of those that were declared."""
         declared = {
             str(path): Known(name, self.digests.get(name), self.stamps.get(name))
             for name, (_, path) in self.inputs.items()
             if name != NOTEBOOK
         }
+        hosts = (tracking_host,) if tracking_host else ()
         root, results = str(self.settings.root), str(self.settings.results)
-        return Places(root, results, tuple(map(str, self.settings.watched)), declared)
+        return Places(root, results, tuple(map(str, self.settings.watched)), declared, hosts)
 
     def check_inputs(self) -> None:
         """Raise InputChangedError when an input is no longer what it was at the start."""

@@ -70,6 +70,8 @@ class InteractiveRun(NotebookRun):
     current: ClassVar[InteractiveRun | None] = None
 
     def __init__(self, opened: OpenRun, tracking: RunTracking, session: Session) -> None:
+        from pipeline.inputs import doors, watch
+        from pipeline.inputs.network import host_of
         from pipeline.tracking.journal_tracker import kernel_tracker
 
         environment = tracking.environment()
@@ -80,6 +82,8 @@ class InteractiveRun(NotebookRun):
         self._opened = opened
         self._tracking = tracking
         self._session = session
+        doors.open_doors()
+        self._watch = watch.start(opened.places(host_of(tracking.info.tracking_uri)))
 
     def finish(self) -> None:
         """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.
@@ -132,12 +136,12 @@ class InteractiveRun(NotebookRun):
     def _gather(self) -> None:
         """Record the code and the modules that were used, and what speaks against the run; end its MLflow calls."""
         from pipeline.evidence.modules import changed_since_import, modules_of_this_process
-        from pipeline.inputs import watch
         from pipeline.inputs.observed import write_observed
+        from pipeline.inputs.watch import stop
         from pipeline.sealing import keep_code, notebook_warnings
 
         self.leave_mlflow()
-        write_observed(self.dir.inputs, watch.stop())
+        write_observed(self.dir.inputs, stop(self._watch))
         keep_code(self._opened, self._session)
         write_json(self.dir.modules, modules_of_this_process())
         self._opened.warnings += notebook_warnings(self.dir)
@@ -187,7 +191,6 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
     from pipeline.backtest.strategies import is_meant
     from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
-    from pipeline.inputs import doors, watch
     from pipeline.sealing import close_run, data_inputs, open_run, track_run
 
     watch_imports()
@@ -204,6 +207,4 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
         close_run(opened, as_evidence_error(failure, "while tracking was opened"))
         raise
     inside.seed_everything(spec.run.seed)
-    doors.open_doors()
-    watch.start(opened.places())
     return InteractiveRun(opened, tracking, session)

@@ -17,7 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.evidence.modules import found_after
-from pipeline.inputs import watch
+from pipeline.inputs.network import host_of
+from pipeline.inputs.watch import Watch, watching
 
 MARK = "__evidence_door__"
 Given = Callable[[tuple[Any, ...], dict[str, Any]], Iterator[str]]
@@ -90,17 +91,18 @@ def _set(
 
 def _tell(door: str | None, paths: Callable[[], Iterator[str]]) -> None:
     """Have the watch take note of files: read through a door, or written."""
-    current = watch.current()
-    if current is not None:
-        current.quietly(_note, current, door, paths)
+    for each in watching():
+        each.quietly(_note, each, door, paths)
 
 
-def _note(current: watch.Watch, door: str | None, paths: Callable[[], Iterator[str]]) -> None:
+def _note(watch: Watch, door: str | None, paths: Callable[[], Iterator[str]]) -> None:
     for path in paths():
         if door is None:
-            current.wrote(path)
+            watch.wrote(path)
+        elif (host := host_of(path)) is not None:
+            watch.network.spoke_to(host)
         else:
-            current.read(path, door)
+            watch.read(path, door)
 
 
 def _argument(name: str, place: int = 0) -> Given:

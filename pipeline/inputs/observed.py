@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArtifactError
+from pipeline.inputs.network import Host
 from pipeline.rundir import read_json, write_json
 
 SCHEMA_VERSION = 1
 MOST_NAMES = 5
+NETWORK = "This run read from the network and cannot be replayed from its own inputs"
 MISSING = "gone"
 
 
@@ -40,11 +42,12 @@ class Observed:
     """Everything that was seen; `secrets` counts the files that look like secrets, `failed` says what was missed."""
 
     files: tuple[ObservedFile, ...] = ()
+    hosts: tuple[Host, ...] = ()
     secrets: int = 0
     failed: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.secrets or self.failed)
+        return bool(self.files or self.hosts or self.secrets or self.failed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without what is not there."""
@@ -52,6 +55,7 @@ class Observed:
         return {
             "schema_version": SCHEMA_VERSION,
             "files": files,
+            **({"hosts": [asdict(host) for host in self.hosts]} if self.hosts else {}),
             **({"secrets": self.secrets} if self.secrets else {}),
             **({"failed": self.failed} if self.failed else {}),
         }
@@ -63,6 +67,7 @@ class Observed:
         files = [{"sha256": None, **{key: entry[key] for key in fields if key in entry}} for entry in values["files"]]
         return cls(
             tuple(ObservedFile(**{**entry, "doors": tuple(entry["doors"])}) for entry in files),
+            tuple(Host(entry["name"], entry["first"], entry["last"]) for entry in values.get("hosts", ())),
             values.get("secrets", 0),
             values.get("failed"),
         )
@@ -75,6 +80,8 @@ class Observed:
                 yield f"{whom}: {some(texts)}."
         if undigested := [file.path for file in self.files if file.sha256 is None]:
             yield f"Changed before it could be digested, so that what was read is not known: {some(undigested)}."
+        if self.hosts:
+            yield f"{NETWORK}: {some([host.name for host in self.hosts])}."
         if self.failed:
             yield f"What the notebook read is not fully recorded: {self.failed}."
 

@@ -42,17 +42,21 @@ class Known:
 
 @dataclass(frozen=True)
 class Places:
-    """The project's root and its results, the directories to watch, the declared files by their absolute path."""
+    """The project's root and its results, the directories to watch, the declared files by their absolute path.
+
+    `hosts` are those that a run may speak to without reading from them, as that of its tracking store.
+    """
 
     root: str
     results: str
     directories: tuple[str, ...]
     declared: Mapping[str, Known] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         declared = {path: [known.name, known.sha256, known.stamp] for path, known in self.declared.items()}
-        return {**vars(self), "directories": list(self.directories), "declared": declared}
+        return {**vars(self), "directories": list(self.directories), "declared": declared, "hosts": list(self.hosts)}
 
     @classmethod
     def read(cls, file: Path) -> Places:
@@ -62,7 +66,7 @@ class Places:
             path: Known(name, sha256, None if stamp is None else (stamp[0], stamp[1], stamp[2], stamp[3]))
             for path, (name, sha256, stamp) in values["declared"].items()
         }
-        return cls(values["root"], values["results"], tuple(values["directories"]), declared)
+        return cls(values["root"], values["results"], tuple(values["directories"]), declared, tuple(values["hosts"]))
 
     def name(self, path: str) -> str:
         """Return what a file is called in the evidence: relative to the root, else to the home directory, else whole.

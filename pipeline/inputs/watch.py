@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.evidence.modules import files_of_modules
 from pipeline.inputs.digesting import Digester, Reading
+from pipeline.inputs.network import Network
 from pipeline.inputs.observed import MISSING, Observed, ObservedFile
 from pipeline.inputs.places import Filter, Places, stamp_of
 from pipeline.inputs.secret_files import holds_secrets, looks_secret
@@ -42,7 +43,9 @@ class Watch:
         self._secrets: set[str] = set()
         self._failed: str | None = None
         self._local = threading.local()
+        self.network = Network(places.hosts)
         self._events: dict[str, Callable[..., None]] = {
+            **self.network.events,
             "open": self._opened,
             "sqlite3.connect": self._connected,
             "os.rename": self._renamed,
@@ -144,7 +147,7 @@ class Watch:
         code = files_of_modules()
         readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
         files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
-        return Observed(files, secrets=len(self._secrets), failed=self._failed)
+        return Observed(files, self.network.hosts, len(self._secrets), self._failed)
 
     def _described(self, path: str, readings: list[Reading]) -> ObservedFile:
         first, last = readings[0], readings[-1]
@@ -174,9 +177,9 @@ class Watch:
 
 @dataclass
 class _Process:
-    """The one watch of this process; the hook, once added, stays."""
+    """The watches of this process, the oldest first; the hook, once added, stays."""
 
-    watch: Watch | None = None
+    watches: tuple[Watch, ...] = ()
     hooked: bool = False
 
 
@@ -184,36 +187,39 @@ _process = _Process()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    watch = _process.watch
-    if watch is not None:
+    for watch in _process.watches:
         watch.see(event, arguments)
 
 
 def start(places: Places) -> Watch:
-    """Watch what this process reads from now on; what was watched before is forgotten."""
-    _process.watch = watch = Watch(places)
+    """Watch what this process reads from now on."""
+    watch = Watch(places)
+    _process.watches += (watch,)
     if not _process.hooked:
         _process.hooked = True
         sys.addaudithook(_hook)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=forget)
+            os.register_at_fork(after_in_child=_forget)
     return watch
 
 
-def forget() -> None:
-    """Watch no more."""
-    _process.watch = None
+def _forget() -> None:
+    _process.watches = ()
 
 
-def current() -> Watch | None:
-    """Return the watch of this process, None when nobody watches."""
-    return _process.watch
+def watching() -> tuple[Watch, ...]:
+    """Return the watches of this process."""
+    return _process.watches
 
 
-def stop() -> Observed:
-    """Watch no more, and return what was seen; nothing when nobody watched."""
-    watch, _process.watch = _process.watch, None
-    return Observed() if watch is None else watch.end()
+def stop(watch: Watch | None = None) -> Observed:
+    """End a watch, by default the oldest, and return what was seen; nothing when nobody watched."""
+    if watch is None:
+        watch = next(iter(_process.watches), None)
+    if watch is None:
+        return Observed()
+    _process.watches = tuple(other for other in _process.watches if other is not watch)
+    return watch.end()
 
 
 def _absolute(path: str) -> str:

@@ -162,8 +162,7 @@ def test_a_file_that_somebody_else_changed_is_named_with_both_digests(root: Path
     first = write(root / "data" / "a.csv")
     with watched(root) as seen:
         Path("data/a.csv").read_text()
-        current = watch.current()
-        assert current is not None
+        (current,) = watch.watching()
         (reading,) = current._readings[str(root / "data" / "a.csv")]
         assert reading.digested.wait(10)
         current.look_away()
@@ -257,7 +256,7 @@ def test_the_users_calls_go_on_whatever_happens_here(root: Path, monkeypatch: py
         raise RuntimeError("no luck")
 
     with watched(root) as seen:
-        monkeypatch.setattr(watch.current(), "_note", broken)
+        monkeypatch.setattr(watch.watching()[0], "_note", broken)
         assert Path("data/a.csv").read_text() == "content"
         with pytest.raises(FileNotFoundError):
             Path("data/none").read_text()
