@@ -159,7 +159,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize("where", ["track_run", "_execute", "check_artifacts"])
-@pytest.mark.parametrize("failure", RAISED, ids=[type(failure).__name__ for failure in RAISED])
+@pytest.mark.parametrize("failure", mostly_slow(RAISED, 4, 7), ids=[type(failure).__name__ for failure in RAISED])
 def test_an_exception_of_any_class_is_sealed(
     project: Settings, server: ForkServer, monkeypatch: pytest.MonkeyPatch, where: str, failure: Exception
 ) -> None:

@@ -28,6 +28,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.tracking import NoopTracker
 from tests.currencies import BARS_A_YEAR, write_currencies
+from tests.tiers import mostly_slow
 
 CLOSE_TO_A_RULE = {"fast": 45, "slow": 50, "average": "sma", "allow_short": False}
 SHORT: dict[str, Any] = {"data": {"source": "sample:sp500", "start": "2010-01-01", "end": "2012-12-31"}}
@@ -44,7 +45,7 @@ def opened(project: Settings, name: str, params: dict[str, object]) -> NotebookR
     return NotebookRun(RunDir(project.results, new_run_id()), RunSpec.from_mapping(values), project, NoopTracker())
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["named by the spec", "given to run.backtest"])
+@pytest.mark.parametrize("given", mostly_slow([True, False]), ids=["given to run.backtest", "named by the spec"])
 def test_what_is_run_again_keeps_the_strategys_schema(project: Settings, given: bool) -> None:
     """The examination of a run knows the bounds and rules of its strategy: fast = 54 with slow = 50 is not run."""
     run = opened(project, "ma_crossover", CLOSE_TO_A_RULE)

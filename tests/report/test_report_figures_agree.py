@@ -73,6 +73,7 @@ def test_drawdown_falls_from_the_initial_cash(tmp_path: Path) -> None:
     assert drawn.min() == result.stats["max_drawdown"]
 
 
+@pytest.mark.slow
 def test_a_notebook_that_traded_another_cash_is_measured_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,6 +231,7 @@ def test_damaged_robustness_renders(copied: Run, render: Any, content: bytes) ->
     assert "SEAL BROKEN" in text_of(copied)
 
 
+@pytest.mark.slow
 def test_notes_are_shown(copied: Run, render: Any) -> None:
     """What a run could not examine is in the page with the reason."""
     note = "The strategy is too slow to be called again about 77 times within 30 s."
@@ -241,6 +242,7 @@ def test_notes_are_shown(copied: Run, render: Any) -> None:
     assert "LOOK-AHEAD NOT CHECKED" in text_of(copied)
 
 
+@pytest.mark.slow
 def test_a_re_run_that_differs_is_said(copied: Run, render: Any) -> None:
     """Tables about another strategy than the run's are introduced as such."""
     write_json(copied.dir.robustness, builder.examined() | {"base_equal": False})
@@ -361,6 +363,7 @@ def test_little_is_called_little(finished: Run, stats: dict[str, Any], said: str
     assert "rests on" not in plain(finished, stats={"sharpe": 0.5, "total_trades": 30})
 
 
+@pytest.mark.slow
 def test_no_length_is_claimed_without_a_ratio(tmp_path: Path, render: Any) -> None:
     """Where the Sharpe ratio is undefined, so are PSR and track record; the page does not say that none is enough."""
     given = builder.case()

@@ -20,7 +20,6 @@ from pipeline.sweep.stored import Sweep
 from pipeline.sweep.sweep import SweepOutcome
 from tests.sweep.report.made import page_of, render, rows_of
 from tests.sweep.sweeps import search, spec, stop_after
-from tests.tiers import mostly_slow
 
 TPE: dict[str, Any] = {
     "sweep": {"sampler": "tpe", "trials": 12},
@@ -86,6 +85,7 @@ def test_over_a_grid_it_chooses_what_would_be_chosen_between_the_trials(project:
     assert anew.equity == pytest.approx(between.equity)
 
 
+@pytest.mark.slow
 def test_its_backtests_are_no_trials_of_the_strategy(project: Settings) -> None:
     outcome = search(project, spec(**TPE))
     assert len(lines_of(outcome)) == 3 * 8
@@ -95,7 +95,8 @@ def test_its_backtests_are_no_trials_of_the_strategy(project: Settings) -> None:
     assert "walk_forward.jsonl" in outcome.run.dir.manifest.read_text()
 
 
-@pytest.mark.parametrize("count", mostly_slow([17, 5, 27]))
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 17, 27])
 def test_it_goes_on_where_it_was_stopped(project: Settings, count: int) -> None:
     """Stopped in the search, in a window's search, in the next: resumed, it finds what it would have found."""
     stop, hooks = stop_after(count)

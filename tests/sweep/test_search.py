@@ -97,14 +97,13 @@ def test_workers_have_the_conventions_of_the_spec(project: Settings) -> None:
     assert run.stats["sharpe"] == pytest.approx(shared.trials[shared.statistics.best].values[0], rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
         {"sampler": "tpe", "trials": 25},
-        pytest.param({"sampler": "random", "trials": 25, "pruner": "median"}, marks=pytest.mark.slow),
-        pytest.param(
-            {"sampler": "nsga2", "trials": 20, "objectives": ["sharpe", "max_drawdown"]}, marks=pytest.mark.slow
-        ),
+        {"sampler": "random", "trials": 25, "pruner": "median"},
+        {"sampler": "nsga2", "trials": 20, "objectives": ["sharpe", "max_drawdown"]},
     ],
     ids=["tpe", "random with median pruner", "nsga2"],
 )

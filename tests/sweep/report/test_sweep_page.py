@@ -24,6 +24,7 @@ from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial
 from tests.sweep.report.made import html_of, make, page_of, render, rows_of, settings_at
 from tests.sweep.sweeps import search, spec
+from tests.tiers import mostly_slow
 
 ALL = ("grid", "goals", "flaky", "nothing", "pruned", "single")
 
@@ -163,6 +164,7 @@ def test_every_trial_is_in_the_table(name: str, request: pytest.FixtureRequest) 
     assert [(int(row[0]), row[-1]) for row in rows] == [(t.number, words[t.state]) for t in Sweep(run).trials]
 
 
+@pytest.mark.slow
 def test_the_head_says_what_was_searched(pruned: Run, goals: Run) -> None:
     """Name, counts by state, sampler, seed, pruner, objectives, identity and seal are in the head."""
     counts = read_json(pruned.dir.statistics)["counts"]
@@ -221,7 +223,7 @@ def test_no_pareto_front_of_one_objective(grid: Run) -> None:
     assert page_of(grid).find(id="pareto") is None
 
 
-@pytest.mark.parametrize(("name", "warned"), [("goals", True), ("grid", False), ("pruned", False)])
+@pytest.mark.parametrize(("name", "warned"), mostly_slow([("goals", True), ("grid", False), ("pruned", False)], 0, 1))
 def test_adaptive_samplers_come_with_a_caveat(name: str, warned: bool, request: pytest.FixtureRequest) -> None:
     """Walk-forward over trials that were proposed with hindsight says so; grid, random and qmc need no such words."""
     page = page_of(request.getfixturevalue(name))
@@ -244,6 +246,7 @@ def test_failed_trials_have_their_errors(flaky: Run) -> None:
     assert "<script>alert" not in html_of(flaky)
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_completed_trial_has_a_report(nothing: Run) -> None:
     """What failed and why is there, no number of a best trial is, and nothing is left empty under a heading."""
     page = page_of(nothing)
@@ -265,7 +268,7 @@ def test_one_trial_is_no_choice(single: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["goals", "flaky", "nothing"])
+@pytest.mark.parametrize("name", mostly_slow(["goals", "flaky", "nothing"]))
 def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
     """A parser that follows the standard finds no error in any page."""
     parser = html5lib.HTMLParser(strict=False)
@@ -273,7 +276,7 @@ def test_the_html_is_valid(name: str, request: pytest.FixtureRequest) -> None:
     assert [(place, code) for place, code, _ in parser.errors] == []
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", mostly_slow(ALL))
 def test_links_lead_somewhere(name: str, request: pytest.FixtureRequest) -> None:
     """Every link inside the page has its target, every link beside it its file."""
     run: Run = request.getfixturevalue(name)
@@ -287,7 +290,7 @@ def test_links_lead_somewhere(name: str, request: pytest.FixtureRequest) -> None
             assert (run.dir.report.parent / target).resolve().is_file(), target
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", mostly_slow(ALL))
 def test_figures_are_plotly_s(name: str, request: pytest.FixtureRequest) -> None:
     """Every figure is valid in plotly's schema, of a kind that the vendored bundle draws, and without a colour."""
     go = pytest.importorskip("plotly.graph_objects")

@@ -24,6 +24,7 @@ from pipeline.sweep.report import render_sweep, why_sweep_stale
 from pipeline.sweep.report.render import find_sweep_template
 from pipeline.sweep.stored import Sweep
 from tests.sweep.report.made import REPOSITORY, TEMPLATE, html_of, page_of, render
+from tests.tiers import mostly_slow
 
 LARGEST = 5_000_000
 
@@ -59,7 +60,7 @@ def test_the_record_tells_how_it_was_made(grid: Run) -> None:
     assert sorted(path.name for path in grid.dir.report.parent.iterdir()) == ["index.html", "render.json"]
 
 
-@pytest.mark.parametrize("name", ["grid", "goals", "flaky", "nothing"])
+@pytest.mark.parametrize("name", mostly_slow(["grid", "goals", "flaky", "nothing"]))
 def test_the_page_needs_nothing_else(name: str, request: pytest.FixtureRequest) -> None:
     """Nothing in the page is loaded from anywhere, scripts of others cannot run, and it stays below 5 MB."""
     run: Run = request.getfixturevalue(name)
