@@ -8,19 +8,22 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.artifacts import equity_csv, finite_stats, parquet_bytes, trades_csv
 from pipeline.errors import ResultError
 from pipeline.results.beside import beside
+from pipeline.results.boundary import boundary
 from pipeline.results.recompute import recompute, settled
 from pipeline.results.reconcile import reconcile
 from pipeline.results.record import ResultRecord
+from pipeline.robustness import look_ahead_of
 from pipeline.rundir import Layout, write_atomic, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.results.boundary import LookAhead
     from pipeline.results.contract import Result
 
 FILE_NAME = re.compile(r"[\w][\w. -]{0,99}")
@@ -60,9 +63,13 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
 
 
 def write_record(result: Result, files: Layout) -> None:
-    """Write `result.json`: what made the result, what it is of, and whether its parts agree; raises StorageError."""
-    stats = recompute(result)
-    write_json(files.result, ResultRecord.of(result, reconcile(result), beside(result, stats)).to_dict())
+    """Write `result.json`: what made the result, what it is of, whether its parts agree, what was looked at.
+
+    What is in `robustness.json` by then is known to it. Raises StorageError.
+    """
+    found, numbers = reconcile(result), beside(result, recompute(result))
+    limits = boundary(result, found, numbers, look_ahead=cast("LookAhead", look_ahead_of(files)))
+    write_json(files.result, ResultRecord.of(result, found, numbers, limits).to_dict())
 
 
 def _check_own(result: Result) -> None:

@@ -35,6 +35,7 @@ from pipeline.inputs.places import Known, Places, Stamp, stamp_of
 from pipeline.inputs.record import dependencies, files_to_keep
 from pipeline.masking import masked
 from pipeline.notebook.by_hand import TYPED, Session, executed_code
+from pipeline.results.boundary import Inputs
 from pipeline.results.record import ResultRecord
 from pipeline.results.what import what_ran
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
@@ -344,7 +345,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
         seed=run.spec.run.seed,
         inputs=inputs,
         environment=environment,
-        outcome=_outcome(run, error, records=records),
+        outcome=_outcome(run, error, observed, records=records),
     )
     run.manifest_sha256 = write_manifest(run.dir, manifest)
     record_seal(run.dir, run.signer)
@@ -467,8 +468,24 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     return "\n\n".join([*text, f"Report: {shown}", f"Check: `evidence verify {run.dir.run_id}`"])
 
 
-def _outcome(run: OpenRun, error: EvidenceError | None, *, records: bool) -> Outcome:
+def _boundary(run: OpenRun, observed: Observed) -> Mapping[str, list[str]] | None:
+    """Return what of the result was checked, taken as given and not examined, with what is known of the inputs."""
+    record = ResultRecord.read(run.dir)
+    if record is None or record.boundary is None:
+        return None
+    named = tuple(masked(uri) for name, (uri, _) in run.inputs.items() if name != NOTEBOOK)
+    read = [file for file in observed.files if file.declared is None]
+    inputs = Inputs(
+        digested=(*named, *(file.path for file in read if file.sha256 is not None)),
+        unseen=tuple(file.path for file in read if file.sha256 is None),
+        hosts=tuple(host.name for host in observed.hosts),
+    )
+    return record.boundary.with_inputs(inputs).to_dict()
+
+
+def _outcome(run: OpenRun, error: EvidenceError | None, observed: Observed, *, records: bool) -> Outcome:
     return Outcome(
+        boundary=_boundary(run, observed) if error is None else None,
         status="FINISHED" if error is None else "FAILED",
         started_at=run.started_at,
         finished_at=max(run.started_at, utc_now()),  # a clock that was set back must not contradict itself

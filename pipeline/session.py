@@ -226,9 +226,9 @@ class NotebookRun:
             label=label[:1].upper() + label[1:],
             figure=self.spec.run.figures,
         )
-        write_record(result_of(result, None if case is None else case.df["close"]), self.dir)
         if robustness and self.spec.run.robustness:
             write_robustness(Subject(result, case, benchmark), self.dir.path)
+        write_record(result_of(result, None if case is None else case.df["close"]), self.dir)
         return result.stats
 
     def _save_any(self, value: Any, benchmark: pd.Series | None, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -46,7 +46,8 @@ class Input:
 class Outcome:
     """How a run went: status, times, the error of a failed run, warnings, seconds spent in each stage.
 
-    `masked` names the secrets that the evidence holds as `***`.
+    `masked` names the secrets that the evidence holds as `***`; `boundary` lists what of the result was checked, what
+    is taken as given, and what was not examined.
     """
 
     status: str
@@ -57,6 +58,7 @@ class Outcome:
     stages: dict[str, float] = field(default_factory=dict)
     tracking: dict[str, Any] | None = None
     masked: tuple[str, ...] = ()
+    boundary: Mapping[str, list[str]] | None = None
 
 
 def collect_inputs(
@@ -126,6 +128,7 @@ def build_manifest(
                 "stages": outcome.stages,
                 "tracking": outcome.tracking,
                 **({"masked": list(outcome.masked)} if outcome.masked else {}),
+                **({"boundary": dict(outcome.boundary)} if outcome.boundary else {}),
             },
         },
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.results.identity import UNCHECKED, Reconciliation, listed
@@ -58,6 +58,20 @@ class Boundary:
     given: tuple[str, ...] = ()
     unexamined: tuple[str, ...] = ()
 
+    def with_inputs(self, inputs: Inputs) -> Self:
+        """Return the boundary with what is known of the inputs, at the end of each list."""
+        checked = (f"Inputs, digested when they were read: {_some(inputs.digested)}.",) if inputs.digested else ()
+        told = f"Inputs that were declared and not seen to be read: {_some(inputs.declared)}."
+        unseen = f"What was read without a digest: {_some(inputs.unseen)}."
+        hosts = f"What was read from the network ({_some(inputs.hosts)}): it cannot be read again as it was."
+        more = (*((unseen,) if inputs.unseen else ()), *((hosts,) if inputs.hosts else ()))
+        return replace(
+            self,
+            checked=(*self.checked, *checked),
+            given=(*self.given, *((told,) if inputs.declared else ())),
+            unexamined=(*self.unexamined, *more),
+        )
+
     def to_dict(self) -> dict[str, list[str]]:
         """Return the three lists as JSON values."""
         return {each.name: list(getattr(self, each.name)) for each in fields(self)}
@@ -84,16 +98,15 @@ def boundary(
     look_ahead: LookAhead = "unchecked",
 ) -> Boundary:
     """Return the boundary of a result: from its parts, its identities, the engine's numbers and its inputs."""
-    return Boundary(
-        tuple(_checked(result, found, beside, inputs, look_ahead)),
-        tuple(_given(result, inputs)),
-        tuple(_unexamined(result, found, inputs, look_ahead)),
+    known = Boundary(
+        tuple(_checked(result, found, beside, look_ahead)),
+        tuple(_given(result)),
+        tuple(_unexamined(result, found, look_ahead)),
     )
+    return known.with_inputs(inputs)
 
 
-def _checked(
-    result: Result, found: Reconciliation, beside: tuple[Beside, ...], inputs: Inputs, look_ahead: LookAhead
-) -> Iterator[str]:
+def _checked(result: Result, found: Reconciliation, beside: tuple[Beside, ...], look_ahead: LookAhead) -> Iterator[str]:
     size = f"{len(result.equity):,} values of equity and a capital of {result.capital:,.10g}"
     yield f"All metrics are computed here, from {size}."
     for each in found.checked:
@@ -103,16 +116,14 @@ def _checked(
         equal = sum(each.equal is True for each in compared)
         reproduced = sum(each.equal is False and each.found for each in compared)
         yield (
-            f"The engine's own numbers, {len(compared)} beside ours: {equal} equal, {reproduced} equal when computed in "
-            f"the engine's convention, {len(compared) - equal - reproduced} not."
+            f"The engine's own numbers, {len(compared)} beside ours: {equal} equal, {reproduced} equal when computed "
+            f"in the engine's convention, {len(compared) - equal - reproduced} not."
         )
-    if inputs.digested:
-        yield f"Inputs, digested when they were read: {_some(inputs.digested)}."
     if look_ahead in LOOKED:
         yield LOOKED[look_ahead]
 
 
-def _given(result: Result, inputs: Inputs) -> Iterator[str]:
+def _given(result: Result) -> Iterator[str]:
     given = TABLES if result.engine is None else HERE.get(result.engine.name, TABLES)
     if given is TABLES:
         yield f"The equity curve, as {_name(result)} gave it."
@@ -125,11 +136,9 @@ def _given(result: Result, inputs: Inputs) -> Iterator[str]:
         yield f"{result.conventions.given_periods:g} bars a year, as given."
     if result.metrics:
         yield f"{len(result.metrics)} metrics of the user's own."
-    if inputs.declared:
-        yield f"Inputs that were declared and not seen to be read: {_some(inputs.declared)}."
 
 
-def _unexamined(result: Result, found: Reconciliation, inputs: Inputs, look_ahead: LookAhead) -> Iterator[str]:
+def _unexamined(result: Result, found: Reconciliation, look_ahead: LookAhead) -> Iterator[str]:
     if look_ahead in NOT_LOOKED:
         yield NOT_LOOKED[look_ahead]
     yield from _unchecked(found)
@@ -137,10 +146,6 @@ def _unexamined(result: Result, found: Reconciliation, inputs: Inputs, look_ahea
     yield from _borrowed(result)
     yield "Market impact: no price moves because of what is traded."
     yield _universe(result)
-    if inputs.unseen:
-        yield f"What was read without a digest: {_some(inputs.unseen)}."
-    if inputs.hosts:
-        yield f"What was read from the network ({_some(inputs.hosts)}): it cannot be read again as it was."
 
 
 def _unchecked(found: Reconciliation) -> Iterator[str]:

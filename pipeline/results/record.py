@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.results.beside import Beside
+from pipeline.results.boundary import Boundary
 from pipeline.results.contract import Engine, OwnMetric
 from pipeline.results.identity import Reconciliation
 from pipeline.rundir import Layout, read_json
@@ -37,10 +38,17 @@ class ResultRecord:
     metrics: tuple[OwnMetric, ...] = ()
     beside: tuple[Beside, ...] = ()
     reconciliation: Reconciliation | None = None
+    boundary: Boundary | None = None
     notes: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, result: Result, reconciliation: Reconciliation | None = None, beside: tuple[Beside, ...] = ()) -> Self:
+    def of(
+        cls,
+        result: Result,
+        reconciliation: Reconciliation | None = None,
+        beside: tuple[Beside, ...] = (),
+        boundary: Boundary | None = None,
+    ) -> Self:
         """Return the record of a result, with what was found out about it."""
         return cls(
             engine=result.engine,
@@ -54,6 +62,7 @@ class ResultRecord:
             metrics=result.metrics,
             beside=beside,
             reconciliation=reconciliation,
+            boundary=boundary,
             notes=result.notes,
         )
 
@@ -71,13 +80,14 @@ class ResultRecord:
         values["metrics"] = [asdict(metric) for metric in self.metrics]
         values["beside"] = [each.to_dict() for each in self.beside]
         values["reconciliation"] = None if self.reconciliation is None else self.reconciliation.to_dict()
+        values["boundary"] = None if self.boundary is None else self.boundary.to_dict()
         return {"schema_version": SCHEMA_VERSION, **values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote, now or in a later version; raises ValueError for anything else."""
         try:
-            engine, found = values["engine"], values["reconciliation"]
+            engine, found, limits = values["engine"], values["reconciliation"], values["boundary"]
             record = cls(
                 engine=None if engine is None else Engine(engine["name"], engine.get("version")),
                 strategy=values["strategy"],
@@ -90,6 +100,7 @@ class ResultRecord:
                 metrics=tuple(OwnMetric(**metric) for metric in values["metrics"]),
                 beside=tuple(Beside.from_dict(each) for each in values["beside"]),
                 reconciliation=None if found is None else Reconciliation.from_dict(found),
+                boundary=None if limits is None else Boundary.from_dict(limits),
                 notes=tuple(values["notes"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
