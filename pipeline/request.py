@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pipeline.notebook.template import InputNotebook, read_notebook
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec, parse_override, read_spec, set_dotted
 from pipeline.template_files import template_path
+from pipeline.toml import parse_toml
 
 OF_STRATEGY, OF_NOTEBOOK = "strategy.params", "run.parameters"
 
@@ -56,7 +56,7 @@ def _look(config: Path | None, name: str | None, settings: Settings) -> InputNot
     """Return the notebook that will be executed; None where the spec has to say first what is wrong with it."""
     if name is None and config is not None:
         try:
-            values = tomllib.loads(config.read_bytes().decode("utf-8-sig"))
+            values = parse_toml(config.read_bytes())
             name = str(values.get("run", {}).get("notebook", RunSpec().run.notebook))
         except (OSError, ValueError, AttributeError):
             return None

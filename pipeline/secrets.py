@@ -13,7 +13,6 @@ import json
 import mmap
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -24,6 +23,7 @@ from urllib.parse import quote, urlsplit
 from pipeline.errors import EvidenceError, SpecError
 from pipeline.masking import MASK, has_secret, mask_table, secret_name
 from pipeline.spec import RunSpec, set_dotted
+from pipeline.toml import parse_toml
 
 PLACE = "run.parameters."
 GIVEN_BY = "EVIDENCE_PARAM_"  # and the name of a masked parameter: the variable that gives its value
@@ -206,8 +206,8 @@ def variable(place: str) -> str:
 
 def _tables(given: bytes | None) -> dict[str, Any]:
     try:
-        return tomllib.loads((given or b"").decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return parse_toml(given or b"")
+    except ValueError:
         return {}  # not what the spec was read from
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline.errors import SpecError, nearest, shown
+from pipeline.errors import SpecError, nearest, shortened, shown
 from pipeline.masking import has_secret, mask_table, secret_name
+from pipeline.toml import MOST_PARTS, check_values, parse_toml
 
 Scalar = bool | int | float | str
 
@@ -127,7 +128,7 @@ class DataSection(Section):
     def _symbol_of_sample(cls, values: Any) -> Any:
         """Name a sample; what a file of the user's own holds is not known."""
         if isinstance(values, dict) and values.get("symbol") is None:
-            own = SAMPLE_SYMBOLS.get(values.get("source", "sample:sp500"))
+            own = SAMPLE_SYMBOLS.get(str(values.get("source", "sample:sp500")))
             return {**values, "symbol": own} if own else values
         return values
 
@@ -241,6 +242,7 @@ class RunSpec(Section):
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the run spec") -> RunSpec:
         """Validate plain values; raises SpecError naming every problem, its place and the nearest valid name."""
+        check_spec_values(values, where)
         try:
             spec = cls.model_validate(values)
         except ValidationError as error:
@@ -294,18 +296,31 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[R
 
 def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the run spec") -> RunSpec:
     """Parse TOML bytes into a spec, `overrides` laid over it. Raises SpecError."""
+    return RunSpec.from_mapping(spec_values(given, overrides, where), where=overridden(where, overrides))
+
+
+def spec_values(given: bytes, overrides: Mapping[str, Any] | None, where: str) -> dict[str, Any]:
+    """Parse the TOML bytes of a spec, `overrides` (dotted keys) laid over them; raises SpecError."""
     try:
-        values = tomllib.loads(given.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = parse_toml(given)
+    except ValueError as error:
         raise SpecError(f"{where} is not valid TOML: {error}.") from None
     for key, value in (overrides or {}).items():
         set_dotted(values, key, value)
-    return RunSpec.from_mapping(values, where=overridden(where, overrides))
+    return values
+
+
+def check_spec_values(values: Mapping[str, Any], where: str) -> None:
+    """Raise SpecError for values that no snapshot can keep, wherever in a spec they stand."""
+    try:
+        check_values(values)
+    except ValueError as error:
+        raise SpecError(f"{where} cannot be kept: {error}.") from None
 
 
 def overridden(where: str, overrides: Mapping[str, Any] | None) -> str:
     """Return how a spec is called in messages: with what was laid over it."""
-    return f"{where} with {', '.join(overrides)} as given" if overrides else where
+    return f"{where} with {', '.join(shortened(key, 100) for key in overrides)} as given" if overrides else where
 
 
 def parse_override(text: str, plain: str = "strategy.params") -> tuple[str, Any]:
@@ -316,11 +331,13 @@ def parse_override(text: str, plain: str = "strategy.params") -> tuple[str, Any]
     key, separator, value = text.partition("=")
     key = key.strip()
     if not separator or not key:
-        raise SpecError(f"The override {text!r} is not of the form key=value, as in -p fast=10.")
+        raise SpecError(f"The override {shortened(text, 200)!r} is not of the form key=value, as in -p fast=10.")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {value}")["value"]
+    except TOMLDecodeError:
         parsed = value
+    except ValueError as error:
+        raise SpecError(f"The value of the override {shortened(key, 100)} cannot be read: {error}.") from None
     return (key if "." in key else f"{plain}.{key}"), parsed
 
 
@@ -340,6 +357,8 @@ def _json_value(value: Any) -> Any:
 def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     """Set the value at a dotted key of nested tables, in place; raises SpecError when a value is in the way."""
     *parents, last = dotted.split(".")
+    if len(parents) >= MOST_PARTS:
+        raise SpecError(f"The override {shortened(dotted, 100)} has more than {MOST_PARTS} parts.")
     table = values
     for name in parents:
         table = table.setdefault(name, {})

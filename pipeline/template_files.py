@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import EvidenceError
+from pipeline.errors import EvidenceError, shortened
 from pipeline.settings import Settings
 
 PACKAGE = Path(__file__).parent
@@ -13,8 +13,13 @@ SHIPPED = (PACKAGE / "templates", PACKAGE.parent)  # in an installed wheel; in a
 
 def template_path(settings: Settings, name: str, *, error: type[EvidenceError]) -> Path:
     """Return the file `name` in the project's root, else the packaged one; raises `error` when there is none."""
-    own = settings.resolve(name)
-    if own.is_file():
+    try:
+        own = settings.resolve(name)
+        there = own.is_file()
+    except (OSError, ValueError, RuntimeError) as failure:  # a name too long for the system, ~nobody
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(f"There can be no file {shortened(repr(name), 200)}: {reason}.") from None
+    if there:
         return own
     if not Path(name).is_absolute() and ".." not in Path(name).parts:
         for directory in SHIPPED:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SpecError
+from pipeline.errors import SpecError, UsageError
+from pipeline.sealing import data_inputs
+from pipeline.settings import Settings
 from pipeline.spec import RunSpec, parse_override, parse_spec, read_spec
 from pipeline.sweep.spec import parse_sweep
+from pipeline.template_files import template_path
 
 
 @pytest.mark.parametrize(
@@ -144,3 +149,31 @@ def test_a_missing_spec_is_named(tmp_path: Path) -> None:
     """The error names the file that could not be read."""
     with pytest.raises(SpecError, match=r"absent\.toml"):
         read_spec(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("place", ["data.source", "benchmark.source", "run.notebook", "report.template"])
+@pytest.mark.parametrize("name", ["a\0b.csv", "a" * 300 + ".csv", "/" + "a/" * 3000, "~nobody-at-all/x.csv"])
+def test_a_file_that_no_system_can_have_is_refused(tmp_path: Path, place: str, name: str) -> None:
+    """Whatever stands in the place of a path, the request is wrong (exit code 2)."""
+    spec, settings = parse_spec(b"", {place: name}), Settings(tmp_path, tmp_path / "results")
+    look = data_inputs if place.endswith("source") else lambda _, there: template_path(there, name, error=SpecError)
+    with pytest.raises(UsageError, match=r"no (data )?file|does not exist"):
+        look(spec, settings)
+
+
+@pytest.mark.parametrize("parse", [parse_spec, parse_sweep])
+def test_a_spec_that_is_hard_to_read_is_refused(parse: Callable[..., object]) -> None:
+    """Depth, endless keys and numbers: in the file, on the command line and from a program."""
+    for toml, overrides in (
+        (b"a=" + b"[" * 3000, {}),
+        (b"", {"a." * 50_000 + "b": 1}),
+        (b"", {"strategy.params." + "a." * 3000 + "b": 1}),
+        (b"", {"strategy.params.a": functools.reduce(lambda inner, _: [inner], range(3000), [])}),
+        (b"", {"run.seed": 10**5000}),
+        (b"[data]\nsource = []", {}),
+    ):
+        with pytest.raises(SpecError):
+            parse(toml, overrides)
+    for text in ("a=" + "[" * 3000, "a" * 100_000):
+        with pytest.raises(SpecError):
+            parse_override(text)

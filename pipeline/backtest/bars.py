@@ -75,6 +75,7 @@ def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = Non
     return Bars(df, (*table.notes, *notes), told)
 
 
+COUNTED = "1677-09-22", "2262-04-10"  # the first and the last whole day that nanoseconds count
 NEWEST_FIRST = "The file has its newest row first; the bars were put into the order of time."
 
 
@@ -182,15 +183,20 @@ def _between(df: pd.DataFrame, start: Any, end: Any, where: str) -> pd.DataFrame
 
 
 def _instant(value: Any, where: str, *, whole_day: bool = False) -> Any:
-    """Return `value` as a UTC instant; a plain date at the end of a range means the end of that day."""
+    """Return `value` as a UTC instant; a plain date at the end of a range means the end of that day.
+
+    Instants before and after all that nanoseconds can count are the first and the last day of these.
+    """
     import pandas as pd
 
     if value is None:
         return None
     only_date = not isinstance(value, dt.datetime) and (isinstance(value, dt.date) or len(str(value)) == 10)
     try:
-        instant = pd.Timestamp(value)
-    except ValueError as error:
+        instant = pd.Timestamp(value or "nothing")
+        instant = instant.tz_localize("UTC") if instant.tz is None else instant.tz_convert("UTC")
+        first, last = (pd.Timestamp(day, tz="UTC") for day in COUNTED)
+        instant = min(max(instant, first), last).as_unit("ns")
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{value!r} is not a date to cut {where} at: {error}. Write it as 2015-01-31.") from None
-    instant = instant.tz_localize("UTC") if instant.tz is None else instant.tz_convert("UTC")
     return instant + pd.Timedelta(days=1) - pd.Timedelta(1, "ns") if only_date and whole_day else instant

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.backtest.column_names import PRICES
 from pipeline.backtest.files import READABLE, SUFFIXES
-from pipeline.errors import DataError, DataWarning, nearest
+from pipeline.errors import DataError, DataWarning, nearest, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE_PREFIX = "sample:"
+READABLE_FROM = f"Give an existing file, or {SAMPLE_PREFIX}NAME."
 
 _SAMPLES = Path(__file__).parent / "samples"
 
@@ -41,8 +42,15 @@ def source_path(source: str, root: str | Path = ".") -> Path:
         if name not in sample_names():
             raise DataError(f"There is no bundled sample {name!r}. {nearest(name, sample_names())}")
         return _SAMPLES / f"{name}.csv"
-    path = (Path(root) / source).resolve()
-    if not path.is_file():
+    try:
+        path = (Path(root) / source).resolve()
+        there = path.is_file()
+    except (OSError, ValueError) as error:  # a name too long for the system, a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"There can be no data file {shortened(repr(source), 200)}: {reason}. {READABLE_FROM}"
+        ) from None
+    if not there:
         kind = "is a directory" if path.is_dir() else "does not exist"
         raise DataError(f"The data file {path} {kind}. {_file_hint(source, path)}")
     if not path.name.lower().endswith(SUFFIXES):
@@ -109,4 +117,4 @@ def _file_hint(source: str, path: Path) -> str:
         return f"Did you mean the bundled sample {SAMPLE_PREFIX}{source}?"
     folder = path.parent
     names = [item.name for item in folder.iterdir() if item.name.endswith(SUFFIXES)] if folder.is_dir() else []
-    return nearest(path.name, names) if names else f"Give an existing file, or {SAMPLE_PREFIX}NAME."
+    return nearest(path.name, names) if names else READABLE_FROM

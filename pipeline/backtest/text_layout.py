@@ -10,14 +10,16 @@ import lzma
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from pipeline.backtest.column_names import PRICES, known_as, plain_name
 from pipeline.errors import DataError
 
 HEAD_LINES = 60
+SMALL, MOST_PACKED = 2**26, 200  # bytes that any archive may unpack to; how many times its size a large one may
 SEPARATORS = (",", ";", "\t", "|")
 BLANKS = r"\s+"  # the separator of files that have columns of text width
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -45,18 +47,37 @@ class TextLayout:
 
 
 def text_bytes(path: Path) -> bytes:
-    """Return the bytes of a text file, unpacked. Raises DataError for an archive that does not hold one file."""
+    """Return the bytes of a text file, unpacked.
+
+    Raises DataError for an archive that does not hold one file, and for one that unpacks to more than tables do.
+    """
     name = path.name.lower()
     if name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if not item.is_dir() and "__MACOSX" not in item.filename]
             if len(members) != 1:
                 raise DataError(f"{path} holds {len(members)} files. Give an archive of one, or unpack it.")
-            return archive.read(members[0])
-    data = path.read_bytes()
-    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
-    ending = next((ending for ending in unpack if name.endswith(ending)), None)
-    return data if ending is None else unpack[ending](data)
+            with archive.open(members[0]) as file:
+                return _unpacked(file, path)
+    openers: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    opener = next((opener for ending, opener in openers.items() if name.endswith(ending)), None)
+    if opener is None:
+        return path.read_bytes()
+    with opener(path) as file:
+        return _unpacked(file, path)
+
+
+def _unpacked(file: IO[bytes], path: Path) -> bytes:
+    most = max(SMALL, path.stat().st_size * MOST_PACKED)
+    pieces, size = [], 0
+    while piece := file.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise DataError(
+                f"{path} unpacks to more than {MOST_PACKED} times its size, as no table does. Unpack it to use it."
+            )
+    return b"".join(pieces)
 
 
 def find_layout(data: bytes, path: Path, *, mapped: Collection[str], skip_rows: int, section: str) -> TextLayout:

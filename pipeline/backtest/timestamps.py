@@ -294,7 +294,10 @@ def _unread(values: pd.Series, places: Sequence[str], date_format: str | None, e
     if numbers.notna().all():
         hint = number_hint(text, numbers, places, where)
     elif date_format and date_format not in EPOCHS:
-        odd = pd.to_datetime(text, format=date_format, errors="coerce", utc=True).isna()
+        try:
+            odd = pd.to_datetime(text, format=date_format, errors="coerce", utc=True).isna()
+        except ValueError:  # it is no format at all
+            return DataError(f"{where}: the timestamps cannot be read {how}: {what}. {suggestion(text)}")
         what = f"{text[odd].iloc[0]!r} in {rows_of(odd, places)}" if odd.any() else what
         hint = "Take these rows out." if 0 < odd.mean() < FEW else _without_odd_rows(text, places)
     return DataError(f"{where}: the timestamps cannot be read {how}: {what}. {hint}".rstrip())

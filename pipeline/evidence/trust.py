@@ -13,7 +13,6 @@ valid_to = 2027-01-01T00:00:00Z   # optional
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from pipeline.errors import UsageError, nearest
 from pipeline.evidence.dsse import Signed
 from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
 from pipeline.settings import Settings
+from pipeline.toml import parse_toml
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ class Trust:
 def load_trust(path: Path, *, named: bool = False) -> Trust:
     """Read a trust file; raises UsageError that names the entry for anything malformed or unknown."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"The trust file {path} cannot be read: {error}.") from None
     _only(values, ("require_signatures", "keys"), path)

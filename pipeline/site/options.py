@@ -12,7 +12,6 @@ files = ["stats.json"]            # the only sealed files that are shown; patter
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from pipeline.errors import UsageError, nearest
 from pipeline.settings import Settings
 from pipeline.site.patterns import own_patterns
+from pipeline.toml import parse_toml
 
 OPTIONS_FILE = Path("config") / "site.toml"
 PUBLIC_FILES = (
@@ -54,7 +54,7 @@ def load_options(settings: Settings, *, public: bool = False) -> SiteOptions:
     if not path.is_file():
         return SiteOptions(public=public)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
     return replace(_checked(values, path), public=public)

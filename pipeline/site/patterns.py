@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import RenderError, UsageError
+from pipeline.errors import RenderError, UsageError, shortened
 from pipeline.masking import SECRET_WORDS
 
+CALLS = re.compile(r"\(\?(?:R|\d+|&\w+|P>\w+)\)")
 SECONDS = 2.0  # that one pattern of the user's own may take for one text
 _END = r"[^\s\"'<>:;,()]"
 _PART = r"[^\s\"'<>:;,()/]+"
@@ -66,10 +67,11 @@ class Pattern:
         try:
             for match in self.compiled.finditer(text, **limited):
                 yield match.span()
-        except TimeoutError:
+        except (TimeoutError, MemoryError):
             raise RenderError(
                 f"The pattern {self.compiled.pattern!r} of [public] in config/site.toml searches a text for more than "
-                f"{SECONDS:g} s. Write it without a repetition inside of a repetition, as 'a+' for '(a+)+'."
+                f"{SECONDS:g} s, or needs more memory than there is. Write it without a repetition inside of a "
+                "repetition, as 'a+' for '(a+)+'."
             ) from None
 
 
@@ -96,10 +98,13 @@ def own_patterns(patterns: Iterable[str]) -> list[Pattern]:
         ) from None
     found = []
     for pattern in given:
+        shown = shortened(repr(pattern), 200)
+        if CALLS.search(pattern):
+            raise UsageError(f"[public] patterns: {shown} calls itself or a group of its own, which may never end.")
         try:
             found.append(Pattern(regex.compile(pattern)))
-        except regex.error as error:
-            raise UsageError(f"[public] patterns: {pattern!r} is no regular expression: {error}.") from None
+        except (regex.error, RecursionError, MemoryError, OverflowError, ValueError) as error:
+            raise UsageError(f"[public] patterns: {shown} is no regular expression: {error}.") from None
     return found
 
 

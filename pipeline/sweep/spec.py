@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,18 @@ from pipeline.digest import canonical_json
 from pipeline.errors import SpecError, nearest, shown
 from pipeline.masking import has_secret, secret_name
 from pipeline.secrets import PLACE
-from pipeline.spec import ENGINE_SECTIONS, SWEEP_ONLY, RunSpec, Scalar, Section, overridden, set_dotted, without_none
+from pipeline.spec import (
+    ENGINE_SECTIONS,
+    SWEEP_ONLY,
+    RunSpec,
+    Scalar,
+    Section,
+    check_spec_values,
+    overridden,
+    set_dotted,
+    spec_values,
+    without_none,
+)
 
 STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")
@@ -149,6 +159,7 @@ class SweepSpec:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "the sweep spec") -> SweepSpec:
         """Validate plain values; raises SpecError naming every problem and its place."""
+        check_spec_values(values, where)
         own = {name: values.get(name, {}) for name in SWEEP_ONLY}
         shared = {key: value for key, value in values.items() if key not in SWEEP_ONLY}
         base = RunSpec.from_mapping(shared, where=where).asking(ENGINE_SECTIONS)
@@ -226,13 +237,7 @@ def parse_sweep(
     given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the sweep spec"
 ) -> SweepSpec:
     """Parse TOML bytes into a sweep spec, `overrides` laid over it; raises SpecError."""
-    try:
-        values = tomllib.loads(given.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{where} is not valid TOML: {error}.") from None
-    for key, value in (overrides or {}).items():
-        set_dotted(values, key, value)
-    return SweepSpec.from_mapping(values, where=overridden(where, overrides))
+    return SweepSpec.from_mapping(spec_values(given, overrides, where), where=overridden(where, overrides))
 
 
 def path_of(key: str) -> str:

@@ -390,3 +390,53 @@ def test_what_is_accepted_at_a_glance_keeps_the_contract(data: st.DataObject, sp
             checked(frame, stamps, list("abcde"), where="it")
     else:
         assert checked(frame, stamps, list("abcde"), where="it").equals(frame.set_axis(stamps))
+
+
+def test_a_file_that_is_cut_or_damaged_is_refused(tmp_path: Path) -> None:
+    """Packed text cut anywhere, Parquet and Feather with damage at its end, where its description is."""
+    text = source_path("sample:sp500").read_bytes()[:4000]
+    frame = load_ohlcv("sample:sp500").iloc[:50].reset_index()
+    frame.to_parquet(tmp_path / "whole.parquet")
+    frame.to_feather(tmp_path / "whole.feather")
+    packed = gzip.compress(text)
+    damaged = {f"{cut}.csv.gz": packed[:cut] for cut in (0, 1, 10, 18, len(packed) // 2, len(packed) - 1)}
+    for name in ("whole.parquet", "whole.feather"):
+        data = (tmp_path / name).read_bytes()
+        end = len(data) - 300
+        damaged |= {f"{at}{name}": data[:at] + b"\xff" * 8 + data[at + 8 :] for at in range(end, len(data), 37)}
+    refused = set()
+    for name, data in damaged.items():
+        (tmp_path / name).write_bytes(data)
+        try:
+            load_ohlcv(tmp_path / name)
+        except DataError:
+            refused.add(name.rpartition(".")[2])
+            continue
+        assert not name.endswith(".gz")  # the columnar ones describe what nobody reads, too
+    assert refused == {"gz", "parquet", "feather"}
+
+
+def test_an_archive_that_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path) -> None:
+    """A hundred megabytes of nothing in a hundred kilobytes: it is not unpacked to its end."""
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(bytes(100_000_000)))
+    with pytest.raises(DataError, match="unpacks to more than 200 times"):
+        load_ohlcv(tmp_path / "bomb.csv.gz")
+
+
+@pytest.mark.parametrize("day", [dt.date.max, "9999-12-31", "9999-12-31T23:59:59-05:00", dt.date(2262, 4, 12)])
+def test_a_range_may_end_when_it_likes(day: dt.date | str) -> None:
+    """The last day that can be written is later than all bars, and the first one is earlier."""
+    whole = load_ohlcv("sample:sp500")
+    assert len(load_ohlcv("sample:sp500", end=day)) == len(whole)
+    assert len(load_ohlcv("sample:sp500", start=dt.date.min, end=day)) == len(whole)
+    with pytest.raises(DataError, match="has no bars from"):
+        load_ohlcv("sample:sp500", start=day)
+    with pytest.raises(DataError, match="has no bars from"):
+        load_ohlcv("sample:sp500", end="0001-01-01")
+
+
+@pytest.mark.parametrize("date_format", ["%", "%Y%", "%Q"])
+def test_what_is_no_format_is_said(date_format: str) -> None:
+    """Pandas refuses the format itself, not the values."""
+    with pytest.raises(DataError, match="cannot be read with date_format"):
+        load_ohlcv("sample:sp500", date_format=date_format)

@@ -247,3 +247,13 @@ def test_options_are_checked(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "config" / "site.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         load_options(settings)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?R)", "(a)(?1)", "(?P<x>a)(?&x)", "(" * 500 + ")" * 500, "(?:" * 2000 + ")" * 2000]
+)
+def test_a_pattern_that_may_never_end_is_refused(project: Settings, pattern: str) -> None:
+    """One that calls itself takes all the memory there is; one nested too deep cannot be compiled."""
+    (project.root / "config" / "site.toml").write_text(f"[public]\npatterns = ['{pattern}']\n")
+    with pytest.raises(UsageError, match=r"site.toml, \[public\] patterns"):
+        load_options(project)
