@@ -103,11 +103,14 @@ def adopt_run(run: RunDir, signer: Signer | None = None, *, ledger: LedgerCheck 
     """Add a run that was sealed without an entry (before there was a ledger, or by a process killed in between).
 
     The entry says run_adopted, not run_sealed: it proves the run from now on only. Of a sweep whose trials were not
-    counted, they are now. Returns None when the ledger has the run already; raises VerificationError for a run that
-    does not verify. `ledger` is one that was read before.
+    counted, they are now. An adoption that nobody signed is entered again, signed, for a `signer`. Returns None when
+    the ledger has the run already; raises VerificationError for a run that does not verify. `ledger` is one that was
+    read before.
     """
     known = ledger or check_ledger(run.ledger)
-    if known.seal_of(run.run_id) is not None:
+    adoption = known.adoption_of(run.run_id)
+    to_be_signed = adoption is not None and adoption.signed is None and signer is not None
+    if known.seal_of(run.run_id) is not None and not to_be_signed:
         return None
     verify_run(run).raise_for_problems()
     seal = sealed(run)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import VerificationError
 from pipeline.evidence.ledger import (
     REPORT_RENDERED,
+    RUN_ADOPTED,
     RUN_PRUNED,
     SEALS,
     START,
@@ -61,6 +62,11 @@ class LedgerCheck:
     def seals_of(self, run_id: str) -> list[Entry]:
         """Return all entries that say a run was sealed: more than one only when it was done again, or replaced."""
         return [entry for entry in self.runs.get(run_id, []) if entry.event.kind in SEALS]
+
+    def adoption_of(self, run_id: str) -> Entry | None:
+        """Return the entry that took a run up whose seal no entry tells of, the last if there are several."""
+        seals = self.seals_of(run_id)
+        return seals[-1] if seals and all(entry.event.kind == RUN_ADOPTED for entry in seals) else None
 
     def report_of(self, run_id: str) -> Entry | None:
         """Return the entry of the run's last rendered report."""

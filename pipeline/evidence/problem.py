@@ -31,7 +31,8 @@ class Verification:
 
     `notes` are sentences worth knowing that are not problems (the run is unsigned, nobody's key was checked);
     `signer` is the name, or without a trust file the keyid, of the key that signed the manifest; `trusted` says that it
-    is a key of the trust file, and that its signature is good; `sent` that it came from elsewhere.
+    is a key of the trust file, and that its signature is good; `sent` that it came from elsewhere; `adopted` is the
+    number of the ledger's entry that took the run up after its seal, None when the ledger knows the seal itself.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class Verification:
     signer: str | None = None
     trusted: bool = False
     sent: bool = False
+    adopted: int | None = None
 
     @property
     def ok(self) -> bool:

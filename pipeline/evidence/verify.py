@@ -25,6 +25,7 @@ KNOWN_VERSIONS = frozenset({1})
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LARGEST_SIZE = 2**53
 STATUSES = ("FINISHED", "FAILED")
+ADOPTED = "the ledger took the run up later, and says nothing of when it was sealed, or of runs that were left out"
 
 __all__ = ["Problem", "Verification", "check_subjects", "verify_run"]
 
@@ -70,11 +71,14 @@ def _verified(run: RunDir, trust: Trust | None, ledger: LedgerCheck | Path | Non
         said = {str(problem) for problem in (*problems, *ledger.problems)}
         told = _ledger_problems(run, digest, signer, ledger, trust)
         problems += [problem for problem in told if str(problem) not in said]
+    adoption = ledger.adoption_of(run.run_id) if ledger is not None else None
+    notes += [f"adopted, entry {adoption.seq}: {ADOPTED}"] if adoption else []
     known = trust.find(signer) if trust and signer else None
     name = known.name if known else signer
     files = len(manifest["subject"])
+    trusted, adopted = known is not None and not found, adoption.seq if adoption else None
     return Verification(
-        run.run_id, tuple(problems), files, digest, tuple(notes), name, trusted=known is not None and not found
+        run.run_id, tuple(problems), files, digest, tuple(notes), name, trusted=trusted, adopted=adopted
     )
 
 
@@ -211,6 +215,7 @@ def _ledger_problems(
         yield Problem("manifest.json", "edited", f"{text}, this one is another")
     if not others:
         yield from _sealer_problems(run, seals, signer)
+        yield from _adoption_problems(run, seals, signer, trust)
     if report is not None and run.report.is_file():
         yield from _report_problems(run, report)
 
@@ -234,6 +239,17 @@ def _sealer_problems(run: RunDir, seals: list[Entry], signer: str | None) -> Ite
         elif sealer != signer:
             text = f"signed by the key {signer[:16]}…, the ledger's entry {seq} says {sealer[:16]}…"
             yield Problem(run.signature.name, "wrong signer", text)
+
+
+def _adoption_problems(run: RunDir, seals: list[Entry], signer: str | None, trust: Trust | None) -> Iterator[Problem]:
+    """Ask for a signature on the adoption of a signed run, where keys are named: a new ledger is anybody's to write."""
+    adopted = all(entry.event.kind == RUN_ADOPTED for entry in seals)
+    if signer and trust and trust.keys and adopted and not any(entry.signed for entry in seals):
+        text = (
+            f"entry {seals[-1].seq} adopted the signed run, and nobody signed that: the ledger may be a new one, with "
+        )
+        remedy = f"other runs left out (with a key of {trust.source}: `evidence ledger adopt {run.run_id}`)"
+        yield Problem("ledger.jsonl", "unsigned", text + remedy)
 
 
 def _entry_problems(entry: Entry, trust: Trust | None) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from pipeline.evidence.rotation import add_trusted_key
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, load_trust, project_trust
 from pipeline.evidence.unbundle import verify_bundle, verify_path
+from pipeline.evidence.verify import verify_run
 from pipeline.evidence.verify_all import verify_all
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
@@ -130,8 +131,8 @@ def test_a_trust_file_that_was_taken_away_is_missed(world: World, signed: RunDir
 def test_a_thinned_out_ledger_that_nobody_signed_does_not_pass(world: World, signed: RunDir, how: str) -> None:
     """Whoever can write there takes a signed run away and writes a new ledger about the others, without a key.
 
-    `--trust` asks for a signature on the ledger, too; without it, what a key sealed has an entry by that key. Only
-    a signed run that an unsigned ledger adopted looks like one that was brought from elsewhere.
+    `--trust` asks for a signature on the ledger, too; without it, what a key sealed has an entry by that key, or its
+    adoption has a signature.
     """
     shutil.rmtree(world.run().path)
     world.ledger.unlink()
@@ -143,7 +144,36 @@ def test_a_thinned_out_ledger_that_nobody_signed_does_not_pass(world: World, sig
     found = [problem for one in verify_all(world.results, trust=named(world.trust)) for problem in one.problems]
     assert kinds(found)[0] == ("ledger.jsonl", "unsigned")
     of_run = list(verify_all(world.results, trust=world.trust))[1]
-    assert kinds(of_run.problems) == ([("ledger.jsonl", "unsigned")] if how == "sealed" else [])
+    assert kinds(of_run.problems) == [("ledger.jsonl", "unsigned")]
+    assert of_run.adopted == (1 if how == "adopted" else None)
+
+
+def test_an_adopted_run_says_so(world: World, signed: RunDir) -> None:
+    """Whether or not somebody signs: its entry and what that does not say are told; a trusted key's signature is asked
+    for where keys are named, and can be added.
+    """
+    assert verify_run(signed, ledger=world.ledger).adopted is None
+    world.ledger.unlink()
+    assert events.adopt_run(signed) is not None
+    without_keys = verify_run(signed, ledger=world.ledger)
+    assert without_keys.ok
+    assert without_keys.adopted == 0
+    assert any(note.startswith("adopted, entry 0: ") for note in without_keys.notes)
+    (problem,) = verify_run(signed, ledger=world.ledger, trust=world.trust).problems
+    assert f"`evidence ledger adopt {signed.run_id}`" in problem.message
+    assert events.adopt_run(signed) is None, "without a key there is nothing to add"
+    assert events.adopt_run(signed, world.signer) is not None
+    assert events.adopt_run(signed, world.signer) is None
+    again = verify_run(signed, ledger=world.ledger, trust=world.trust)
+    assert (again.problems, again.adopted) == ((), 1)
+
+
+def test_a_stranger_s_signature_does_not_adopt(world: World, signed: RunDir) -> None:
+    """Only a key of the trust file vouches for an adoption."""
+    world.ledger.unlink()
+    events.adopt_run(signed, new_signer())
+    found = verify_run(signed, ledger=world.ledger, trust=world.trust)
+    assert ("ledger.jsonl", "unknown key") in kinds(found.problems)
 
 
 def test_the_ledger_rewritten_by_another_key_is_unknown(world: World, signed: RunDir) -> None:
