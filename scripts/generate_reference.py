@@ -214,7 +214,8 @@ def _joined(*parts: str) -> str:
 
 
 def _section(name: str, field: Any) -> str:
-    return _model(name, field.annotation)
+    optional = [item for item in typing.get_args(field.annotation) if item is not type(None)]
+    return _model(name, optional[0] if optional else field.annotation)
 
 
 def _model(name: str, model: type[pydantic.BaseModel]) -> str:
