@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.artifacts import equity_csv, finite_stats, parquet_bytes, trades_csv
@@ -38,6 +38,8 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     _check_own(result)
     drawn = {str(name): _picture(str(name), value) for name, value in result.figures.items()}
     conventions, stats = settled(result), finite_stats(recompute(result))
+    if result.currency is not None:
+        conventions = replace(conventions, currency=result.currency)
     _clear(files)
     write_json(files.stats, stats)
     write_json(files.conventions, conventions.to_dict())

@@ -267,6 +267,8 @@ class NotebookRun:
         """Compare a result with what the spec asked for; a section that was left out asked for nothing."""
         spec = self.spec
         asked: dict[str, Any] = {} if spec.backtest is None else spec.backtest.model_dump()
+        if "risk_free_rate" in asked:
+            asked["risk_free_rate"] = asked["risk_free_rate"] or 0.0
         if spec.data is not None and result.config.get("symbol"):  # a result may leave it unknown
             asked["symbol"] = spec.data.symbol or ""
         if spec.data is not None and spec.data.periods_per_year is not None:

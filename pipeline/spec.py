@@ -117,6 +117,12 @@ class DataSection(Section):
     )
     decimal: Literal[".", ","] | None = Field(None, description="decimal sign; default: found out where only one fits")
     skip_rows: int = Field(0, ge=0, description="lines above the header of a text file")
+    currency: str | None = Field(
+        None,
+        min_length=1,
+        max_length=12,
+        description="currency of prices and account, as USD; default: unknown, amounts are units of the prices",
+    )
     periods_per_year: float | None = Field(
         None, gt=0, description="bars a year, for annual figures; default: inferred from the whole file"
     )
@@ -177,8 +183,10 @@ class BacktestSection(Section):
     execution: Literal["pipeline", "simple"] = Field(
         "pipeline", description="`pipeline`: orders fill at the next open; `simple`: at the signal's close (optimistic)"
     )
-    risk_free_rate: float = Field(
-        0.0, gt=-1, description="annual rate taken off the returns in Sharpe and Sortino ratios, decimal, compounded"
+    risk_free_rate: float | None = Field(
+        None,
+        gt=-1,
+        description="annual rate taken off the returns in Sharpe and Sortino ratios, decimal, compounded; default: 0",
     )
 
 

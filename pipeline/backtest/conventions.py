@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline.backtest.timestamps import TimeLabels, time_labels
@@ -27,7 +27,8 @@ class Conventions:
 
     `given_periods` is the number of bars a year that somebody gave, `inferred_periods` the one that the bars tell, of
     the whole file where there is one; the given one counts. `risk_free_rate` is annual, a decimal, and compounds; None
-    means that nobody recorded it, and counts as 0. Deviations are taken with `ddof`, always 1. `time_labels` says
+    means that nobody recorded it, and counts as 0; one of 0 is the default unless `rate_given`. `currency` is that of
+    prices and account, None when nobody said it. Deviations are taken with `ddof`, always 1. `time_labels` says
     whether a bar names a day or an instant, None when no bars told it.
     """
 
@@ -36,6 +37,8 @@ class Conventions:
     inferred_periods: float | None = None
     ddof: int = DDOF
     time_labels: TimeLabels | None = None
+    currency: str | None = None
+    rate_given: bool = field(default=False, compare=False)
 
     @property
     def periods_per_year(self) -> float | None:
@@ -86,16 +89,17 @@ class Conventions:
         return {
             "schema_version": SCHEMA_VERSION,
             "periods_per_year": None if known is None else periods,
-            "risk_free_rate": None if rate is None else {"value": rate, "source": "given" if rate else "default"},
+            "risk_free_rate": None if rate is None else {"value": rate, "source": _given(rate or self.rate_given)},
             "ddof": {"value": self.ddof, "source": "default"},
             "time_labels": None if self.time_labels is None else {"value": self.time_labels, "source": "inferred"},
+            "currency": None if self.currency is None else {"value": self.currency, "source": "given"},
         }
 
     @classmethod
     def from_dict(cls, values: Any) -> Conventions:
         """Read what `to_dict` wrote, now or in a later version; what has another shape is not known."""
         periods, rate, ddof = (_part(values, name) for name in ("periods_per_year", "risk_free_rate", "ddof"))
-        labels = _part(values, "time_labels").get("value")
+        labels, currency = (_part(values, name).get("value") for name in ("time_labels", "currency"))
         known = _positive(periods.get("value"))
         return cls(
             risk_free_rate=_number(rate.get("value"), above=-1.0),
@@ -103,6 +107,8 @@ class Conventions:
             inferred_periods=_positive(periods.get("inferred")) if periods.get("source") == "given" else known,
             ddof=DDOF if _number(ddof.get("value")) is None else int(ddof["value"]),
             time_labels=labels if labels in get_args(TimeLabels) else None,
+            currency=currency if isinstance(currency, str) and currency else None,
+            rate_given=rate.get("source") == "given",
         )
 
     @classmethod
@@ -126,6 +132,10 @@ def per_period_rate(annual: float, periods_per_year: float | None) -> float:
     if periods_per_year is None:
         raise UsageError("An annual risk-free rate needs periods_per_year to become one per period.")
     return math.expm1(math.log1p(annual) / periods_per_year)
+
+
+def _given(given: object) -> str:
+    return "given" if given else "default"
 
 
 def _part(values: Any, name: str) -> Mapping[str, Any]:

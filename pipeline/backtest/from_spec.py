@@ -41,7 +41,8 @@ def spec_benchmark(benchmark: BenchmarkSection, root: Path) -> pd.Series | None:
 
 def spec_conventions(spec: RunSpec, told: float | None = None) -> Conventions:
     """Return the conventions of a spec; `told` is how many bars a year its whole data file tells, None if unknown."""
-    return Conventions(spec.bundled.backtest.risk_free_rate, spec.bundled.data.periods_per_year, told)
+    data, rate = spec.bundled.data, spec.bundled.backtest.risk_free_rate
+    return Conventions(rate or 0.0, data.periods_per_year, told, currency=data.currency, rate_given=rate is not None)
 
 
 def spec_engine(rules: BacktestSection, conventions: Conventions) -> BacktestEngine:

@@ -17,7 +17,7 @@ from pipeline.spec import RunSpec, without_none
 SCOPE = "trial"  # in the details of an entry that counts trials
 RESULT = "result"  # in the details of a run's seal
 SAME_RETURNS = {  # keys of a spec that change no return: labels, and the conventions of the figures
-    "data": {"source", "periods_per_year"},
+    "data": {"source", "periods_per_year", "currency"},
     "strategy": {"family"},
     "backtest": {"risk_free_rate"},
 }

@@ -42,6 +42,7 @@ def result_of(done: BacktestResult, prices: pd.Series | None = None) -> Result:
         strategy=done.config.get("strategy"),
         params=done.config.get("params"),
         symbols=(symbol,) if symbol else (),
+        currency=done.conventions.currency,
         costs={name: done.config[name] for name in COSTS if name in done.config},
         trades=done.trades,
         fills=fills,

@@ -27,7 +27,7 @@ COMPARE = {
 }  # fmt: skip
 LARGEST_GRID = 1_000_000
 VARIED_IN_FAST = (STRATEGY_PARAMS, "backtest.")
-CONVENTIONS = ("backtest.risk_free_rate", "data.periods_per_year")
+CONVENTIONS = ("backtest.risk_free_rate", "data.periods_per_year", "data.currency")
 MOST_DRAWS = 10_000
 Params = dict[str, Any]
 

@@ -15,10 +15,12 @@ from pipeline.backtest import BacktestEngine, BacktestResult, Conventions, compu
 from pipeline.backtest.analysis import rolling_stats
 from pipeline.backtest.bootstrap import BootstrapOptions, bootstrap_intervals
 from pipeline.backtest.conventions import per_period_rate
+from pipeline.backtest.from_spec import spec_conventions
 from pipeline.backtest.metrics import simple_returns
 from pipeline.backtest.sensitivity import split_by_year
 from pipeline.backtest.significance import assess_sharpe
 from pipeline.errors import UsageError
+from pipeline.spec import RunSpec
 
 RATE, YEAR = 0.04, 260.0
 
@@ -126,8 +128,20 @@ positive = st.floats(min_value=1e-3, max_value=1e7)
 def test_the_record_reads_back(rate: float | None, periods: float | None, inferred: float | None) -> None:
     """What is sealed reads back to equal conventions, and fields of later versions are passed over."""
     used = Conventions(rate, periods, inferred)
-    values = used.to_dict() | {"schema_version": 2, "currency": {"value": "USD", "source": "given"}, "calendar": None}
+    values = used.to_dict() | {"schema_version": 2, "calendar": {"value": "XNYS", "source": "given"}}
     assert Conventions.from_dict(values) == used
+
+
+@pytest.mark.parametrize(
+    ("chosen", "source"), [({}, "default"), ({"risk_free_rate": 0}, "given"), ({"risk_free_rate": 0.04}, "given")]
+)
+def test_a_rate_of_zero_that_was_given_is_not_the_default(chosen: dict[str, float], source: str) -> None:
+    """The record tells a rate that somebody chose from one that nobody did, also when it is 0, and reads back so."""
+    used = spec_conventions(RunSpec.from_mapping({"backtest": chosen, "data": {"currency": "USD"}}))
+    for known in (used, Conventions.from_dict(used.to_dict())):
+        assert known.to_dict()["risk_free_rate"] == {"value": float(chosen.get("risk_free_rate", 0)), "source": source}
+        assert known.to_dict()["currency"] == {"value": "USD", "source": "given"}
+    assert Conventions().to_dict()["currency"] is None
 
 
 @pytest.mark.parametrize(
