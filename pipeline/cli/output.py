@@ -171,14 +171,14 @@ def _error_facts(kind: str, message: str | None) -> dict[str, Any] | None:
     return None if message is None else {"kind": kind, "message": message}
 
 
-def progress(items: Iterator[T], *, total: int, quiet: bool) -> Iterator[T]:
-    """Yield `items`; for more than one, show on stderr how many of `total` are done."""
+def progress(items: Iterator[T], *, total: int, quiet: bool, doing: str) -> Iterator[T]:
+    """Yield `items`; for more than one, show on stderr what is done to them and to how many of `total` it was."""
     if quiet or total <= 1:
         yield from items
         return
     from rich.progress import track
 
-    yield from track(items, description="rendering", total=total, console=console(stderr=True))
+    yield from track(items, description=doing, total=total, console=console(stderr=True))
 
 
 def digest_or_none(path: Path) -> str | None:

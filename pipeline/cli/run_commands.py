@@ -143,7 +143,9 @@ def render(
     signer = checked(signing_key(), settings)
     before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
     done = []
-    for rendered in output.progress(render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json):
+    for rendered in output.progress(
+        render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json, doing="rendering"
+    ):
         if rendered.record is not None and rendered.run.manifest_digest is not None:
             record_report(rendered.run.dir, signer)
             if rendered.record.report_sha256 != before[rendered.run.run_id]:

@@ -48,7 +48,7 @@ def build(
         force=force,
         processes=jobs,
         providers=[SweepPages(settings.results)],
-        progress=lambda items, total: output.progress(items, total=total, quiet=as_json),
+        progress=lambda items, total: output.progress(items, total=total, quiet=as_json, doing="making pages"),
     )
     facts = {"runs": done.runs, "built": done.built, "written": done.written, "removed": done.removed}
     if as_json:

@@ -22,6 +22,7 @@ FIGURE = re.compile(
     r'<script type="application/json" class="plot-data"[^>]*>(?P<data>.*?)</script>',
     re.DOTALL,
 )
+NOSCRIPT = re.compile(r"<noscript>.*?</noscript>\n", re.DOTALL)
 PAIR = re.compile(r"^:::: \{\.pair\}\n.*?^::::$", re.MULTILINE | re.DOTALL)
 LOADS = re.compile(r"\b(?:src|srcset|poster)=|<link\b|<style\b|url\(", re.IGNORECASE)
 COMMENT = re.compile(r"<!-- evidence:block:(\d+) -->")
@@ -31,8 +32,9 @@ SMALL = 400
 class Aside:
     """Takes the large raw blocks out of what the cells of one report print, and puts them back into its page.
 
-    A block that names a file to embed stays for the renderer. With `static`, figures are drawn first; with `marked`,
-    comments are left around what each cell printed, for the notebook.
+    A block that names a file to embed stays for the renderer. Figures are drawn first: with `static` in the place of
+    their data, else for readers without scripts. With `marked`, comments are left around what each cell printed, for
+    the notebook.
     """
 
     def __init__(self, *, static: bool = False, marked: bool = False) -> None:
@@ -43,7 +45,8 @@ class Aside:
 
     def take(self, output: str) -> str:
         """Return what a cell printed with comments in the place of its large blocks."""
-        taken = RAW.sub(self._taken, COMMENT.sub("", draw_figures(output) if self.static else output))
+        drawn = draw_figures(output, interactive=not self.static)
+        taken = RAW.sub(self._taken, COMMENT.sub("", drawn))
         return mark(next(self._cells), taken) if self.marked else taken
 
     def put_back(self, page: str) -> str:
@@ -61,15 +64,25 @@ class Aside:
         return f"{fence}{{=html}}\n<!-- evidence:block:{len(self.kept) - 1} -->\n{fence}"
 
 
-def draw_figures(markdown: str) -> str:
-    """Replace the data of every interactive figure by its drawing; raises RenderError naming one that cannot be."""
+def draw_figures(markdown: str, *, interactive: bool = False) -> str:
+    """Replace the data of every figure by its drawing; of an `interactive` one put the drawing where it will be.
+
+    Raises RenderError naming a figure that cannot be drawn; an interactive one is left as it is then.
+    """
     narrow = [(match.start(), match.end()) for match in PAIR.finditer(markdown)]
 
     def drawn(match: re.Match[str]) -> str:
         width = HALF if any(start <= match.start() < end for start, end in narrow) else WIDE
-        label = html.unescape(match["label"])
-        svg = draw(json.loads(match["data"]), name=match["name"], label=label, width=width, height=int(match["height"]))
-        box = f'class="plot drawn" id="plot-{match["name"]}" role="group" aria-label="{match["label"]}" tabindex="0"'
+        label, name, height = html.unescape(match["label"]), match["name"], int(match["height"])
+        try:
+            svg = draw(json.loads(match["data"]), name=name, label=label, width=width, height=height)
+        except RenderError:
+            if interactive:
+                return match[0]
+            raise
+        if interactive:
+            return NOSCRIPT.sub("", match[0].replace("></div>", f">{svg}</div>", 1), count=1)
+        box = f'class="plot drawn" id="plot-{name}" role="group" aria-label="{match["label"]}" tabindex="0"'
         return f"<div {box}>{svg}</div>"
 
     return FIGURE.sub(drawn, markdown)

@@ -225,7 +225,7 @@ def _render_project(job: RenderJob, run_ids: list[str]) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="evidence-report-") as directory:
         resolved = [_in_folder(job, run_id, Path(directory)) for run_id in run_ids]
         pages = renderer.render_project([item.markdown for item in resolved], Path(directory))
-        made = [(item, item.finished(page, renderer)) for item, page in zip(resolved, pages, strict=True)]
+        made = [(item, item.finished(page)) for item, page in zip(resolved, pages, strict=True)]
         return [(item.page.run.run_id, keep_report(item, renderer, html), None) for item, html in made]
 
 

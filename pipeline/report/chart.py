@@ -322,7 +322,8 @@ def _markers(curve: Curve, across: Scale, down: Scale) -> str:
 
 
 def _legend(chart: Chart) -> str:
-    shown = [c for c in chart.curves if c.spec.get("showlegend", True) and c.spec.get("name")]
+    named = [c for c in chart.curves if c.spec.get("showlegend", True) and c.spec.get("name")]
+    shown = sorted(named, key=lambda curve: int(curve.spec.get("legendrank", 1000)))
     if len(shown) < 2 or chart.layout.get("showlegend") is False:
         return ""
     parts, x = [], chart.left
@@ -358,15 +359,15 @@ def as_image(svg: str, style: str = "") -> str:
         rules += f".line.{role}{{stroke:{colours[role]}}}.fill.{role},.area.{role}{{fill:{colours[role]}}}"
     rules += f".trace{{fill:none;stroke:{LIGHT.strategy};stroke-width:1.5}}.small text{{font-size:10.5px}}"
     rules += f".dot{{fill:{LIGHT.background};stroke:{LIGHT.strategy};stroke-width:1.5}}.base{{fill:{LIGHT.strategy}}}"
-    rules += "".join(_in_light(rule) for rule in DRAWN_RULE.findall(style) if ":hover" not in rule)
+    rules += "".join(in_light(rule) for rule in DRAWN_RULE.findall(style) if ":hover" not in rule)
     size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     attributes = f'width="{size[1]}" height="{size[2]}" ' if size else ""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}'
     return svg.replace("<svg ", head, 1).replace(">", f"><style>{rules}</style>", 1)
 
 
-def _in_light(rule: str) -> str:
-    """Return a rule of a style sheet with the colours of the light theme in the place of names and mixtures."""
+def in_light(rule: str) -> str:
+    """Return a rule or a value of a style sheet with the light theme's colours in the place of names and mixtures."""
     from dataclasses import asdict
 
     from pipeline.palette import LIGHT

@@ -28,12 +28,13 @@ class Facts:
 
     `images` is a directory beside the Markdown where figures are put as files; None embeds them in the text, as
     plain `quarto render` needs it. `static` leaves out what a page without plotly.js has no use for; `index` is what
-    is known of all runs, where many reports are made.
+    is known of all runs, where many reports are made. `linked` says that the page will be beside the files of its run.
     """
 
     run: Run
     images: Path | None = None
     static: bool = field(default=False, kw_only=True)
+    linked: bool = field(default=True, kw_only=True)
     index: TrialIndex | None = field(default=None, kw_only=True)
 
     @property
@@ -45,6 +46,16 @@ class Facts:
     def finished(self) -> bool:
         """Say whether the run ended as it should."""
         return self.run.status == FINISHED
+
+    def address(self, path: str) -> str | None:
+        """Return a link to a file of the run; None on a page that is not beside it, or goes out on its own."""
+        from pipeline.report.escape import relative_url
+
+        return relative_url(path) if self.linked else None
+
+    def missing(self, said: str) -> str:
+        """Return what a part says in the place of its content; nothing on the page of a run that did not finish."""
+        return said if self.finished else ""
 
     @property
     def title(self) -> str:

@@ -22,8 +22,8 @@ Figure = dict[str, Any]
 AMOUNTS, NUMBERS, SHARES = ",.8~f", ".4~f", ".4~%"
 
 
-def equity_figure(equity: pd.DataFrame, name: str = "Benchmark") -> Figure:
-    """Return equity, and the benchmark called `name`, above drawdown on one time axis; long curves are thinned out."""
+def equity_figure(equity: pd.DataFrame, name: str = "Benchmark", unit: str = "") -> Figure:
+    """Return equity in `unit`, and the benchmark called `name`, above drawdown on one time axis, curves thinned out."""
     hover = money_hover(equity["equity"])
     traces = [line(equity["equity"], "Strategy", "strategy", hover=hover)]
     benchmark = equity.get("benchmark_equity")
@@ -34,8 +34,8 @@ def equity_figure(equity: pd.DataFrame, name: str = "Benchmark") -> Figure:
         below |= {"yaxis": "y2", "fill": "tozeroy", "showlegend": False}
         traces.append(below)
     axes: dict[str, Any] = {
-        "xaxis": {"type": "date", "anchor": "y2", "hoverformat": date_hover(equity.index)},
-        "yaxis": {"domain": [0.34, 1.0], "tickformat": AMOUNTS, "title": {"text": "Equity"}},
+        "xaxis": {"anchor": "y2", **date_axis(equity.index)},
+        "yaxis": {"domain": [0.34, 1.0], "tickformat": AMOUNTS, "title": {"text": titled("Equity", unit)}},
         "yaxis2": {"domain": [0.0, 0.26], "tickformat": SHARES, "title": {"text": "Drawdown"}, "nticks": 4},
     }
     return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", **axes)}
@@ -49,7 +49,7 @@ def yearly_figure(
     if benchmark is not None:
         traces.append(bars(years, benchmark, plot_text(name), "benchmark"))
     axes: dict[str, Any] = {
-        "xaxis": {"type": "category"},
+        "xaxis": {"type": "category", "title": {"text": "Calendar year"}},
         "yaxis": {"tickformat": SHARES, "title": {"text": "Return"}},
     }
     return {"data": traces, "layout": layout(barmode="group", bargap=0.3, hovermode="x unified", **axes)}
@@ -124,9 +124,16 @@ def money_hover(values: pd.Series) -> str:
     return f"%{{y:,.{decimals}f}}"
 
 
-def date_hover(index: pd.Index) -> str:
-    """Return how a point of time reads: the day, and the time of day (UTC) where bars are shorter than a day."""
-    return "%d %b %Y" if _daily(_utc(index)) else "%d %b %Y %H:%M UTC"
+def date_axis(index: pd.Index) -> dict[str, Any]:
+    """Return the options of a time axis: a point reads as its day; times of day, which are UTC, with their time."""
+    if _daily(_utc(index)):
+        return {"type": "date", "hoverformat": "%d %b %Y"}
+    return {"type": "date", "hoverformat": "%d %b %Y %H:%M UTC", "title": {"text": "Time (UTC)"}}
+
+
+def titled(name: str, unit: str) -> str:
+    """Return the title of an axis with its unit."""
+    return f"{name} ({plot_text(unit)})" if unit else name
 
 
 def bars(labels: Sequence[Any], values: Sequence[float], name: str, role: str, *, hover: str = "%{y:.2%}") -> Figure:

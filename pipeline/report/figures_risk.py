@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import plot_text
-from pipeline.report.figures import NUMBERS, SHARES, Figure, bars, date_hover, layout, line, rounded
+from pipeline.report.figures import NUMBERS, SHARES, Figure, bars, date_axis, layout, line, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,8 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str
     """
     names = [name for name in ("sharpe", "volatility", "beta") if name in own and own[name].notna().any()]
     shapes = {
-        "sharpe": ("Sharpe", NUMBERS, ".2f"),
-        "volatility": ("Volatility", SHARES, ".2%"),
+        "sharpe": ("Sharpe a year", NUMBERS, ".2f"),
+        "volatility": ("Volatility a year", SHARES, ".2%"),
         "beta": ("Beta", NUMBERS, ".2f"),
     }
     traces, axes = [], {}
@@ -38,7 +38,7 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str
         }  # fmt: skip
         curves = [(own, "Strategy", "strategy", 1.6)]
         if other is not None and name in other:
-            curves.insert(0, (other, plot_text(benchmark), "benchmark", 1.1))
+            curves.append((other, plot_text(benchmark), "benchmark", 1.1))
         for table, label, role, width in curves:
             trace = line(
                 table[name].loc[table[name].first_valid_index() :], label, role, width=width, points=ROLLING_POINTS
@@ -51,7 +51,7 @@ def rolling_figure(own: pd.DataFrame, other: pd.DataFrame | None, benchmark: str
             }
             traces.append(trace)
     last = str(len(names)) if len(names) > 1 else ""
-    shared = {"type": "date", "anchor": f"y{last}", "hoverformat": date_hover(own.index)}
+    shared = {"anchor": f"y{last}", **date_axis(own.index)}
     return {"data": traces, "layout": layout(hovermode="x unified", hoversubplots="axis", xaxis=shared, **axes)}
 
 
@@ -85,10 +85,10 @@ def qq_figure(points: pd.DataFrame) -> Figure:
         "hovertemplate": "normal %{x:.2f}, returns %{y:.2f}<extra></extra>",
     }  # fmt: skip
     axes: dict[str, Any] = {
-        "xaxis": {"title": {"text": "Normal quantile"}, "tickformat": NUMBERS, "zeroline": False},
-        "yaxis": {"title": {"text": "Quantile of returns"}, "tickformat": NUMBERS, "zeroline": False},
+        "xaxis": {"title": {"text": "Normal quantile (deviations)"}, "tickformat": NUMBERS, "zeroline": False},
+        "yaxis": {"title": {"text": "Quantile of returns (deviations)"}, "tickformat": NUMBERS, "zeroline": False},
     }
-    return {"data": [reference, sample], "layout": layout(hovermode="closest", **axes)}
+    return {"data": [sample, reference], "layout": layout(hovermode="closest", **axes)}
 
 
 def activity_figure(table: pd.DataFrame) -> Figure:
@@ -115,8 +115,8 @@ def activity_figure(table: pd.DataFrame) -> Figure:
     traces.append(turnover | {"yaxis": "y2"})
     axes: dict[str, Any] = {
         "xaxis": {"type": "date", "anchor": "y2", "hoverformat": "%b %Y"},
-        "yaxis": {"domain": [0.42, 1.0], "tickformat": SHARES, "title": {"text": "Exposure"}, "nticks": 5},
-        "yaxis2": {"domain": [0.0, 0.3], "tickformat": NUMBERS, "title": {"text": "Turnover"}, "nticks": 4},
+        "yaxis": {"domain": [0.42, 1.0], "tickformat": SHARES, "title": {"text": "Share of bars"}, "nticks": 5},
+        "yaxis2": {"domain": [0.0, 0.3], "tickformat": NUMBERS, "title": {"text": "Of mean equity"}, "nticks": 4},
     }
     return {
         "data": traces,

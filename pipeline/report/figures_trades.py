@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import AMOUNTS, SHARES, Figure, bars, date_hover, layout, line, money_hover, rounded
-from pipeline.report.numbers import MINUS
+from pipeline.report.figures import AMOUNTS, SHARES, Figure, bars, date_axis, layout, line, money_hover, rounded, titled
+from pipeline.report.numbers import MINUS, several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def returns_figure(returns: np.ndarray) -> Figure:
     bounds = [f"{_bound(place * width)} to {_bound((place + 1) * width)}" for place in places]
     traces = [
         _counted([rounded(x) for x in middle[side]], counts[side], np.array(bounds)[side], name, role)
-        for side, name, role in ((middle < 0, "Losses", "loss"), (middle > 0, "Gains", "gain"))
+        for side, name, role in ((middle > 0, "Gains", "gain"), (middle < 0, "Losses", "loss"))
         if side.any()
     ]
     axes = {
@@ -38,14 +38,14 @@ def returns_figure(returns: np.ndarray) -> Figure:
     return {"data": traces, "layout": layout(hovermode="closest", bargap=0.05, barmode="overlay", **axes)}
 
 
-def cumulative_figure(pnl: pd.Series) -> Figure:
-    """Return the running sum of net P&L by time of exit."""
+def cumulative_figure(pnl: pd.Series, unit: str = "") -> Figure:
+    """Return the running sum of net P&L, in `unit`, by time of exit."""
     summed = pnl.cumsum()
     trace = line(summed, "Cumulative P&L", "strategy", hover=money_hover(summed))
     trace["line"] |= {"shape": "hv"}
     axes: dict[str, Any] = {
-        "xaxis": {"type": "date", "hoverformat": date_hover(pnl.index)},
-        "yaxis": {"tickformat": AMOUNTS, "title": {"text": "Net P&L"}},
+        "xaxis": date_axis(pnl.index),
+        "yaxis": {"tickformat": AMOUNTS, "title": {"text": titled("Net P&L", unit)}},
     }
     return {"data": [trace], "layout": layout(hovermode="x unified", showlegend=False, **axes)}
 
@@ -81,10 +81,7 @@ def duration_figure(held: np.ndarray) -> Figure:
     places = np.floor(held / width).astype(int)
     counts = np.bincount(places)[places.min() :]
     lowest = [int(place) * width for place in range(places.min(), places.max() + 1)]
-    bounds = [
-        f"{low:,} to {low + width - 1:,} bars" if width > 1 else f"{low:,} bar{'' if low == 1 else 's'}"
-        for low in lowest
-    ]
+    bounds = [f"{low:,} to {low + width - 1:,} bars" if width > 1 else several(low, "bar") for low in lowest]
     trace = _counted([low + (width - 1) / 2 for low in lowest], counts, bounds, "Trades", "strategy")
     axes: dict[str, Any] = {
         "xaxis": {"title": {"text": "Bars held"}, "tickformat": AMOUNTS},

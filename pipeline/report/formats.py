@@ -6,7 +6,6 @@ there is none. Their digests are in the page's record, and the statement about `
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,9 +22,6 @@ from pipeline.rundir import write_aside
 if TYPE_CHECKING:
     from pipeline.run import Run
 
-# A file that is sent on its own has no neighbours to link to.
-RELATIVE = re.compile(r'<a href="\.\./[^"]*">(?P<text>.*?)</a>')
-
 
 def render_format(run: Run, job: RenderJob) -> RenderRecord:
     """Render a run's report in the job's format and return the record of the page beside it.
@@ -37,7 +33,8 @@ def render_format(run: Run, job: RenderJob) -> RenderRecord:
 
     def resolved_in(scratch: Path) -> Resolved:
         sources = Sources(job.sources.template, job.sources.sections, static=True)
-        return resolve_run(run, sources, scratch, index=job.index, marked=job.format == "ipynb")
+        marked = job.format == "ipynb"  # the notebook lies beside the run; a PDF is sent on its own
+        return resolve_run(run, sources, scratch, index=job.index, marked=marked, linked=marked)
 
     return add_format(run, job, record, resolved_in)
 
@@ -80,7 +77,7 @@ def _pdf(resolved: Resolved, job: RenderJob) -> tuple[bytes, str]:
 
     printer = choose_printer(job.renderer)
     page = resolved.markdown.with_name("static.html")
-    page.write_text(RELATIVE.sub(r"\g<text>", _static_page(resolved)), encoding="utf-8")
+    page.write_text(_static_page(resolved), encoding="utf-8")
     return printer.print_page(page, resolved.markdown.parent, resolved.style), printer.version()
 
 
@@ -94,4 +91,4 @@ def _notebook(resolved: Resolved, run: Run) -> tuple[bytes, str]:
 def _static_page(resolved: Resolved) -> str:
     """Return the finished page with drawn figures, by the embedded renderer where it is installed."""
     renderer = usable_renderers()[-1]
-    return resolved.finished(renderer.render(resolved.markdown, resolved.markdown.parent), renderer)
+    return resolved.finished(renderer.render(resolved.markdown, resolved.markdown.parent))

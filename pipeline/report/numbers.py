@@ -14,7 +14,7 @@ DASH = "–"
 MINUS = "\u2212"
 
 PERCENT, RATIO, MONEY, COUNT, FLAG, NUMBER = "percent", "ratio", "money", "count", "flag", "number"
-PRICE = "price"
+PRICE, POINTS = "price", "points"
 # An amount below this is what is left of rounding, a price below it is none.
 NO_AMOUNT, NO_PRICE = 5e-9, 1e-15
 
@@ -22,13 +22,14 @@ NO_AMOUNT, NO_PRICE = 5e-9, 1e-15
 def format_number(value: object, kind: str = NUMBER) -> str:
     """Return `value` as text; None, NaN, infinities and what is not a number become a dash.
 
-    Kinds: percent (given as a decimal: 0.1234 is `12.34%`), ratio (two decimals), money and price (two decimals, more
-    where the value is small), count (no decimals), flag (0 is `no`), number (four significant digits).
+    Kinds: percent (given as a decimal: 0.1234 is `12.34%`), points (the difference of two percentages: 0.1234 is
+    `12.34 pp`), ratio (two decimals), money and price (two decimals, more where the value is small), count (no
+    decimals), flag (0 is `no`), number (four significant digits).
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
     text = _FORMATS.get(kind, _significant)(float(value))
-    bare = text.strip("-0.,%")
+    bare = text.strip("-0.,% p")
     return text.removeprefix("-") if not bare else text.replace("-", MINUS, 1)
 
 
@@ -48,6 +49,12 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def several(count: float, noun: str) -> str:
+    """Return a count with its noun: `1 trial`, `1,200 trials`."""
+    shown = f"{count:,}" if isinstance(count, int) else f"{count:,.6g}"
+    return f"{shown} {noun}{'' if count == 1 else 's'}"
 
 
 def money_decimals(value: float) -> int:
@@ -71,6 +78,7 @@ def _significant(value: float) -> str:
 
 _FORMATS: dict[str, Callable[[float], str]] = {
     PERCENT: lambda value: f"{value * 100:,.2f}%",
+    POINTS: lambda value: f"{value * 100:,.2f} pp",
     RATIO: lambda value: f"{value:,.2f}",
     MONEY: lambda value: f"{value:,.{money_decimals(value)}f}",
     PRICE: lambda value: f"{value:,.{price_decimals(value)}f}",
@@ -140,6 +148,16 @@ def metric(name: str) -> Metric:
     return METRICS.get(name, Metric(name, NUMBER, ""))
 
 
+def difference_kind(kind: str) -> str:
+    """Return the kind of the difference of two numbers of a kind: that of percentages is in percentage points."""
+    return POINTS if kind == PERCENT else kind
+
+
+def money_unit(used: Conventions) -> str:
+    """Return what amounts of a run are in: its currency, else `units of the prices`."""
+    return used.currency or "units of the prices"
+
+
 def risk_free(used: Conventions) -> str:
     """Return which risk-free rate a run used: `risk-free rate 4.00% a year`."""
     if used.risk_free_rate is None:
@@ -149,21 +167,21 @@ def risk_free(used: Conventions) -> str:
 
 def bars_a_year(used: Conventions) -> str:
     """Return what a run was annualised by: `252 bars a year`; empty when that is not known."""
-    return "" if used.periods_per_year is None else f"{used.periods_per_year:,.6g} bars a year"
+    return "" if used.periods_per_year is None else f"{several(used.periods_per_year, 'bar')} a year"
 
 
 def meaning_here(name: str, used: Conventions) -> str:
     """Return the convention behind a metric, with what this run used where runs differ in it."""
     meaning, bars = metric(name).meaning, bars_a_year(used)
-    if not bars:
-        return meaning
+    if metric(name).kind == MONEY:
+        return f"{meaning} In {money_unit(used)}."
     here = {
         "annual_volatility": bars,
         "sharpe": f"{bars}, {risk_free(used)}",
         "sortino": f"{bars}, {risk_free(used)}",
         "periods_per_year": _origin(used),
     }
-    return f"{meaning} This run: {here[name]}." if name in here else meaning
+    return f"{meaning} This run: {here[name]}." if bars and name in here else meaning
 
 
 def _origin(used: Conventions) -> str:

@@ -220,9 +220,16 @@ def open_page(run_id: str = "last", *, results: str | Path | None = None) -> Pag
     settings = Settings.load()
     if results is not None:
         settings = replace(settings, results=Path(results).resolve())
-    return build_page(load_run(str(run_id), settings=settings))
+    return build_page(load_run(str(run_id), settings=settings), linked=False)
 
 
-def build_page(run: Run, *, images: Path | None = None, static: bool = False, index: TrialIndex | None = None) -> Page:
+def build_page(
+    run: Run,
+    *,
+    images: Path | None = None,
+    static: bool = False,
+    index: TrialIndex | None = None,
+    linked: bool = True,
+) -> Page:
     """Return the page of a loaded run."""
-    return Page(run, images, static=static, index=index)
+    return Page(run, images, static=static, index=index, linked=linked)

@@ -19,7 +19,6 @@ class PandocRenderer:
     """Renders with pandoc alone; a small filter numbers figures and resolves references to them as Quarto does."""
 
     name = "embedded"
-    own_scripts = False
 
     def available(self) -> bool:
         """Say whether the wheel with pandoc is installed."""

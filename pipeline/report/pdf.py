@@ -22,6 +22,7 @@ NOTHING = (
 QUIET = (
     "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-extensions", "--disable-default-apps", "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
 )  # fmt: skip
 TIMES = re.compile(rb"/(CreationDate|ModDate) \(D:[^)]*\)")
 EPOCH = b"D:19700101000000+00'00'"

@@ -23,7 +23,6 @@ class QuartoRenderer:
     """Renders with the Quarto found by QUARTO_PATH, on PATH, or beside this interpreter."""
 
     name = "quarto"
-    own_scripts = True
 
     def available(self) -> bool:
         """Say whether a Quarto binary was found."""

@@ -55,10 +55,10 @@ class Resolved:
     assets_sha256: str
     style: str = ""
 
-    def finished(self, rendered: Path, renderer: Renderer) -> str:
+    def finished(self, rendered: Path) -> str:
         """Return the finished page out of what the renderer wrote; raises RenderError when it would load anything."""
         page = self.aside.put_back(rendered.read_text(encoding="utf-8"))
-        page = finish(page, own_scripts=renderer.own_scripts)
+        page = finish(page)
         if self.style:
             page = page.replace(HEAD_END, f"<style>\n{self.style}</style>\n{HEAD_END}", 1)
         check_self_contained(page)
@@ -99,13 +99,19 @@ def find_sources(template: Path | None, settings: Settings | None, *, static: bo
 
 
 def resolve_run(
-    run: Run, sources: Sources, scratch: Path, *, index: TrialIndex | None = None, marked: bool = False
+    run: Run,
+    sources: Sources,
+    scratch: Path,
+    *,
+    index: TrialIndex | None = None,
+    marked: bool = False,
+    linked: bool = True,
 ) -> Resolved:
     """Execute the cells of the report of `run` and write its Markdown into `scratch`; raises RenderError.
 
-    `marked` leaves comments around what each cell printed, for the notebook.
+    `marked` leaves comments around what each cell printed, for the notebook; without `linked` no file is linked to.
     """
-    page = build_page(run, images=scratch / "images", static=sources.static, index=index)
+    page = build_page(run, images=scratch / "images", static=sources.static, index=index, linked=linked)
     aside = Aside(static=sources.static, marked=marked)
     markdown = resolve(
         sources.template,
@@ -114,6 +120,7 @@ def resolve_run(
         title=f"{page.title} · backtest report · {run.run_id[:8]}",
         sections=sources.sections,
         outputs=aside.take,
+        whole=marked,
     )
     return Resolved(page, sources, markdown, aside, (page.trials.count, page.trials.sha256), assets_digest())
 
@@ -164,7 +171,7 @@ def first_success(candidates: Sequence[Renderer], resolved: Resolved) -> tuple[R
     failed = None
     for chosen in candidates:
         try:
-            html = resolved.finished(chosen.render(resolved.markdown, resolved.markdown.parent), chosen)
+            html = resolved.finished(chosen.render(resolved.markdown, resolved.markdown.parent))
         except RenderError as error:
             if chosen is candidates[-1]:
                 raise

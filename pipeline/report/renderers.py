@@ -23,11 +23,6 @@ class Renderer(Protocol):
         """The word a run spec uses for it."""
         ...
 
-    @property
-    def own_scripts(self) -> bool:
-        """Whether its HTML carries scripts of its own, which the page has to allow."""
-        ...
-
     def available(self) -> bool:
         """Say whether it can be used here."""
         ...

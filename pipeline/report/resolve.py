@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import RenderError
 from pipeline.report.escape import clean, html_lines, html_text, raw_block
+from pipeline.report.outline import without_empty
 from pipeline.report.qmd import Cell, Source, read_qmd
 from pipeline.report.section_files import with_sections
 
@@ -33,32 +34,39 @@ def resolve(
     title: str,
     sections: Mapping[str, Path] | None = None,
     outputs: Callable[[str], str] | None = None,
+    whole: bool = False,
 ) -> Path:
     """Execute `template` and write `report.md`, with the files it needs beside it, into `scratch`.
 
     `parameters` replace the values set in the cell tagged `parameters`, which must set all of them. `title` becomes
     the title of the browser's window. `sections` are files by the id of the section they replace; `outputs` is called
-    on what each cell prints. Raises RenderError naming the cell and line of what went wrong.
+    on what each cell prints. Sections whose cells print nothing are left out, unless the `whole` document is wanted.
+    Raises RenderError naming the cell and line of what went wrong.
     """
     source = with_sections(read_qmd(template), sections or {})
-    body = _execute(source, parameters, outputs or str)
+    parts = _execute(source, parameters, outputs or str)
+    body = "\n".join(text for text, _ in parts) if whole else without_empty(parts)
     front = _front_matter(source, scratch, title)
     path = scratch / RESOLVED
     path.write_text(f"---\n{front}---\n\n{body}\n", encoding="utf-8", newline="\n")
     return path
 
 
-def _execute(source: Source, parameters: Mapping[str, Any], outputs: Callable[[str], str]) -> str:
-    """Return the body with each cell replaced by what it printed; all cells share one namespace."""
+def _execute(
+    source: Source, parameters: Mapping[str, Any], outputs: Callable[[str], str]
+) -> list[tuple[str, bool | None]]:
+    """Return prose and what each cell printed, as `without_empty` takes them; all cells share one namespace."""
     namespace: dict[str, Any] = {"__name__": "__report__"}
     echo = bool((source.front.get("execute") or {}).get("echo", False))
     injected = not parameters
-    out = []
+    out: list[tuple[str, bool | None]] = []
     for part in source.parts:
         if isinstance(part, str):
-            out.append(part)
+            out.append((part, None))
             continue
-        out.append(outputs(_run_cell(source, part, namespace, echo=echo)))
+        printed = _run_cell(source, part, namespace, echo=echo)
+        shows = part.options.get("output") == "asis"
+        out.append((outputs(printed), bool(printed.strip()) if shows else None))
         if "parameters" in part.tags:
             _inject(source, part, namespace, parameters)
             injected = True
@@ -67,7 +75,7 @@ def _execute(source: Source, parameters: Mapping[str, Any], outputs: Callable[[s
             f"{source.path} has no cell tagged `parameters`. Add one with `#| tags: [parameters]` that sets "
             f"{', '.join(parameters)}."
         )
-    return "\n".join(out)
+    return out
 
 
 def _inject(source: Source, cell: Cell, namespace: dict[str, Any], parameters: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pipeline.digest import sha256_file
 from pipeline.errors import RenderError, nearest
-from pipeline.report.qmd import FENCE, Cell, Source, read_qmd
+from pipeline.report.outline import cut
+from pipeline.report.qmd import Cell, Source, read_qmd
 from pipeline.settings import Settings
 
 FOLDER = "reports/sections"
@@ -89,25 +90,9 @@ def _pieces(source: Source) -> list[tuple[str | None, list[Part]]]:
         if isinstance(part, Cell):
             pieces[-1][1].append(part)
             continue
-        for name, text in _cut(part):
+        for level, text in cut(part):
+            name = section_id(text.split("\n", 1)[0]) if level == 2 else None
             if name is not None:
                 pieces.append((name, []))
             pieces[-1][1].append(text)
     return pieces
-
-
-def _cut(prose: str) -> list[tuple[str | None, str]]:
-    """Cut prose at its level-2 headings, those inside code left alone."""
-    cut: list[tuple[str | None, list[str]]] = [(None, [])]
-    fence = ""
-    for line in prose.split("\n"):
-        mark = FENCE.match(line)
-        if mark and not fence:
-            fence = mark["ticks"]
-        elif mark and mark["ticks"].startswith(fence) and not mark["info"].strip():
-            fence = ""
-        name = section_id(line) if not fence else None
-        if name is not None:
-            cut.append((name, []))
-        cut[-1][1].append(line)
-    return [(name, "\n".join(lines)) for name, lines in cut if name is not None or lines]

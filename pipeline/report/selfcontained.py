@@ -12,6 +12,7 @@ from pipeline.report.resolve import ASSETS
 
 MARKER = "<!-- evidence:head -->"
 HEAD_END = "</head>"
+DEPENDENCIES = "<!-- htmldependencies:E3FAD763 -->\n"  # Quarto's place in the template, of no use to others
 PLOTLY = "plotly-basic.min.js"
 SCRIPT = "report.js"
 TABLES = "tables.js"
@@ -36,15 +37,16 @@ LOADED = {
 CSS_LOADS = re.compile(r"@import\s+(?:url\()?\s*['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")\s]+)", re.IGNORECASE)
 
 
-def finish(html: str, *, own_scripts: bool) -> str:
+def finish(html: str) -> str:
     """Put scripts and a content security policy into the head of rendered HTML.
 
-    plotly.js goes in once, and only when there is a figure. The policy lets the browser load nothing and, unless
-    the renderer has scripts of its own, run only the scripts of this package.
+    plotly.js goes in once, and only when there is a figure. The policy lets the browser load nothing and run only the
+    scripts of this package; those that a renderer or a template adds are not run.
     """
     names = ([PLOTLY] if 'class="plot-data"' in html else []) + [SCRIPT, TABLES]
     scripts = [(ASSETS / name).read_text(encoding="utf-8") for name in names]
-    head = _policy(scripts, own_scripts=own_scripts) + "".join(f"<script>{text}</script>\n" for text in scripts)
+    head = _policy(scripts) + "".join(f"<script>{text}</script>\n" for text in scripts)
+    html = html.replace(DEPENDENCIES, "", 1)
     mark = MARKER if MARKER in html else HEAD_END
     before, found, after = html.partition(mark)
     if not found:
@@ -62,9 +64,9 @@ def check_self_contained(html: str) -> None:
         raise RenderError(f"The report is not self-contained; it would load:\n{listed}\nEmbed these or take them out.")
 
 
-def _policy(scripts: list[str], *, own_scripts: bool) -> str:
+def _policy(scripts: list[str]) -> str:
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
-    allowed = "'unsafe-inline'" if own_scripts else " ".join(f"'sha256-{digest}'" for digest in digests)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     rules = (
         "default-src 'none'",
         f"script-src {allowed}",

@@ -19,13 +19,13 @@ DAY_NS, MINUTE_NS, SECOND_NS = 86_400_000_000_000, 60_000_000_000, 1_000_000_000
 def packed(trades: pd.DataFrame, columns: Sequence[tuple[str, str, str, bool]]) -> str | None:
     """Return the columns (name, heading, kind, signed) of all trades as JSON; None when that is too large for a page.
 
-    Kinds are those of `numbers`, and `time` and `text`. Amounts and percentages are hundredths, whole but for the
-    smallest amounts; times are differences in days, minutes or seconds, texts are numbers of a list: a trade takes
+    Kinds are those of `numbers`, and `time`, `day` and `text`. Amounts and percentages are hundredths, whole but for
+    the smallest amounts; times are differences in days, minutes or seconds, texts are numbers of a list: a trade takes
     about 60 bytes.
     """
     packs = {
         COUNT: _counts, NUMBER: _numbers, MONEY: _amounts, PRICE: _prices, PERCENT: _hundredths, "time": _times,
-        "text": _texts,
+        "day": _times, "text": _texts,
     }  # fmt: skip
     shown = [
         {"heading": heading, "kind": kind, "signed": signed, **packs[kind](trades[name])}

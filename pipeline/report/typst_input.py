@@ -1,53 +1,31 @@
-"""Prepare a finished page for Typst: what pandoc reads of it, drawings as files, and the look of the paper."""
+"""Prepare a finished page for Typst: what pandoc reads of it, and drawings as files."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
 from pathlib import Path
 
-from pipeline.report.chart import HALF, as_image
+from pipeline.report.chart import as_image, in_light
 from pipeline.report.notebook import SVG
+from pipeline.report.resolve import ASSETS
 
 MAIN = re.compile(r'<main id="content">(?P<body>.*)</main>', re.DOTALL)
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 CARD = re.compile(r'<div class="card"[^>]*><dt>(?P<name>.*?)</dt><dd>(?P<value>.*?)</dd>(?P<rest>.*?)</div>', re.DOTALL)
 CARDS = re.compile(r'<dl class="cards">(.*?)</dl>', re.DOTALL)
 BESIDE = re.compile(r'<dd class="beside">(.*?)</dd>', re.DOTALL)
-NARROW = f'viewBox="0 0 {HALF} '
 CELL = re.compile(r"<(?P<tag>t[dh])\b(?P<attributes>[^>]*)>")
-NUMBERED = re.compile(r"(<figcaption>(?:<p>)?)Figure\s+\d+:\s*")
+PAIR = re.compile(r'<div class="pair">\s*((?:<figure\b.*?</figure>\s*)+)</div>', re.DOTALL)
+FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
+SHADE = re.compile(r"^\.heat \.(\w+\d) \{ background: ([^;]*); \}$", re.MULTILINE)
 BETWEEN_MARKS = re.compile(r'(</span>)\s+(<span class="mark )')
+TEMPLATE = "report.typst"
 PANELS = re.compile(r'<div class="panels">(.*?)</div>\s*</div>', re.DOTALL)
 PANEL = re.compile(r'<p class="panel-title">(.*?)</p>\s*(<img[^>]*>)', re.DOTALL)
-OPTIONS = [
-    "papersize=a4",
-    "fontsize=9pt",
-    "margin-left=18mm",
-    "margin-right=18mm",
-    "margin-top=18mm",
-    "margin-bottom=20mm",
-]
-DROPPED = re.compile(r"<(script|noscript|button|style)\b.*?</\1>", re.DOTALL)
-LOOK = """
-#set par(justify: false)
-#set table(stroke: none, inset: (x: 4pt, y: 2.6pt))
-#set table.hline(stroke: 0.4pt + rgb("#c3cad3"))
-#show raw: set text(size: 7pt)
-#show table: set text(size: 7.6pt)
-#show table: set par(justify: false)
-#show table: it => { show raw: set text(size: 6pt); it }
-#show heading.where(level: 1): set text(size: 20pt)
-#show heading.where(level: 2): set block(above: 1.6em, below: 0.7em)
-#show link: set text(fill: rgb("#0b5fa5"))
-#show figure.where(kind: table): set block(breakable: true)
-#show figure.where(kind: table): set figure.caption(position: top)
-#show figure.caption: set align(left)
-#show figure.where(kind: table): set figure(numbering: none)
-#show figure.where(kind: table): set align(left)
-#show figure.caption.where(kind: table): it => it.body
-"""
+DROPPED = re.compile(r'<(script|noscript|button|style)\b.*?</\1>|<details class="folded">.*?</details>', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -70,17 +48,15 @@ def write_typst_input(page: Path, scratch: Path, style: str = "") -> TypstInput:
         count += 1
         name = f"drawing-{count}.svg"
         (scratch / name).write_text(as_image(match[0], style), encoding="utf-8")
-        return f'<img src="{name}" width="{"75%" if NARROW in match[0] else "100%"}">'
+        return f'<img src="{name}" width="100%">'
 
-    body = PANELS.sub(_panel_table, CARDS.sub(_card_table, DROPPED.sub("", SVG.sub(drawn, body))))
-    body = NUMBERED.sub(r"\1", CELL.sub(_aligned, body))
+    body = PANELS.sub(_panel_table, CARDS.sub(_card_table, SVG.sub(drawn, DROPPED.sub("", body))))
+    body = CELL.sub(_aligned, PAIR.sub(_pair_table, body))
     body = BETWEEN_MARKS.sub(r"\1 · \2", body).replace('class="mark ', 'class="')
-    target, look = scratch / "content.html", scratch / "look.typ"
+    target = scratch / "content.html"
     target.write_text(f"<!DOCTYPE html><html><body>{body}</body></html>", encoding="utf-8")
-    look.write_text(LOOK, encoding="utf-8")
     named = ["--metadata", f"pagetitle={unescape(title[1])}"] if title else []
-    variables = [text for option in OPTIONS for text in ("--variable", option)]
-    return TypstInput(target, [*named, *variables, "--include-before-body", look.name])
+    return TypstInput(target, ["--template", str(ASSETS / TEMPLATE), *named])
 
 
 def _card_table(match: re.Match[str]) -> str:
@@ -100,8 +76,25 @@ def _panel_table(match: re.Match[str]) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
 
 
+def _pair_table(match: re.Match[str]) -> str:
+    """Return figures that stand side by side as a table of two columns; the last of an odd number is alone."""
+    figures = FIGURE.findall(match[1])
+    pairs = [figures[start : start + 2] for start in range(0, len(figures), 2)]
+    rows = "".join("<tr>" + "".join(f"<td>{one}</td>" for one in (*pair, "")[:2]) + "</tr>" for pair in pairs)
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
 def _aligned(match: re.Match[str]) -> str:
-    """Return the start of a table's cell with its alignment where pandoc reads it."""
+    """Return the start of a table's cell with its alignment and its shade where pandoc reads them."""
     classes = re.search(r'class="([^"]*)"', match["attributes"])
-    side = "right" if classes and "num" in classes[1].split() else "left"
-    return f'<{match["tag"]}{match["attributes"]} style="text-align: {side}">'
+    names = classes[1].split() if classes else []
+    shade = next((f' typst:fill="rgb(&quot;{shades()[name]}&quot;)"' for name in names if name in shades()), "")
+    side = "right" if "num" in names else "left"
+    return f'<{match["tag"]}{match["attributes"]} style="text-align: {side}"{shade}>'
+
+
+@cache
+def shades() -> dict[str, str]:
+    """Return the colour of each shade of the monthly table by its class, as the style sheet has them in light."""
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    return {name: in_light(colour) for name, colour in SHADE.findall(style)}

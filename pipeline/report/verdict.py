@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
-from pipeline.report.numbers import PERCENT, RATIO, format_number
+from pipeline.report.numbers import PERCENT, RATIO, format_number, several
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page
-    from pipeline.report.robust import Range
+    from pipeline.report.robust import Range, Robustness
     from pipeline.report.trials import Trials
 
-LEAKS = "The strategy looks into the future, so no number on this page says what it could have earned."
-UNJUDGED = "Whether the strategy looks into the future cannot be judged: {}."
+LEAKS = "{} looks into the future, so no number on this page says what it could have earned."
+UNJUDGED = "Whether {} looks into the future cannot be judged: {}."
 ONLY_IF = " The numbers hold only if no signal knew a later bar."
 WHY_UNJUDGED = {
     "constant": "its signal is the same at every bar, whatever the bars",
@@ -22,7 +22,7 @@ WHY_UNJUDGED = {
 }
 COLLAPSE = "One bar of delay takes its Sharpe ratio from {} to {}; such a collapse is a sign of look-ahead."
 ONLY_LUCK = "that is about luck and says nothing about look-ahead"
-STOCHASTIC = "The strategy gives different signals for the same bars, so another run would give other numbers."
+STOCHASTIC = "{} gives different signals for the same bars, so another {} would give other numbers."
 FAILED = "This run failed, so its numbers may be those of a part of it."
 BROKEN = "Files of this run differ from its seal, so these may not be the numbers it had."
 RUINED = "The account was ruined: its equity fell to 0 or below, and trading stopped there."
@@ -48,13 +48,23 @@ def verdict(page: Page) -> str:
 
 def _warnings(page: Page) -> list[str]:
     """Return what has to be said before any number."""
-    why = WHY_UNJUDGED.get(page.robustness.blind_reason, WHY_UNJUDGED["mixed"])
-    only_if = "" if page.robustness.blind_reason == "constant" else ONLY_IF  # one signal for all knows of no bar
-    by_status = {"leak": LEAKS, "stochastic": STOCHASTIC, "unjudged": UNJUDGED.format(why) + only_if}
-    said = [by_status.get(page.robustness.leak_status, "")]
+    said = [look_ahead_sentence(page.robustness, "the strategy")]
     said.append("" if page.finished else FAILED)
     said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)
     return [*said, RUINED if page.stats.get("bankrupt") else ""]
+
+
+def look_ahead_sentence(found: Robustness, who: str, again: str = "run") -> str:
+    """Return what the look-ahead check forbids to trust of `who`; empty when it found nothing, or was not made."""
+    first = who[:1].upper() + who[1:]
+    why = WHY_UNJUDGED.get(found.blind_reason, WHY_UNJUDGED["mixed"])
+    only_if = "" if found.blind_reason == "constant" else ONLY_IF  # one signal for all knows of no bar
+    by_status = {
+        "leak": LEAKS.format(first),
+        "stochastic": STOCHASTIC.format(first, again),
+        "unjudged": UNJUDGED.format(who, why) + only_if,
+    }
+    return by_status.get(found.leak_status, "")
 
 
 def _nothing(page: Page) -> str:
@@ -67,7 +77,7 @@ def _few(page: Page) -> str:
     trades = page.stats.get("total_trades")
     if not _is(trades) or trades >= FEW:
         return ""
-    return f"It rests on {trades:,.0f} closed trade{'' if trades == 1 else 's'}."
+    return f"It rests on {several(int(trades), 'closed trade')}."
 
 
 def _is(value: object) -> TypeGuard[float]:

@@ -68,12 +68,12 @@ def render_prose(pages: Sequence[Prose], cached: dict[str, list[str]]) -> dict[s
     return done
 
 
-def rendered(resolved: Path, scratch: Path) -> tuple[Renderer, str]:
-    """Return the first renderer that succeeds and its HTML; raises the RenderError of the last one."""
+def rendered(resolved: Path, scratch: Path) -> str:
+    """Return the HTML of the first renderer that succeeds; raises the RenderError of the last one."""
     candidates = usable_renderers()
     for renderer in candidates:
         try:
-            return renderer, renderer.render(resolved, scratch).read_text(encoding="utf-8")
+            return renderer.render(resolved, scratch).read_text(encoding="utf-8")
         except RenderError:
             if renderer is candidates[-1]:
                 raise
@@ -96,7 +96,7 @@ def _render(page: Prose) -> str:
         shutil.copyfile(OWN / TEMPLATE, scratch / TEMPLATE)
         resolved = scratch / "page.md"
         resolved.write_text(f"---\n{_front(page)}---\n\n{page.text}\n", encoding="utf-8", newline="\n")
-        html = rendered(resolved, scratch)[1]
+        html = rendered(resolved, scratch)
     found = MAIN.search(html)
     if not found:
         raise RenderError(f"The renderer lost the content of the page {page.name!r}.")

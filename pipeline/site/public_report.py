@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.evidence.problem import Problem, Verification
+from pipeline.report.blocks import draw_figures
 from pipeline.report.page import Page
 from pipeline.report.render import find_template
 from pipeline.report.resolve import resolve
@@ -68,9 +69,11 @@ def render_public(run: RedactedRun, redactor: Redactor, settings: Settings) -> s
         page = PublicPage(run, scratch / "images", redactor)
         title = f"{page.title} · backtest report · {run.run_id[:8]}"
         template = find_template(None, settings)
-        resolved = resolve(template, scratch, parameters={"run_id": run.run_id, "page": page}, title=title)
-        renderer, html = rendered(resolved, scratch)
-    html = finish(html, own_scripts=renderer.own_scripts)
+        parameters = {"run_id": run.run_id, "page": page}
+        drawn = partial(draw_figures, interactive=True)
+        resolved = resolve(template, scratch, parameters=parameters, title=title, outputs=drawn)
+        html = rendered(resolved, scratch)
+    html = finish(html)
     check_self_contained(html)
     redactor.check(visible_text(html), f"The report of {run.run_id}")
     return html

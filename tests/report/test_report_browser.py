@@ -143,14 +143,36 @@ def test_trades_sort_and_search(finished: Run, visit: Callable[..., Any]) -> Non
 
 
 def test_without_javascript(finished: Run, browser: Any) -> None:
-    """Numbers, tables and small multiples are there without any script."""
+    """Numbers, tables and figures are there without any script, figures as drawings of the same size."""
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto(finished.dir.report.as_uri())
     assert page.locator(".verdict").is_visible()
     assert page.locator(".panel svg").count() == 4
     assert page.locator(".trades tbody tr").count() == len(finished.trades)
+    for plot in page.locator(".plot").all():
+        drawing = plot.locator("svg.chart[role=img]")
+        assert drawing.get_attribute("aria-label") == plot.get_attribute("aria-label")
+        assert drawing.bounding_box()["height"] <= plot.bounding_box()["height"] + 1
     context.close()
+
+
+def test_the_drawing_gives_way_to_the_figure(finished: Run, visit: Callable[..., Any]) -> None:
+    """With scripts each figure is there once."""
+    page = visit(finished).page
+    page.wait_for_selector("#plot-yearly .main-svg")
+    assert page.locator(".plot > svg.chart").count() == 0
+
+
+def test_the_focus_shows_on_the_buttons_of_figures(finished: Run, visit: Callable[..., Any]) -> None:
+    """Buttons of a figure that have the focus by keyboard have a ring in the colour of the theme, dark as well."""
+    page = visit(finished, dark=True).page
+    page.wait_for_selector("#plot-equity .modebar-btn")
+    page.locator(".tools button").last.focus()
+    page.keyboard.press("Tab")
+    assert "modebar-btn" in page.evaluate("document.activeElement.className")
+    ring = page.evaluate("(s => [s.outlineColor, s.outlineWidth])(getComputedStyle(document.activeElement))")
+    assert ring == ["rgb(109, 179, 238)", "2px"]
 
 
 def test_a_phone_shows_that_tables_go_on_and_what_figures_are_of(finished: Run, visit: Callable[..., Any]) -> None:

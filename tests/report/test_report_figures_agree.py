@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_builder as builder
+from bs4 import BeautifulSoup
 
 from pipeline.artifacts import equity_table
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
@@ -18,11 +21,15 @@ from pipeline.backtest.strategies import get_strategy
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
 from pipeline.report.figures_risk import activity_figure
 from pipeline.report.figures_trades import duration_figure, returns_figure
-from pipeline.report.numbers import MONEY, PRICE, format_number
+from pipeline.report.numbers import MONEY, PERCENT, PRICE, RATIO, difference_kind, format_number
 from pipeline.report.page import Page, build_page
 from pipeline.report.scales import number_text
 from pipeline.report.sections import performance
+from pipeline.report.sections.trades import _cell, _packing
+from pipeline.report.tables import Column
 from pipeline.report.trade_data import packed
+from pipeline.run import Run
+from pipeline.rundir import read_json, write_json
 
 
 def bought_at_the_first_close(*, fee_bps: float = 100.0, initial_cash: float = 100_000.0) -> tuple[BacktestResult, Any]:
@@ -105,7 +112,7 @@ def test_a_trade_stands_over_the_bars_it_was_held() -> None:
 
 def test_a_column_of_returns_tells_its_bounds() -> None:
     """What a column counts lies between two bounds; one rounded number would be one of its ends."""
-    losses, gains = returns_figure(np.array([-0.014, 0.004, 0.006, 0.191, 0.052]))["data"]
+    gains, losses = returns_figure(np.array([-0.014, 0.004, 0.006, 0.191, 0.052]))["data"]
     assert losses["hovertext"] == ["−2% to −1%", "−1% to 0%"]
     assert gains["hovertext"][0] == "0% to 1%"
 
@@ -150,6 +157,59 @@ def test_listed_trades_read_the_same_by_script() -> None:
     text = packed(trades, [("entry_price", "Entry price", PRICE, False), ("net_pnl", "Net P&L", MONEY, True)])
     assert text is not None
     assert [column["data"] for column in json.loads(text)["columns"]] == [[0.00001234, 1254.26], [-0.23, 332117]]
+
+
+def test_midnight_among_times_of_day_has_its_time() -> None:
+    """Days are days; where one trade has a time of day, those at midnight have theirs too, also by script."""
+    row = {"entry_time": "2021-03-04T00:00:00Z"}
+    assert (_cell("entry_time", row, clock=False), _cell("entry_time", row, clock=True)) == (
+        "2021-03-04", "2021-03-04 00:00",
+    )  # fmt: skip
+    assert _packing("entry_time", Column("Entry"), clock=True)[2] == "time"
+    assert _packing("entry_time", Column("Entry"), clock=False)[2] == "day"
+
+
+def test_amounts_have_their_unit(copied: Run) -> None:
+    """Axes, columns and conventions of amounts are in the currency of the spec, else in units of the prices."""
+    page = build_page(copied)
+    assert "Equity (units of the prices)" in page.equity_figure()
+    assert "Cash plus positions at the last close. In units of the prices." in page.metrics()
+    facts = read_json(copied.dir.conventions)
+    write_json(copied.dir.conventions, {**facts, "currency": {"value": "USD", "source": "given"}})
+    page = build_page(Run(copied.dir))
+    assert "Equity (USD)" in page.equity_figure()
+    assert "Net P&amp;L (USD)" in html.unescape(page.trade_figures()) or "Net P\\u0026L (USD)" in page.trade_figures()
+    assert "Cash plus positions at the last close. In USD." in page.metrics()
+    assert "What costs took, in USD" in page.trade_costs()
+    assert 'Fees <span class="unit">USD</span>' in page.trade_table()
+    assert "units of the prices" not in page.metrics() + page.trade_table() + page.trade_costs() + page.trade_summary()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0331, "3.31 pp"), (-0.2, "−20.00 pp"), (-0.00001, "0.00 pp"), (None, "–")]
+)
+def test_differences_of_percentages_are_points(value: float | None, text: str) -> None:
+    """A difference of two percentages is in percentage points, other differences in what they are of."""
+    assert format_number(value, difference_kind(PERCENT)) == text
+    assert difference_kind(RATIO) == RATIO
+
+
+def test_the_strategy_is_named_first_in_every_legend(finished: Run) -> None:
+    """Whatever is drawn on top, a legend begins with the strategy, then has the benchmark."""
+    page = finished.dir.report.read_text(encoding="utf-8")
+    shown = [json.loads(data)["data"] for data in re.findall(r'class="plot-data"[^>]*>(.*?)</script>', page)]
+    both = [[trace.get("name") for trace in traces] for traces in shown]
+    both = [names for names in both if {"Strategy", "Buy and hold SPX"} <= set(names)]
+    assert len(both) == 3
+    assert all(names.index("Strategy") < names.index("Buy and hold SPX") for names in both)
+
+
+def test_no_column_has_the_name_of_another(finished: Run) -> None:
+    """Each table's headings are told apart; an interval stands beside what it is of."""
+    page = BeautifulSoup(finished.dir.report.read_text(encoding="utf-8"), "html.parser")
+    for table in page.select(".table-box:not(.intervals) table"):
+        heads = [head.get_text() for head in table.select("thead th")]
+        assert len(heads) == len(set(heads)), heads
 
 
 def test_the_last_month_has_a_width() -> None:

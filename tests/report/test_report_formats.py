@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from pipeline.report.bulk import RenderJob, known_format, why_stale
 from pipeline.report.chart import as_image, draw
 from pipeline.report.figures import equity_figure
 from pipeline.report.formats import render_format
+from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.pdf import choose_printer, without_times
 from pipeline.report.render import read_record, render_run
 from pipeline.report.scales import date_ticks, number_text, number_ticks, seconds_of
+from pipeline.report.typst_input import shades, write_typst_input
 from pipeline.run import Run
 from pipeline.settings import Settings
 from tests.browser import CHROMIUM
@@ -222,11 +225,48 @@ def test_pdf_by_chromium(copied: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert re.search(rb"/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]", first)
     assert str(tmp_path).encode() not in first
     assert b"file:" not in first
+    assert b"/Outlines" in first
+    assert b"../" not in first
     assert record.files["report.pdf"]["made_by"].startswith("Chromium ")
     assert record.static is False
     path.unlink()
     render_format(Run(copied.dir), job_for(copied, format="pdf"))
     assert path.read_bytes() == first
+
+
+def numbered(text: str) -> list[tuple[str, str]]:
+    """Return the numbers of figures with the first words of their captions, in their order."""
+    words = " ".join(text.replace("\\", "").split())
+    return [(number, said) for number, said in re.findall(r"Figure[\s~\u00a0](\d+): (\w+ \w+)", words)]
+
+
+@pytest.mark.slow
+def test_figures_have_one_number_everywhere(copied: Run, render: Any, tmp_path: Path) -> None:
+    """Page, drawn page (which Chromium prints) and what Typst sets number the same figures alike, all of them."""
+    found = []
+    for static in (False, True):
+        render(copied, static=static)
+        page = BeautifulSoup(copied.dir.report.read_text(encoding="utf-8"), "html.parser")
+        found.append(numbered(page.main.get_text(" ")))
+    source = write_typst_input(copied.dir.report, tmp_path)
+    arguments = ["--from", "html", "--to", "typst", "--standalone", *source.options, source.path.name]
+    made = subprocess.run([PandocRenderer()._binary(), *arguments], cwd=tmp_path, check=True, capture_output=True)
+    typst = made.stdout.decode()
+    body = typst.split("$body$")[-1]
+    assert [number for number, _ in found[0]] == [str(number + 1) for number in range(len(found[0]))]
+    assert found[0] == found[1] == numbered(body)
+    assert "#set figure(numbering: none)" in typst
+    assert "margin: (x: 18mm, top: 18mm, bottom: 20mm)" in typst
+    assert "#set document(title: [S&P 500 crossover · backtest report · 00000001])" in typst
+    assert typst.count('fill: rgb("#') > 100  # months with a gain or a loss
+    assert "Installed packages" not in typst
+
+
+def test_shades_on_paper_are_those_of_the_page() -> None:
+    """Each shade of the monthly table is the style sheet's colour, in the light theme."""
+    assert len(shades()) == 10
+    assert shades()["gain5"] == "#99bcd9"
+    assert shades()["loss1"] == "#faf4f0"
 
 
 @pytest.mark.slow

@@ -162,7 +162,18 @@ def test_failed_run(failed: Run) -> None:
     assert 'File "cell", line 3' in page.select_one(".failure pre").get_text()
     assert "FAILED" in page.select_one(".marks").get_text()
     assert failed.manifest_digest in page.get_text()
-    assert "left no equity curve" in page.get_text()
+
+
+def test_a_failed_run_has_no_section_about_nothing(failed: Run) -> None:
+    """Failure, what was gathered and provenance are the page; no section says that the run left nothing."""
+    page = parsed(failed)
+    assert [heading.get_text() for heading in page.find_all("h2")] == [
+        "What went wrong", "Provenance", "Configuration", "Environment", "Artifacts",
+    ]  # fmt: skip
+    assert [link.get_text() for link in page.select("#TOC a")] == [
+        heading.get_text() for heading in page.find_all("h2")
+    ]
+    assert "left no" not in page.get_text()
 
 
 @pytest.mark.slow
@@ -197,7 +208,7 @@ def test_unsealed_run(tmp_path: Path, render: Any) -> None:
 
 
 def test_no_heading_of_a_failed_run_stands_alone(failed: Run) -> None:
-    """Below each heading of a run without results is what it left, or a sentence that it left nothing."""
+    """Below each heading of a run without results is what it left."""
     alone = [
         heading.get_text()
         for heading in parsed(failed).find_all(["h2", "h3"])
@@ -288,7 +299,7 @@ def test_a_template_that_embeds_a_remote_script_is_refused(tmp_path: Path, faile
 def test_a_page_without_a_head_is_refused() -> None:
     """A template that writes a fragment cannot carry the policy and the scripts."""
     with pytest.raises(RenderError, match="no <head>"):
-        finish("<p>x</p>", own_scripts=False)
+        finish("<p>x</p>")
 
 
 def test_choice_of_renderer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

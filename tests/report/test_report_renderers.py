@@ -80,7 +80,7 @@ class RendererContract:
         (scratch / "image.png").write_bytes(DOT)
         path = renderer.render(resolve(template, scratch, parameters={}, title="T & U"), scratch)
         assert path.parent == scratch
-        return finish(path.read_text(encoding="utf-8"), own_scripts=renderer.own_scripts)
+        return finish(path.read_text(encoding="utf-8"))
 
     def test_the_page(self, renderer: Renderer, tmp_path: Path) -> None:
         """Headings, contents, numbered figures, references, raw tables, title and the maker's name arrive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import yaml
 from report_builder import TEMPLATE
 
 from pipeline.errors import RenderError
+from pipeline.report.page import build_page
 from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.qmd import Source, read_qmd
-from pipeline.report.resolve import ASSETS, resolve
+from pipeline.report.resolve import ASSETS, SCRIPTS, resolve
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
 
@@ -175,9 +177,46 @@ def test_the_files_the_shipped_template_names_exist() -> None:
     html = read_qmd(TEMPLATE).front["format"]["html"]
     for key in ("template", "css", "include-in-header"):
         assert (TEMPLATE.parent / html[key]).is_file()
-    scripts = (TEMPLATE.parent / html["include-in-header"]).read_text()
-    for line in scripts.splitlines():
-        assert (TEMPLATE.parent / line.split('"')[1]).is_file()
+    scripts = re.findall('src="([^"]*)"', (TEMPLATE.parent / html["include-in-header"]).read_text())
+    assert len(scripts) == 3
+    assert all((TEMPLATE.parent / script).is_file() for script in scripts)
+
+
+def test_a_page_of_plain_quarto_loads_nothing(copied: Run) -> None:
+    """It has a policy of its own, and no links to files that are not beside it."""
+    head = (ASSETS / SCRIPTS).read_text()
+    assert """content="default-src 'none'; script-src 'unsafe-inline' data:;""" in head
+    beside, alone = build_page(copied), build_page(copied, linked=False)
+    for part in ("artifacts", "trade_table"):
+        assert 'href="../' in getattr(beside, part)()
+        assert 'href="../' not in getattr(alone, part)()
+        assert "trades.csv" in getattr(alone, part)()
+
+
+SHOWS = "```{{python}}\n#| output: asis\n{}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("## A\n\nProse.\n\n" + SHOWS.format("print()") + "\n## B\n\n" + SHOWS.format("print('b')"), ["B"]),
+        ("## A\n\nProse.\n\n### B\n\n" + SHOWS.format("print('b')"), ["A", "B"]),
+        ("## A\n\n" + SHOWS.format("print('a')") + "\n### B\n\n" + SHOWS.format("pass") + "\n## C\n", ["A", "C"]),
+        ("## A\n\n```{python}\nx = 1\n```\n\n## B\n\nProse.\n", ["A", "B"]),
+        ("## A\n\n" + SHOWS.format("pass") + "\n```\n## no heading\n```\n\n### B\n\n" + SHOWS.format("pass"), []),
+    ],
+)
+def test_a_section_with_nothing_to_show_is_left_out(tmp_path: Path, body: str, kept: list[str]) -> None:
+    """It goes with heading and prose when no cell in it or below it printed; cells that only compute do not count."""
+    template, scratch = tmp_path / "x.qmd", tmp_path / "scratch"
+    scratch.mkdir()
+    template.write_text(f"---\ntitle: x\n---\n\nBefore.\n\n{body}", encoding="utf-8")
+    text = resolve(template, scratch, parameters={}, title="x").read_text()
+    assert re.findall(r"^##+ ([A-Z])$", text, re.MULTILINE) == kept
+    assert "Before." in text
+    assert "no heading" not in text
+    whole = resolve(template, scratch, parameters={}, title="x", whole=True).read_text()
+    assert re.findall(r"^##+ .*$", whole, re.MULTILINE) == re.findall(r"^##+ .*$", body, re.MULTILINE)
 
 
 def test_the_project_file_keeps_runs_out_of_quarto_s_scan() -> None:

@@ -21,6 +21,7 @@ from pipeline.backtest.significance import DeflatedSharpe
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trial import Scope
 from pipeline.report import build_page
+from pipeline.report.numbers import RATIO, format_number
 from pipeline.report.page import Page
 from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
 from pipeline.report.trials import Trials, count_trials
@@ -407,6 +408,22 @@ def test_one_rate_on_the_whole_page(tmp_path: Path) -> None:
     assert said.count("risk-free rate 4.00% a year") == 5
     assert "risk-free rate 0" not in said
     assert "This run: given; the bars themselves tell 252." in said
+
+
+def test_one_interval_of_the_sharpe_ratio_counts(copied: Run) -> None:
+    """Head, verdict and table have the bootstrap's; the one by formula is in the details, which say why."""
+    page = build_page(copied)
+    assert page.sharpe_evidence is not None
+    low, high = (format_number(bound, RATIO) for bound in page.sharpe_evidence.interval_annual)
+    shown, details = page.bootstrap().split("<details>")
+    assert f"{low} to {high}" in details
+    assert "It takes returns for independent" in details
+    assert f"{low} to {high}" not in page.header() + page.significance() + shown
+    counts = page.interval("sharpe")
+    assert f"{counts.low:.2f} to {counts.high:.2f}" in page.header()
+    assert f"{counts.low:.2f} to {counts.high:.2f}" in shown
+    assert shown.count(" pp</td>") == 4
+    assert shown.count(" pp to ") == 2
 
 
 def test_a_run_that_recorded_no_rate_says_so(copied: Run) -> None:

@@ -93,6 +93,7 @@
         if (!/^[xy]axis/.test(key) || !now[key]) return;
         ["range", "autorange", "type"].forEach(function (part) { layout[key][part] = now[key][part]; });
       });
+      if (!now) figure.place.replaceChildren(); // the drawing for readers without scripts
       window.Plotly.react(figure.place, styledTraces(figure.spec.data, colours), layout, CONFIG);
     });
   }

@@ -115,9 +115,8 @@
     var size = Math.abs(value);
     return fixed(value, size >= plain || size < nothing ? 2 : after - Math.floor(Math.log10(size)));
   }
-  function when(value, seconds) {
-    var text = new Date(value * seconds * 1000).toISOString();
-    return value * seconds % 86400 === 0 ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
+  function when(value, seconds, clock) {
+    return new Date(value * seconds * 1000).toISOString().slice(0, clock ? 16 : 10).replace("T", " ");
   }
   var SHOWN = {
     count: function (value) { return fixed(value, 0); },
@@ -127,7 +126,7 @@
     percent: function (value) { return fixed(value / 100, 2) + "%"; }
   };
   function unpack(column) {
-    if (column.kind !== "time") return column.data;
+    if (!column.steps) return column.data;
     var now = 0;
     return column.steps.map(function (step) { return step === null ? null : (now += step); });
   }
@@ -143,9 +142,9 @@
         var value = values[i];
         if (value === null) return "\u2013";
         if (column.texts) return column.texts[value];
-        return column.kind === "time" ? when(value, column.seconds) : SHOWN[column.kind](value);
+        return column.steps ? when(value, column.seconds, column.kind === "time") : SHOWN[column.kind](value);
       },
-      numeric: !column.texts && column.kind !== "time",
+      numeric: !column.texts && !column.steps,
       exit: column.heading === "Exit"
     };
   }

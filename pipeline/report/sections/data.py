@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, raw_block
-from pipeline.report.numbers import DASH
+from pipeline.report.numbers import DASH, several
 from pipeline.report.tables import Cell, Column, definitions, table
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ LABELS = {"days": "days (a bar names a date)", "instants": "instants (a bar has 
 def data(page: Page) -> str:
     """Return what the run recorded of its bars, and what is to be looked at."""
     if not page.data_facts:
-        return "\nThis run left no record of its bars (`data.json`).\n"
+        return page.missing("\nThis run left no record of its bars (`data.json`).\n")
     try:
         return _tables(page.data_facts)
     except (KeyError, TypeError, ValueError):  # written by hand, or by another program
@@ -67,6 +67,6 @@ def _more(count: int) -> str:
 
 def _distance(days: float) -> str:
     if days >= 1.0:
-        return f"{days:,.4g} day{'' if days == 1.0 else 's'}"
+        return several(float(f"{days:.4g}"), "day")
     minutes = days * 1440.0
     return f"{minutes / 60.0:.4g} h" if minutes >= 60.0 else f"{minutes:.4g} min"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import equity_figure, figure_block, yearly_figure
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
+from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, money_unit
 from pipeline.report.tables import wrapped
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EMBEDDED_BYTES, STATIC_BYTES = 400_000, 60_000
 def equity(page: Page) -> str:
     """Return the interactive figure of equity above drawdown."""
     if page.equity.empty:
-        return NO_EQUITY
+        return page.missing(NO_EQUITY)
     last = format_number(page.stats.get("total_return"), PERCENT)
     worst = format_number(page.stats.get("max_drawdown"), PERCENT)
     beside = f" and of {page.benchmark_name}" if page.benchmark else ""
@@ -36,7 +36,7 @@ def equity(page: Page) -> str:
     label = f"Line chart of equity over time above its drawdown. Total return {last}, maximum drawdown {worst}."
     return figure_block(
         "equity",
-        equity_figure(page.equity, page.benchmark_heading),
+        equity_figure(page.equity, page.benchmark_heading, money_unit(page.conventions)),
         caption=caption,
         label=label,
         height=460,
@@ -69,11 +69,11 @@ def yearly(page: Page) -> str:
 def monthly(page: Page) -> str:
     """Return the returns by month as a shaded table, years in rows."""
     if page.equity.empty:
-        return NO_EQUITY
+        return page.missing(NO_EQUITY)
     from pipeline.backtest.metrics import monthly_returns
 
     returns = monthly_returns(page.equity["equity"], page.initial_cash)
-    heads = "".join(f'<th scope="col" class="num">{name}</th>' for name in (*MONTHS, "Year"))
+    heads = "".join(f'<th scope="col" class="num">{name}</th>' for name in (*MONTHS, "Total"))
     rows = "\n".join(_year_row(year, row) for year, row in returns.iterrows())
     inner = f'<thead><tr><th scope="col">Year</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
     caption = "Monthly returns, percent"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, raw_block, relative_url, web_url
+from pipeline.report.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
 from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped
@@ -51,7 +51,7 @@ def how_to_verify(page: Page) -> str:
 def configuration(page: Page) -> str:
     """Return the run spec, one value a row, overridden ones marked."""
     if not page.run.config:
-        return "\nThis run left no configuration (`config_snapshot.json`).\n"
+        return page.missing("\nThis run left no configuration (`config_snapshot.json`).\n")
     overridden = set(page.record.overrides)
     rows: list[list[Cell]] = [[code(key), _setting(value, key in overridden)] for key, value in _flat(page.run.config)]
     return table("The run spec, defaults resolved", [Column("Setting"), Column("Value")], rows, name="facts")
@@ -61,7 +61,7 @@ def environment(page: Page) -> str:
     """Return interpreter, platform, lock files; packages and modules folded away."""
     record = page.record
     if not (record.python or record.packages or record.modules):
-        return "\nThis run left no record of its environment.\n"
+        return page.missing("\nThis run left no record of its environment.\n")
     rows: list[tuple[str, Cell]] = [
         ("Python", record.python or DASH),
         ("Platform", record.platform or DASH),
@@ -77,9 +77,11 @@ def artifacts(page: Page) -> str:
     """Return the sealed files with size, digest, a relative link, and one into MLflow when the run is there."""
     if not page.run.artifacts:
         return "\nThis run was not sealed, so no artifact has a digest.\n"
+    if not page.run.artifacts:
+        return page.missing("\nThis run sealed no files.\n")
     columns = [Column("File"), Column("Size", numeric=True), Column("SHA-256")]
     rows: list[list[Cell]] = [
-        [link(item.path, relative_url(item.path)), format_bytes(item.size), _digest(item.sha256)]
+        [link(item.path, page.address(item.path)), format_bytes(item.size), _digest(item.sha256)]
         for item in page.run.artifacts
     ]
     tracked = (page.run.tracking or {}).get("run_url")
@@ -87,13 +89,15 @@ def artifacts(page: Page) -> str:
         columns.append(Column("MLflow"))
         for row, item in zip(rows, page.run.artifacts, strict=True):
             row.append(link("open", web_url(artifact_url(tracked, item.path))))
-    return table("Sealed files; links work beside the run directory", columns, rows, name="files")
+    return table(
+        "Sealed files" + ("; links work beside the run directory" if page.linked else ""), columns, rows, name="files"
+    )
 
 
 def warnings(page: Page) -> str:
     """Return the warnings of the run as a list."""
     if not page.record.warnings:
-        return "\nThis run recorded no warnings.\n"
+        return page.missing("\nThis run recorded no warnings.\n")
     items = "\n".join(f"<li>{html_text(text)}</li>" for text in page.record.warnings)
     return raw_block(f'<ul class="warnings">\n{items}\n</ul>')
 
@@ -185,4 +189,4 @@ def _folded(title: str, heads: tuple[str, str], values: dict[str, str]) -> str:
     head = "".join(f'<th scope="col">{html_text(text)}</th>' for text in heads)
     inner = wrapped(title, f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>", name="facts tall")
     summary = f"{html_text(title)} ({len(values)})"
-    return raw_block(f"<details><summary>{summary}</summary>\n{inner}\n</details>")
+    return raw_block(f'<details class="folded"><summary>{summary}</summary>\n{inner}\n</details>')

@@ -21,7 +21,7 @@ def rolling(page: Page) -> str:
     """Return rolling Sharpe ratio, volatility and beta over a year of bars, or a quarter of a shorter record."""
     result, used = page.result, page.conventions
     if result is None:
-        return "\nThis run left no equity curve to look at over time.\n"
+        return page.missing("\nThis run left no equity curve to look at over time.\n")
     if used.periods_per_year is None:
         return ""
     from pipeline.backtest.analysis import rolling_stats

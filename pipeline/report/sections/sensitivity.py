@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import markdown_text
-from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number, risk_free
+from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number, risk_free, several
 from pipeline.report.robust import number
 from pipeline.report.small_multiples import Panel, small_multiples
 from pipeline.report.tables import Cell, Column, Html, code, table
@@ -46,7 +46,8 @@ def tables(page: Page) -> str:
     rows = page.robustness.sensitivity
     if not rows:
         why = page.robustness.notes.get("sensitivity")
-        return f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
+        said = f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
+        return page.missing(said)
     heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
     body = [([_cost(row), format_number(row.get("value"), NUMBER)], row) for row in _kind(rows, "cost")]
     costs = _table("Costs multiplied", heads, body)
@@ -64,7 +65,7 @@ def tables(page: Page) -> str:
 def by_year(page: Page) -> str:
     """Return the years of the run as a table, beside the benchmark."""
     if page.result is None:
-        return "\nThis run left no returns to split.\n"
+        return page.missing("\nThis run left no returns to split.\n")
     from pipeline.backtest.sensitivity import split_by_year
 
     found = split_by_year(page.result, benchmark=page.benchmark_equity)
@@ -150,8 +151,7 @@ def _cost(row: dict[str, Any]) -> Cell:
 
 
 def _delay(row: dict[str, Any]) -> Cell:
-    bars = _bare(row)
-    return _marked(f"{bars} bar{'' if bars == '1' else 's'}", row)
+    return _marked(several(number(row.get("change")) or 0.0, "bar"), row)
 
 
 def _change(row: dict[str, Any]) -> Cell:

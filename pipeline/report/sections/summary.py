@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, raw_block, web_url
-from pipeline.report.numbers import DASH, HEADLINE, WITH_BENCHMARK, format_number, meaning_here, metric, ordered
+from pipeline.report.numbers import (
+    DASH,
+    HEADLINE,
+    WITH_BENCHMARK,
+    format_number,
+    meaning_here,
+    metric,
+    ordered,
+    several,
+)
 from pipeline.report.tables import Column, Html, table
 from pipeline.report.verdict import interval, leak_word, verdict
 from pipeline.results.identity import NOT_RECONCILED, RECONCILED
@@ -98,7 +107,7 @@ def metrics(page: Page) -> str:
     """Return all metrics as a table, beside the benchmark's where there is one."""
     names = ordered(list(page.stats))
     if not names:
-        return "\nThis run left no metrics (`stats.json`).\n"
+        return page.missing("\nThis run left no metrics (`stats.json`).\n")
     benchmark = page.benchmark
     columns = [Column("Metric"), Column("Strategy", numeric=True)]
     columns += [Column(page.benchmark_heading, numeric=True)] if benchmark else []
@@ -161,4 +170,4 @@ def period(page: Page) -> str:
     if page.equity.empty:
         return ""
     first, last = page.equity.index[0], page.equity.index[-1]
-    return f"{first:%d %b %Y} {DASH} {last:%d %b %Y} · {len(page.equity):,} bars"
+    return f"{first:%d %b %Y} {DASH} {last:%d %b %Y} · {several(len(page.equity), 'bar')}"

@@ -6,10 +6,22 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, raw_block, relative_url
+from pipeline.report.escape import raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import COUNT, DASH, MONEY, NUMBER, PERCENT, PRICE, RATIO, format_bytes, format_number
-from pipeline.report.tables import Cell, Column, Html, table
+from pipeline.report.numbers import (
+    COUNT,
+    DASH,
+    MONEY,
+    NUMBER,
+    PERCENT,
+    PRICE,
+    RATIO,
+    format_bytes,
+    format_number,
+    money_unit,
+    several,
+)
+from pipeline.report.tables import Cell, Column, Html, link, table
 from pipeline.report.trade_data import packed
 
 if TYPE_CHECKING:
@@ -30,7 +42,7 @@ COLUMNS = (
     ("quantity", Column("Quantity", numeric=True)),
     ("entry_price", Column("Entry price", numeric=True)),
     ("exit_price", Column("Exit price", numeric=True)),
-    ("net_pnl", Column("Net P&L", numeric=True, title="After fees and slippage, in units of the account")),
+    ("net_pnl", Column("Net P&L", numeric=True, title="After fees and slippage")),
     ("return_pct", Column("Return", numeric=True, title="Net P&L over entry value")),
     ("fees", Column("Fees", numeric=True)),
     ("bars_held", Column("Bars", numeric=True, title="Bars held")),
@@ -61,7 +73,7 @@ def summary(page: Page) -> str:
     """Return counts, sums and averages of all trades and by side."""
     trades = page.trades
     if trades.empty:
-        return NO_TRADES if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
+        return page.missing(NO_TRADES) if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
     if not set(trades.columns) >= SUMMARY_NEEDS:
         return "\nThe list of trades lacks columns, so it is not summed up.\n"
     from pipeline.backtest.analysis import trade_summary
@@ -76,7 +88,10 @@ def summary(page: Page) -> str:
         [label, *(format_number(_number(found.loc[side, name]), kind) for side in shown)] for name, label, kind in FACTS
     ]
     rows.insert(1, ["Open at the end", *(format_number(int(still_open[side].sum()), COUNT) for side in shown)])
-    caption = "Trades by side; returns are net, on the entry value; excursions on the entry price"
+    caption = (
+        "Trades by side; returns are net, on the entry value; excursions on the entry price; amounts in "
+        f"{money_unit(page.conventions)}"
+    )
     return table(caption, columns, rows, name="by-side")
 
 
@@ -95,7 +110,7 @@ def costs(page: Page) -> str:
         for label, value in lines
     ]
     columns = [Column("Closed trades"), Column("Amount", numeric=True), Column("Of P&L before costs", numeric=True)]
-    return table("What costs took", columns, rows, name="by-side")
+    return table(f"What costs took, in {money_unit(page.conventions)}", columns, rows, name="by-side")
 
 
 def figures(page: Page) -> str:
@@ -114,11 +129,11 @@ def figures(page: Page) -> str:
         return ""
     ordered = closed.assign(exit_time=pd.to_datetime(closed["exit_time"], utc=True)).sort_values("exit_time")
     pnl = ordered.set_index("exit_time")["net_pnl"].astype(float)
-    held = closed["bars_held"].to_numpy(dtype=float)
+    held, unit = closed["bars_held"].to_numpy(dtype=float), money_unit(page.conventions)
     made = (
         ("trade-returns", drawn.returns_figure(returns), "Net returns of the closed trades, on their entry value.",
          f"Histogram of the net returns of {len(closed):,} closed trades."),
-        ("trade-pnl", drawn.cumulative_figure(pnl), "Net P&L of the closed trades, added up at their exits.",
+        ("trade-pnl", drawn.cumulative_figure(pnl, unit), "Net P&L of the closed trades, added up at their exits.",
          "Line chart of the cumulative net P&L by time of exit."),
         ("trade-excursions", drawn.excursion_figure(closed),
          "How far each trade went against and in favour of its position, on the entry price.",
@@ -140,21 +155,24 @@ def listing(page: Page) -> str:
     if trades.empty or not present:
         return ""
     long = len(trades) > LISTED
-    data = packed(trades, [_packing(name, column) for name, column in present]) if long and not page.static else None
+    clock = _within_days(trades)
+    packing = [_packing(name, column, clock=clock) for name, column in present]
+    data = packed(trades, packing) if long and not page.static else None
     ends = _ends(trades, (EXCERPT if page.static or data else LISTED) // 2) if long else trades
-    rows = [[_cell(name, row) for name, _ in present] for row in ends.to_dict("records")]
-    zone = "UTC" if _within_days(trades) else ""
-    heads = [replace(column, unit=zone) if name in TIMES else column for name, column in present]
+    rows = [[_cell(name, row, clock=clock) for name, _ in present] for row in ends.to_dict("records")]
+    zone = "UTC" if clock else ""
+    units = dict.fromkeys(TIMES, zone) | dict.fromkeys(("net_pnl", "fees"), page.conventions.currency or "")
+    heads = [replace(column, unit=units.get(name, "")) for name, column in present]
     text = table(_listed(trades, ends), heads, rows, name=TALL)
     if data is not None:
         text += raw_block(f'<script type="application/json" class="table-rows">{data}</script>')
     file = page.run.dir.trades_csv
     if not file.is_file():
         return text
-    link = f'<a href="{html_text(relative_url(file.name))}">{html_text(file.name)}</a>'
+    address = link(file.name, page.address(file.name)).text
     size = f" ({format_bytes(file.stat().st_size)})" if long else ""
     why = " They are too many for this page." if long and data is None and not page.static else ""
-    return text + raw_block(f'<p class="note">All trades with all columns are in {link}{size}.{why}</p>')
+    return text + raw_block(f'<p class="note">All trades with all columns are in {address}{size}.{why}</p>')
 
 
 def _within_days(trades: pd.DataFrame) -> bool:
@@ -169,11 +187,15 @@ def _listed(trades: pd.DataFrame, ends: pd.DataFrame) -> str:
     """Return the caption of the list: how many trades there are, and how many of them are shown."""
     half = len(ends) // 2
     note = "" if len(ends) == len(trades) else f", of which the first {half} and the last {half} are shown"
-    return f"{len(trades):,} trade{'s' if len(trades) != 1 else ''}{note}"
+    return f"{several(len(trades), 'trade')}{note}"
 
 
-def _packing(name: str, column: Column) -> tuple[str, str, str, bool]:
-    kind = "time" if name in TIMES else KINDS.get(name) or {"net_pnl": MONEY, "return_pct": PERCENT}.get(name, "text")
+def _packing(name: str, column: Column, *, clock: bool) -> tuple[str, str, str, bool]:
+    kind = (
+        ("time" if clock else "day")
+        if name in TIMES
+        else KINDS.get(name) or {"net_pnl": MONEY, "return_pct": PERCENT}.get(name, "text")
+    )
     return name, column.heading, kind, name in SIGNED
 
 
@@ -183,12 +205,12 @@ def _ends(trades: pd.DataFrame, half: int) -> pd.DataFrame:
     return pd.concat([trades.head(half), trades.tail(half)])
 
 
-def _cell(name: str, row: dict[Any, Any]) -> Cell:
+def _cell(name: str, row: dict[Any, Any], *, clock: bool) -> Cell:
     value = row[name]
     if name == "exit_time" and row.get("is_open"):
         return Html('<span class="open">open</span>')
     if name in {"entry_time", "exit_time"}:
-        return _timestamp(value)
+        return _timestamp(value, clock=clock)
     if name in SIGNED:
         return _signed(_number(value) * SIGNED[name], PERCENT if name == "return_pct" else MONEY)
     return format_number(_number(value), KINDS[name]) if name in KINDS else str(value)
@@ -207,10 +229,11 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _timestamp(value: Any) -> str:
+def _timestamp(value: Any, *, clock: bool) -> str:
+    """Return a time as its day, and with `clock` its time of day, midnight as well."""
     import pandas as pd
 
     stamp = pd.to_datetime(value, utc=True, errors="coerce")
     if stamp is pd.NaT:
         return DASH
-    return f"{stamp:%Y-%m-%d}" if stamp == stamp.normalize() else f"{stamp:%Y-%m-%d %H:%M}"
+    return f"{stamp:%Y-%m-%d %H:%M}" if clock else f"{stamp:%Y-%m-%d}"

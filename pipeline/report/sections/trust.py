@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, bars_a_year, format_number, risk_free
+from pipeline.report.numbers import (
+    COUNT,
+    DASH,
+    PERCENT,
+    RATIO,
+    bars_a_year,
+    difference_kind,
+    format_number,
+    risk_free,
+    several,
+)
 from pipeline.report.robust import SEALED
 from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
@@ -14,6 +24,7 @@ from pipeline.report.verdict import family, interval
 if TYPE_CHECKING:
     from pipeline.backtest.significance import SharpeEvidence
     from pipeline.report.page import Page
+    from pipeline.report.robust import Intervals
     from pipeline.report.trials import Trials
 
 NOT_EXAMINED = (
@@ -28,10 +39,9 @@ def significance(page: Page) -> str:
     """Return the table about the Sharpe ratio: is it more than luck, and how long must the record be?"""
     found = page.sharpe_evidence
     if found is None:
-        return NO_RETURNS
+        return page.missing(NO_RETURNS)
     rows = [
         _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found, page)),
-        _row("Analytic interval, 95%", _analytic(found), "Sharpe ratio ± 1.96 standard errors (Mertens 2002)."),
         _row("Probabilistic Sharpe ratio", format_number(found.psr, PERCENT), _psr(found)),
         _row("Minimum track record", _years(found.min_track_record_years), _track_record(found)),
         _row("Trials counted", format_number(page.trials.count, COUNT), _trials(page)),
@@ -47,7 +57,7 @@ def bootstrap(page: Page) -> str:
     if found is None:
         why = page.robustness.notes.get("bootstrap", "")
         said = f" {markdown_text(why)}" if why else ""
-        return f"\nThere are no bootstrap intervals for this run.{said}\n"
+        return page.missing(f"\nThere are no bootstrap intervals for this run.{said}\n")
     beside = "benchmark_sharpe" in found.ranges
     columns = [Column("Statistic"), Column("Strategy", numeric=True), Column("Interval", numeric=True)]
     if beside:
@@ -57,16 +67,20 @@ def bootstrap(page: Page) -> str:
     ends = [*(("", "", "_difference") if beside else ("",))]
     rows: list[list[Cell]] = []
     for name, (label, kind) in KINDS.items():
-        cells = [_pair(page, f"{before}{name}{after}", kind) for before, after in zip(names, ends, strict=True)]
+        cells = [
+            _pair(page, f"{before}{name}{after}", difference_kind(kind) if after else kind)
+            for before, after in zip(names, ends, strict=True)
+        ]
         rows.append([label, *(cell for pair in cells for cell in pair)])
-    caption = f"{found.percent} bootstrap intervals"
-    return table(caption, columns, rows, name="intervals") + _how(page)
+    caption = f"{found.percent} bootstrap intervals, which are those of this page"
+    caption += "; differences of percentages in percentage points (pp)" if beside else ""
+    return table(caption, columns, rows, name="intervals") + _how(page, found)
 
 
 def look_ahead(page: Page) -> str:
     """Return the verdict of the look-ahead check with its sentence and what it rests on."""
     if not page.robustness.present:
-        return NOT_EXAMINED
+        return page.missing(NOT_EXAMINED)
     leakage = page.robustness.leakage
     if leakage is None:
         said = page.robustness.notes.get("leakage", "")
@@ -99,18 +113,23 @@ def _row(name: str, value: str, convention: str) -> list[Cell]:
 
 
 def _annual(found: SharpeEvidence, page: Page) -> str:
-    count = f"{found.moments.n:,} simple return{'' if found.moments.n == 1 else 's'}"
     return (
-        f"Mean over standard deviation (ddof 1) of {count} per bar, times the square root of "
-        f"{bars_a_year(page.conventions)}; {risk_free(page.conventions)}."
+        f"Mean over standard deviation (ddof 1) of {several(found.moments.n, 'simple return')} per bar, times the "
+        f"square root of {bars_a_year(page.conventions)}; {risk_free(page.conventions)}."
     )
 
 
-def _analytic(found: SharpeEvidence) -> str:
-    if found.interval_annual is None:
-        return DASH
-    low, high = found.interval_annual
-    return f"{format_number(low, RATIO)} to {format_number(high, RATIO)}"
+def _analytic(found: SharpeEvidence | None) -> str:
+    """Say what the other interval of the Sharpe ratio is, and why it is not the one that counts."""
+    if found is None or found.interval_annual is None:
+        return ""
+    low, high = (format_number(bound, RATIO) for bound in found.interval_annual)
+    return (
+        f"The interval of the Sharpe ratio by formula (± 1.96 standard errors, Mertens 2002) is {low} to {high}. It "
+        "takes returns for independent, and holds the true ratio less often than it says where they are not; the "
+        "bootstrap draws whole stretches of bars and keeps what is between them. So head and verdict have the "
+        "bootstrap's."
+    )
 
 
 def _psr(found: SharpeEvidence) -> str:
@@ -148,7 +167,7 @@ def _trials(page: Page) -> str:
         return f"There may be more: {trials.problem}."
     if trials.ledger == 1:
         return "This run only: the ledger knows no earlier trial."
-    results = f"{len(trials.sharpes):,} different result{'s' if len(trials.sharpes) != 1 else ''}"
+    results = several(len(trials.sharpes), "different result")
     return (
         f"Every trial that the ledger counts up to this run, of {family(trials)} at an overlapping time, whatever "
         f"became of it. {trials.exact:,} of them of this strategy's name on exactly these data; {trials.ledger:,} of "
@@ -189,10 +208,7 @@ def _pair(page: Page, name: str, kind: str) -> tuple[str, str]:
     return format_number(found.estimate, kind), interval(found, kind) if found.known else DASH
 
 
-def _how(page: Page) -> str:
-    found = page.intervals
-    if found is None:
-        return ""
+def _how(page: Page, found: Intervals) -> str:
     where = "sealed with the run" if found.source == SEALED else "computed for this report"
     text = (
         f"Stationary bootstrap of the returns per bar, {found.repetitions:,} resamples, mean block "
@@ -200,7 +216,9 @@ def _how(page: Page) -> str:
         "resampled together. Sharpe ratio as above; CAGR by calendar time. Resampling shortens long falls and joins "
         "others, so intervals of the drawdown are not centred on the figure of the run."
     )
-    return raw_block(f'<p class="note">{html_text(text)}</p>')
+    parts = [part for part in (text, _analytic(page.sharpe_evidence)) if part]
+    said = "".join(f'<p class="note">{html_text(part)}</p>\n' for part in parts)
+    return raw_block(f"<details><summary>How these intervals are made</summary>\n{said}</details>")
 
 
 def _whole(value: object) -> str:

@@ -20,6 +20,8 @@ from pipeline.sweep.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.report.robust import Robustness
+
 Number = float | int
 SHORT = 8
 
@@ -154,7 +156,7 @@ class SweepFacts(Page):
     @cached_property
     def reports(self) -> dict[str, str]:
         """Links to the reports of the trials that became whole runs, by run_id."""
-        ids = [trial.run_id for trial in self.tried]
+        ids = [trial.run_id for trial in self.tried] if self.linked else []
         there = [run_id for run_id in ids if (self.run.dir.results / run_id).is_dir()]
         return {
             run_id: f"../../{run_id}/report/index.html"
@@ -179,19 +181,24 @@ class SweepFacts(Page):
         return curve / float(curve.iloc[0]) if len(curve) > 1 and curve.iloc[0] > 0 else None
 
     @cached_property
-    def best_look_ahead(self) -> str:
-        """What the best trial's run found out about look-ahead, a status; unchecked without such a run."""
+    def best_examined(self) -> Robustness:
+        """What the best trial's run found out about itself; nothing without such a run."""
+        from pipeline.report.robust import Robustness, read_robustness
         from pipeline.run import Run
 
         if self.best is None:
-            return "unchecked"
-        return Run(RunDir(self.run.dir.results, self.best.run_id)).look_ahead or "unchecked"
+            return Robustness()
+        return read_robustness(Run(RunDir(self.run.dir.results, self.best.run_id)))
 
     @property
     def around_sha256(self) -> str:
         """Return one digest over what the page shows that is not in the sweep's own directory."""
         benchmark = None if self.held is None else [float(self.held.iloc[-1]), len(self.held)]
-        around = {"reports": sorted(self.reports), "benchmark": benchmark, "look_ahead": self.best_look_ahead}
+        around = {
+            "reports": sorted(self.reports),
+            "benchmark": benchmark,
+            "look_ahead": [self.best_examined.leak_status, self.best_examined.blind_reason],
+        }
         return sha256_bytes(canonical_json(around))
 
 

@@ -132,7 +132,9 @@ def growth_figure(
         "xaxis": {"type": "date", "hoverformat": "%d %b %Y"},
         "yaxis": {"tickformat": ".2f", "title": {"text": "Growth of 1"}},
     }
-    return {"data": traces, "layout": layout(hovermode="x unified", **axes)}
+    # Drawn last is on top; named first is the best, and the benchmark last, as in every figure.
+    ranked = [trace | {"legendrank": len(traces) - place} for place, trace in enumerate(traces)]
+    return {"data": ranked, "layout": layout(hovermode="x unified", **axes)}
 
 
 def failure_figure(kinds: dict[str, list[int]], trials: int) -> Figure:

@@ -59,10 +59,9 @@ def decay_figure(inside: Sequence[float], outside: Sequence[float], slope: float
 
 def forward_figure(stitched: pd.Series, hindsight: pd.Series | None, best: int | None) -> Figure:
     """Return the growth of 1 over the joined test windows, beside the best trial of the whole period."""
-    traces = []
+    traces = [_grown(stitched, "Chosen by the past alone", "strategy", 2.0)]
     if hindsight is not None:
         traces.append(_grown(hindsight, f"Trial {best}, chosen with hindsight", BEST, 1.2))
-    traces.append(_grown(stitched, "Chosen by the past alone", "strategy", 2.0))
     axes: dict[str, Any] = {
         "xaxis": {"type": "date", "hoverformat": "%d %b %Y"},
         "yaxis": {"tickformat": ".2f", "title": {"text": "Growth of 1"}},

@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING
 
 from pipeline.masking import masked
 from pipeline.report.escape import html_lines, html_text, raw_block, web_url
-from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric
+from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, metric, several
 from pipeline.report.sections.summary import look_ahead_mark, plain, seal_mark, signature_mark, status_mark
+from pipeline.report.verdict import look_ahead_sentence
 from pipeline.sweep.report.verdict import verdict
-from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
+from pipeline.sweep.report.words import joined, label, objective_text, ratio
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage
 
-LOOK_AHEAD = {
-    "leak": "Trial {}, the best, looks into the future, so no number on this page says what it could have earned.",
-    "unjudged": "Whether trial {}, the best, looks into the future cannot be judged: its report says why. The numbers "
-    "hold only if no signal knew a later bar.",
-    "stochastic": "Trial {}, the best, gives different signals for the same bars, so another sweep would give other "
-    "numbers.",
-}
 SHORT = 10
 SHOWN = 2  # objectives among the headline numbers
 
@@ -31,7 +25,7 @@ def header(page: SweepPage) -> str:
     subject = " · ".join(html_text(part) for part in _subject(page) if part)
     search = html_text(" · ".join(_search(page)))
     marks = [status_mark(page.run.status), seal_mark(page), signature_mark(page)]
-    marks += [look_ahead_mark(page.best_look_ahead)] if page.best else []
+    marks += [look_ahead_mark(page.best_examined.leak_status)] if page.best else []
     html = (
         '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
         f"<h1>{html_text(page.title)}</h1>\n"
@@ -45,15 +39,15 @@ def header(page: SweepPage) -> str:
 
 def verdict_block(page: SweepPage) -> str:
     """Return the verdict, a paragraph a sentence or two."""
-    values = page.best.values if page.best else ()
-    paragraphs = [*_look_ahead(page), *verdict(page.judged, values, adaptive=page.adaptive)]
-    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs))
+    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs(page)))
 
 
-def _look_ahead(page: SweepPage) -> Iterator[str]:
-    """Say what forbids to trust any number: what the run of the best trial found out about look-ahead."""
-    if page.best is not None and (said := LOOK_AHEAD.get(page.best_look_ahead)):
-        yield said.format(page.best.number)
+def paragraphs(page: SweepPage) -> list[str]:
+    """Return the verdict: what the look-ahead check forbids to trust of the best trial, then what the numbers say."""
+    values, best = page.best.values if page.best else (), page.best
+    who = f"trial {best.number}, the best," if best else ""
+    ahead = look_ahead_sentence(page.best_examined, who, "sweep") if best else ""
+    return [*([ahead] if ahead else []), *verdict(page.judged, values, adaptive=page.adaptive)]
 
 
 def cards(page: SweepPage) -> str:
@@ -114,7 +108,7 @@ def _subject(page: SweepPage) -> list[str]:
     params = page.setting("strategy", "params")
     fixed = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
     strategy = str(page.setting("strategy", "name") or "")
-    period = f"{page.span[0]} {DASH} {page.span[1]} · {page.span[2]:,} returns" if page.span else _asked(page)
+    period = f"{page.span[0]} {DASH} {page.span[1]} · {several(page.span[2], 'return')}" if page.span else _asked(page)
     return [f"{strategy} ({fixed})" if fixed else strategy, str(page.setting("data", "symbol") or ""), period]
 
 
@@ -169,14 +163,8 @@ def _cards(page: SweepPage) -> Iterator[tuple[str, str, str]]:
         yield (
             "Deflated Sharpe ratio",
             format_number(deflation.dsr, PERCENT),
-            f"{format_number(deflation.n, COUNT)} trials counted",
+            f"{several(deflation.n, 'trial')} counted",
         )
-        if deflation.effective is not None and found.counts.complete > 1:
-            yield (
-                "For independent trials",
-                format_number(deflation.dsr_effective, PERCENT),
-                f"worth {effective_text(deflation.effective)} trials",
-            )
     if found.overfitting is not None:
         blind = found.overfitting.blind
         beside = "" if blind is None else f"a blind choice: {format_number(blind, PERCENT)}"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import PERCENT, format_number, metric
+from pipeline.report.numbers import PERCENT, format_number, metric, several
 from pipeline.report.tables import Cell, Column, Html, code, table
-from pipeline.sweep.report.words import label, objective_text, param_text, params_text, several
+from pipeline.sweep.report.words import label, objective_text, param_text, params_text
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.report.escape import html_text, raw_block, relative_url
+from pipeline.report.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import DASH, format_number, metric
+from pipeline.report.numbers import DASH, format_number, metric, several
 from pipeline.report.tables import Cell, Column, Html, link, table, wrapped
 from pipeline.sweep.report.words import label, objective_column, objective_text, param_text
 from pipeline.sweep.trial import Trial
@@ -57,9 +57,9 @@ def everything(page: SweepPage) -> str:
     runs = any(trial.run_id in page.reports for trial in shown)
     columns = [*_columns(page, others), Column("State"), *([Column("Run")] if runs else [])]
     rows = (_plain_row(page, trial, others, runs=runs) for trial in shown)
-    text = _table(f"{len(page.tried):,} trial{'s' if len(page.tried) != 1 else ''}{note}", columns, rows)
+    text = _table(f"{several(len(page.tried), 'trial')}{note}", columns, rows)
     file = page.run.dir.trials
-    address = f'<a href="{html_text(relative_url(file.name))}">{html_text(file.name)}</a>'
+    address = link(file.name, page.address(file.name)).text
     return text + raw_block(f'<p class="note">All trials with all metrics, run ids and errors are in {address}.</p>')
 
 
@@ -87,7 +87,7 @@ def pareto(page: SweepPage) -> str:
     others = _others(page, page.ranked)
     members = [trial for trial in page.ranked if trial.number in set(page.judged.front)]
     rows = [_values(page, trial, others) for trial in members[:LISTED]]
-    caption = f"The Pareto front: {len(members):,} trial{'s' if len(members) != 1 else ''}, by {label(names[0])}"
+    caption = f"The Pareto front: {several(len(members), 'trial')}, by {label(names[0])}"
     name = "leaders tall searchable" if len(members) > LEADERS else "leaders"
     return drawn_figures + table(caption, _columns(page, others), rows, name=name)
 

@@ -147,13 +147,13 @@ def open_sweep(run_id: str = "last", *, results: str | Path | None = None) -> Sw
     settings = Settings.load()
     if results is not None:
         settings = replace(settings, results=Path(results).resolve())
-    return build_sweep_page(load_sweep(str(run_id), settings=settings).run)
+    return build_sweep_page(load_sweep(str(run_id), settings=settings).run, linked=False)
 
 
-def build_sweep_page(run: Run, *, images: Path | None = None, static: bool = False) -> SweepPage:
+def build_sweep_page(run: Run, *, images: Path | None = None, static: bool = False, linked: bool = True) -> SweepPage:
     """Return the page of a loaded sweep; raises UsageError when the run is no sweep."""
     if not is_sweep(run):
         raise UsageError(
             f"{run.run_id} is not a sweep: its spec has no [sweep] section. `evidence render` makes its report."
         )
-    return SweepPage(run, images, static=static)
+    return SweepPage(run, images, static=static, linked=linked)

@@ -63,8 +63,9 @@ def render_sweep_format(run: Run, job: RenderJob) -> RenderRecord:
     if record is None or job.format == "html" or why_sweep_stale(run, replace(job, format="html")) is not None:
         record = render_sweep(run, renderer=job.renderer, settings=job.settings, static=job.static_for(run))
     sources = Sources(find_sweep_template(None, job.settings), static=True)
+    marked = job.format == "ipynb"
     return add_format(
-        run, job, record, lambda scratch: resolve_sweep(run, sources, scratch, marked=job.format == "ipynb")
+        run, job, record, lambda scratch: resolve_sweep(run, sources, scratch, marked=marked, linked=marked)
     )
 
 
@@ -100,9 +101,9 @@ def sweep_assets_digest() -> str:
     return sha256_bytes("\n".join(lines).encode())
 
 
-def resolve_sweep(run: Run, sources: Sources, scratch: Path, *, marked: bool = False) -> Resolved:
+def resolve_sweep(run: Run, sources: Sources, scratch: Path, *, marked: bool = False, linked: bool = True) -> Resolved:
     """Execute the cells of the report of a sweep and write its Markdown into `scratch`; see `resolve_run`."""
-    page = build_sweep_page(run, images=scratch / "images", static=sources.static)
+    page = build_sweep_page(run, images=scratch / "images", static=sources.static, linked=linked)
     aside = Aside(static=sources.static, marked=marked)
     markdown = resolve(
         sources.template,
@@ -110,6 +111,7 @@ def resolve_sweep(run: Run, sources: Sources, scratch: Path, *, marked: bool = F
         parameters={"run_id": run.run_id, "page": page},
         title=f"{page.title} · sweep report · {run.run_id[:8]}",
         outputs=aside.take,
+        whole=marked,
     )
     counted = (page.judged.counts.ledger, page.around_sha256)
     return Resolved(page, sources, markdown, aside, counted, sweep_assets_digest(), stylesheet())

@@ -7,9 +7,9 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.report.escape import html_text, raw_block
-from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free
+from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free, several
 from pipeline.report.tables import Cell, Column, Html, table
-from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
+from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio
 from pipeline.sweep.statistics import NEAR_BEST, Counts, CrossValidated, Deflation, Forward, Overfit, Plateau
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _effective(found: Deflation) -> Iterator[Row]:
     )  # fmt: skip
     yield Row(
         "Deflated by the effective number", format_number(found.dsr_effective, PERCENT),
-        "The same probability against that. It is the milder of the two: trials counted from elsewhere are not in it.",
+        "The same probability against that, for comparison. The verdict has the one above: an effective number "
+        "rests on how trials resemble each other, knows none counted from elsewhere, and is the milder of the two.",
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
+from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, several
 from pipeline.report.tables import Cell, Column, table
-from pipeline.sweep.report.words import joined, label, params_text, ratio, several
+from pipeline.sweep.report.words import joined, label, params_text, ratio
 
 if TYPE_CHECKING:
     from pipeline.sweep.report.page import SweepPage

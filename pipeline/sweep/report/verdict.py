@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio, several
+from pipeline.report.numbers import several
+from pipeline.sweep.report.words import joined, label, objective_text, ratio
 from pipeline.sweep.statistics import Counts, Deflation, Overfit, Plateau, SweepStatistics
 
 CONVINCING = 0.95
@@ -86,18 +87,8 @@ def _luck(deflation: Deflation | None, counts: Counts) -> Iterator[str]:
     yield (
         f"Its Sharpe ratio of {ratio(deflation.sharpe)} a year is more than the luck of choosing among the "
         f"{several(deflation.n, 'trial')} made of {_what(counts)} with a probability of "
-        f"{_percent(deflation.dsr)}, {_against(deflation.dsr)}{_effective(deflation)}."
+        f"{_percent(deflation.dsr)}, {_against(deflation.dsr)}."
     )
-
-
-def _effective(deflation: Deflation) -> str:
-    if deflation.effective is None or deflation.dsr_effective is None:
-        return ""
-    same = (deflation.dsr >= CONVINCING) == (deflation.dsr_effective >= CONVINCING) if deflation.dsr else True
-    against = "" if same else f", {_against(deflation.dsr_effective)}"
-    trials = effective_text(deflation.effective)
-    worth = f"; correlated as they are, the completed trials are worth about {trials} independent ones"
-    return f"{worth}, which gives {_percent(deflation.dsr_effective)}{against}"
 
 
 def _few(counts: Counts) -> Iterator[str]:

@@ -79,11 +79,6 @@ def joined(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
-def several(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 trial`, `1,200 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def shortened(text: str, most: int = 24) -> str:
     """Return a text with its middle left out when it is long."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[1 - most // 2 :]}"

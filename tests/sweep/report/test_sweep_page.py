@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.report.numbers import format_number, metric
+from pipeline.report.verdict import ONLY_IF, WHY_UNJUDGED
 from pipeline.run import Run
 from pipeline.rundir import RunDir, read_json, write_json
 from pipeline.sweep.report import build_sweep_page, open_sweep
@@ -95,6 +96,19 @@ def test_the_look_ahead_of_the_best_trials_run_comes_first(
     assert f">{mark}</span>" in head
     assert head.split('<p class="verdict">')[1].replace("\u00a0", " ").startswith(said.format(before.best.number))
     assert (page.around_sha256 == around) == (status is None)
+
+
+def test_one_signal_at_every_bar_knows_of_no_later_one(copied: Run) -> None:
+    """Of a best trial whose signal is constant the page says why nothing can be judged, and warns of nothing."""
+    best = build_sweep_page(copied).best
+    assert best is not None
+    for reason, warns in (("constant", False), ("independent", True)):
+        run = RunDir(copied.dir.results, best.run_id)
+        run.path.mkdir(exist_ok=True)
+        write_json(run.robustness, {"leakage": {"status": "unjudged", "reason": reason}})
+        said = build_sweep_page(Run(copied.dir)).header()
+        assert WHY_UNJUDGED[reason] in said
+        assert (ONLY_IF in said) is warns
 
 
 def test_a_blind_choice_stands_beside_the_probability_of_overfitting(grid: Run) -> None:
