@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.evidence.problem import Verification
 from pipeline.report.escape import clean, one_line
+from pipeline.report.numbers import format_number, metric, several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ CURVE_POINTS = 800
 SIGNED, SEALED, BROKEN, UNSEALED = "signed", "sealed", "broken", "unsealed"
 SHOWN_SECTIONS = ("strategy", "backtest", "data", "run")
 PRECISION = 6
+DATA_DIGITS = 8
+OWN_TAGS = "evidence."  # tags that this package sets, for programs
 
 Number = float | int | None
 
@@ -32,7 +35,8 @@ Number = float | int | None
 class Entry:
     """One row of the listing. `seal` is signed, sealed, broken or unsealed; `stats` are rounded to six digits.
 
-    `look_ahead` is what the check found (Run.look_ahead), empty without a backtest.
+    `look_ahead` is what the check found (Run.look_ahead), empty without a backtest; `data` the start of the digest of
+    the data; `found` says of a sweep how many trials it has and what its best one reached, and is empty for a run.
     """
 
     run_id: str
@@ -46,6 +50,8 @@ class Entry:
     tags: tuple[str, ...]
     spark: str
     look_ahead: str
+    data: str
+    found: str
     stats: dict[str, Number]
 
     @property
@@ -92,6 +98,8 @@ def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
         tags=_tags(config),
         spark=spark(equity),
         look_ahead=run.look_ahead or "",
+        data=str((run.record.data or {}).get("sha256") or "")[:DATA_DIGITS],
+        found=_found(run) if run.is_sweep else "",
         stats={one_line(name): rounded(value) for name, value in _stats(run).items()},
     )
 
@@ -103,6 +111,7 @@ def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
         **{key: value for key, value in entry.to_dict().items() if key not in {"spark", "stats"}},
         "stats": _stats(run),
         "risk_free_rate": run.conventions.risk_free_rate,
+        "currency": run.conventions.currency,
         "params": dict(_flat({key: run.config[key] for key in SHOWN_SECTIONS if key in run.config})),
         "data_sha256": data.get("sha256"),
         "manifest_sha256": run.manifest_digest,
@@ -208,7 +217,18 @@ def _tags(config: Mapping[str, Any]) -> tuple[str, ...]:
     run = config.get("run")
     tags = run.get("tags") if isinstance(run, dict) else None
     pairs = sorted(tags.items()) if isinstance(tags, dict) else []
-    return tuple(one_line(f"{key}={value}") for key, value in pairs)
+    return tuple(one_line(f"{key}={value}") for key, value in pairs if not str(key).startswith(OWN_TAGS))
+
+
+def _found(run: Run) -> str:
+    """Return what a sweep found: `Sweep of 90 trials, best Sharpe ratio 0.58`; the objective that ranks decides."""
+    stats = _stats(run)
+    section = run.config.get("sweep")
+    names = section.get("objectives") if isinstance(section, dict) else None
+    first = one_line(names[0]) if isinstance(names, list) and names else "sharpe"
+    shown = metric(first)
+    best = format_number(stats.get(f"best_{first}"), shown.kind)
+    return f"Sweep of {several(int(stats.get('trials') or 0), 'trial')}, best {shown.label} {best}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -124,7 +124,7 @@ def plain_main(shard: Shard, older: str | None) -> str:
     """Return the content of a plain page: one shard's runs as a table, the last started first."""
     root = root_of(plain_page(shard[0].run_id))
     rows = "\n".join(_plain_row(entry, root) for entry in reversed(shard))
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Run", "Started (UTC)", "Strategy", "Symbol",
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Run", "Started (UTC)", "Strategy", "Symbol", "Data",
                                                                "Experiment", "Status", "Seal"))  # fmt: skip
     link = f'<p><a href="{root}{link_to(older)}" rel="next">Older runs</a></p>' if older else ""
     return (
@@ -141,12 +141,14 @@ def _plain_row(entry: Entry, root: str) -> str:
         entry.started_at.replace("T", " "),
         entry.strategy,
         entry.symbol,
+        entry.data,
         entry.experiment,
         entry.status,
         entry.seal,
     )
     shown = "".join(f"<td>{html_text(cell)}</td>" for cell in cells)
-    return f'<tr><th scope="row">{link}</th>{shown}</tr>'
+    found = f'<span class="found">{html_text(entry.found)}</span>' if entry.found else ""
+    return f'<tr><th scope="row">{link}{found}</th>{shown}</tr>'
 
 
 def _status_counts(shard: Shard) -> str:

@@ -29,10 +29,15 @@ SEAL_MARKS = {
     BROKEN: ("failed", "Seal broken"),
     UNSEALED: ("killed", "Not sealed"),
 }
+SINCE_BROKEN = (
+    "The files of this run differ from its seal. The report below may be from before that: what it says of the seal, "
+    "and every number in it, is not confirmed."
+)
 BAR_STYLE = (
     "<style>.site-bar{display:flex;flex-wrap:wrap;gap:.375rem 1.25rem;align-items:baseline;padding:.625rem 1.25rem;"
     "border-bottom:1px solid var(--line);font-size:.875rem;background:var(--surface)}.site-bar a{color:var(--text);"
     "text-decoration:none}.site-bar a:hover{text-decoration:underline}.site-bar .site-name{font-weight:600}"
+    ".site-broken{margin:0;padding:.625rem 1.25rem;border-left:4px solid var(--loss);background:var(--surface)}"
     "@media(min-width:64rem){.site-bar{padding:.625rem 2rem}}@media print{.site-bar{display:none}}</style>\n"
 )
 
@@ -78,7 +83,8 @@ def summary(run: Run, entry: Entry, files: Collection[str]) -> str:
 def _bar(entry: Entry, title: str, root: str, files: Collection[str]) -> str:
     links = [f'<a class="site-name" href="{root}{INDEX}">{html_text(title)}</a>', *_links(entry, root, files)]
     items = "\n".join([*links, seal_mark(entry.seal)])
-    return f'<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n'
+    warned = f'<p class="site-broken" role="alert">{SINCE_BROKEN}</p>\n' if entry.seal == BROKEN else ""
+    return f'<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n{warned}'
 
 
 SEAL_FILES = (("manifest.json", "Manifest"), ("manifest.dsse.json", "Signature"))

@@ -13,7 +13,7 @@ from pipeline.digest import sha256_bytes
 from pipeline.rundir import RunDir, write_atomic
 from pipeline.site.layout import STATE
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass

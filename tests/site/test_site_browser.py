@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ from pipeline.digest import pretty_json
 from pipeline.site import build_site
 from pipeline.site.layout import experiment_page
 from pipeline.site.serve import site_server
-from tests.site.conftest import FAILED, HOSTILE, HOSTILE_NAME, KILLED, RENDERED, World, new_project
+from tests.site.conftest import BROKEN, FAILED, HOSTILE, HOSTILE_NAME, KILLED, RENDERED, World, new_project
 from tests.site.site_runs import make_runs, varied, walk
 
 if TYPE_CHECKING:
@@ -381,6 +382,44 @@ def test_experiment_page_shows_its_runs_only(world: World, visit: Callable[..., 
     assert page.locator("#listing tbody tr").count() == len(expected)
     assert f"{len(expected)} runs" in page.locator(".spread").inner_text()
     assert "Sharpe ratio: median" in page.locator(".spread").inner_text()
+
+
+def test_equal_runs_have_one_order(world: World, visit: Callable[..., Any]) -> None:
+    """Runs equal in what the list is sorted by have the latest first, up and down; a broken seal ranks last."""
+    newest = [planned.name or HOSTILE_NAME for _, planned in sorted(world.runs.items(), reverse=True)]
+    whole = [name for name in newest if name != world.runs[BROKEN].name]
+    for sort in ("data", "-data"):
+        page = open_list(visit, address(world, f"index.html#sort={sort}&symbol=SPX"))
+        shown = page.evaluate(NAMES)
+        known = [name for name in shown if name in whole]
+        assert known == [name for name in whole if name in known], sort
+    page = open_list(visit, address(world, "index.html#sort=-sharpe"))
+    assert page.evaluate(NAMES)[-1] == world.runs[BROKEN].name
+    struck = "getComputedStyle(document.querySelector('tr.broken .num')).textDecorationLine"
+    assert page.evaluate(struck) == "line-through"
+
+
+def test_a_phone_reads_words(world: World, visit: Callable[..., Any]) -> None:
+    """On a phone status and seal are words, as wide as the window lets them."""
+    page = open_list(visit, address(world, f"index.html#q={world.runs[BROKEN].run_id}"), width=PHONE)
+    assert page.locator("#listing tbody .state").inner_text().split("\n") == ["FINISHED", "Seal broken"]
+    assert page.locator("#listing tbody .state .mark").first.evaluate("mark => mark.getBoundingClientRect().width") > 60
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+
+
+def test_differences_of_percentages_are_points(unequal: World, visit: Callable[..., Any]) -> None:
+    """Below a percentage stands the difference in percentage points, and a row has one number of decimals."""
+    page = open_compare(visit, compare(unequal, 0, 1))
+    cells = page.evaluate(
+        "[...document.querySelectorAll('.compared tbody tr')]"
+        ".map(r => [...r.cells].map(c => [...c.childNodes].map(n => n.textContent)))"
+    )
+    table = {row[0][0]: row[1:] for row in cells}
+    assert re.fullmatch(r"[+\u2212]?[\d,.]+ pp", table["Total return"][1][1])
+    assert "pp" not in table["Sharpe ratio"][1][1]
+    for name, row in table.items():
+        digits = {len(text.partition(".")[2].strip(" %p")) for cell in row for text in cell if text != "\u2013"}
+        assert len(digits) <= 1 or "e" in str(row), (name, row)
 
 
 def test_on_paper(world: World, visit: Callable[..., Any], tmp_path: Path) -> None:

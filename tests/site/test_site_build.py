@@ -9,17 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.evidence.events import sealed
 from pipeline.evidence.ledger import append
+from pipeline.run import Run
 from pipeline.rundir import RunDir, list_files, write_state
 from pipeline.settings import Settings
 from pipeline.site import build_site
 from pipeline.site import pages as site_pages
 from pipeline.site import runs as site_runs
+from pipeline.site.entry import make_entry
 from pipeline.site.layout import STATE
+from pipeline.site.run_page import SINCE_BROKEN, from_report
 from tests.site.conftest import BROKEN, FAILED, KILLED, RENDERED, SIGNED, World, new_project
 from tests.site.site_runs import describe, make_run, make_runs, varied
 
@@ -41,7 +45,7 @@ def rows(site: Path) -> dict[str, list[Any]]:
     for path in sorted((site / "data").glob("runs-*.js")):
         text = path.read_text(encoding="ascii")
         metrics, listed = json.loads(f"[{text.removeprefix('EvidenceSite.shard(').removesuffix(');' + chr(10))}]")
-        found |= {row[0]: [*row[:11], dict(zip(metrics, row[11:], strict=True))] for row in listed}
+        found |= {row[0]: [*row[:13], dict(zip(metrics, row[13:], strict=True))] for row in listed}
     return found
 
 
@@ -66,6 +70,25 @@ def test_every_run_has_a_row_a_page_and_its_files(world: World) -> None:
             sealed = RunDir(world.settings.results, planned.run_id).sealed_paths()
             for name in [*sealed, "manifest.json"]:
                 assert (folder / "files" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_a_row_names_its_data_and_no_tags_of_programs(world: World) -> None:
+    """The start of the digest of the data is in a row, tags that this package sets are not."""
+    tags = {"desk": "alpha", "evidence.sweep": "11111111-0000-4000-8000-000000000000"}
+    run = Run(make_run(world.settings.results.parent / "apart", varied(100, tags=tags)))
+    entry = make_entry(run, "sealed", run.equity)
+    assert (entry.data, entry.tags, entry.found) == ("abababab", ("desk=alpha",), "")
+    assert {row[11] for row in rows(world.site).values()} == {"abababab", ""}  # one was never sealed
+
+
+def test_an_edited_run_does_not_look_whole(world: World) -> None:
+    """Above the report of a run that differs from its seal stands that nothing in it is confirmed."""
+    run = Run(RunDir(world.settings.results, world.runs[RENDERED].run_id))
+    entry = make_entry(run, "broken", pd.DataFrame())
+    report = run.dir.report.read_text(encoding="utf-8")
+    shown = from_report(report, entry, "Runs", ())
+    assert shown.index(SINCE_BROKEN) < shown.index("SEAL MATCHES")
+    assert SINCE_BROKEN not in from_report(report, replace(entry, seal="sealed"), "Runs", ())
 
 
 def test_marks_are_what_verification_finds(world: World) -> None:

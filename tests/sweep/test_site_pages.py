@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
+from pipeline.report.numbers import RATIO, format_number
 from pipeline.settings import Settings
 from pipeline.site import SiteOptions, build_site
 from pipeline.sweep.site_pages import SweepPages
@@ -27,6 +29,14 @@ def test_a_sweep_has_its_page(project: Settings, tmp_path: Path) -> None:
     assert f'href="../runs/{outcome.best_runs[0]}/index.html"' in page
     assert page.count("../runs/") == 2
     assert "The best 8 of 8 trials" in page
+    said = " ".join(BeautifulSoup(page, "html.parser").select_one(".verdict").get_text().split())
+    assert said.startswith(f"Trial {outcome.statistics.best} has the best Sharpe ratio of 8")
+    assert '<div class="table-box facts"' in page
+    assert "Best trial: trials" not in page
+    listed = next((site / "data").glob("runs-*.js")).read_text()
+    best = format_number(outcome.run.stats["best_sharpe"], RATIO).replace("\u2212", "\\u2212")
+    assert f"Sweep of 8 trials, best Sharpe ratio {best}" in listed
+    assert "evidence.sweep" not in listed
     assert (site / "runs" / outcome.run.run_id / "index.html").read_text().count("What the best is worth") >= 1
     assert "small" in (site / "sweeps" / "index.html").read_text()
 

@@ -96,6 +96,11 @@
   // Annual figures of the same data are only alike under the same conventions; a rate nobody recorded counts as 0.
   function otherConventions(sameData) {
     var said = [];
+    var currencies = runs.map(function (run) { return run.currency || "unknown"; });
+    if (new Set(currencies).size > 1) {
+      said.push("Different currencies: " + runs.map(function (run, i) { return run.letter + " " + currencies[i]; }).join(", ") +
+        ", so their amounts are not to be compared.");
+    }
     var rates = runs.map(function (run) { return run.risk_free_rate || 0; });
     if (new Set(rates).size > 1) {
       said.push("Different risk-free rates: " + runs.map(function (run, i) { return run.letter + " " + site.format(rates[i], "percent"); }).join(", ") +
@@ -158,11 +163,12 @@
   function head(text, kind) { return el("th", { scope: "col", "class": kind || null, text: text }); }
   function metricRow(name) {
     var known = site.metric(name), first = runs[0].stats[name];
+    var digits = site.digitsOf(runs.map(function (run) { return run.stats[name]; }), known.kind);
     var cells = runs.map(function (run, i) {
       var value = run.stats[name];
-      var cell = el("td", { "class": "num", text: site.format(value, known.kind) });
+      var cell = el("td", { "class": "num", text: site.format(value, known.kind, digits) });
       if (i && typeof value === "number" && typeof first === "number" && known.kind !== "flag") {
-        var text = site.format(value - first, known.kind);
+        var text = site.format(value - first, known.kind === "percent" ? "points" : known.kind, digits);
         cell.appendChild(el("span", { "class": "beside", text: (value > first && /[1-9]/.test(text) ? "+" : "") + text }));
       }
       return cell;
@@ -175,7 +181,7 @@
       Object.keys(run.stats).forEach(function (name) { if (run.stats[name] !== null) names.add(name); });
     });
     var heads = [head("Metric")].concat(runs.map(function (run) { return head(run.letter, "num"); }));
-    return box("compared", "Metrics", "Metrics of each whole run; below them the difference to A", heads,
+    return box("compared", "Metrics", "Metrics of each whole run; below them the difference to A, that of percentages in percentage points (pp)", heads,
       site.ordered(Array.from(names)).map(metricRow));
   }
   function paramTable() {

@@ -50,16 +50,23 @@
     });
   }
   function keyOf(name) {
-    if (name === "started" || name === "name" || name === "status") {
+    if (name === "started" || name === "name" || name === "status" || name === "data") {
       return function (run) { return run[name].toLowerCase() || null; };
     }
     return function (run) { var value = run.stats[name]; return typeof value === "number" ? value : null; };
   }
+  function later_(a, b) {
+    var one = a.started + a.id, other = b.started + b.id;
+    return one === other ? 0 : one > other ? -1 : 1;
+  }
   function ordered(runs) {
     var down = state.sort[0] === "-", key = keyOf(state.sort.replace(/^-/, ""));
-    var keyed = runs.map(function (run, i) { return { run: run, key: key(run), place: i }; });
+    var keyed = runs.map(function (run) { return { run: run, key: key(run) }; });
+    // What does not match its seal ranks last; equals are in one order whatever the list is sorted by: the latest first.
     keyed.sort(function (a, b) {
-      if (a.key === b.key) return a.place - b.place;
+      var broken = (a.run.seal === "broken") - (b.run.seal === "broken");
+      if (broken && state.sort !== "-started") return broken;
+      if (a.key === b.key) return later_(a.run, b.run);
       if (a.key === null) return 1;
       if (b.key === null) return -1;
       return (a.key < b.key ? -1 : 1) * (down ? -1 : 1);
@@ -158,7 +165,7 @@
     var now = state.sort.replace(/^-/, "") === key;
     var button = el("button", { type: "button", "class": "sort", "data-sort": key, text: label, title: title || null,
       on: { click: function () {
-        var first = key === "name" || key === "status" ? key : "-" + key;
+        var first = key === "name" || key === "status" || key === "data" ? key : "-" + key;
         state.sort = state.sort === first ? (first[0] === "-" ? key : "-" + key) : first;
         state.page = 1;
         later();
@@ -169,8 +176,9 @@
   function renderHead() {
     var focused = document.activeElement && document.activeElement.getAttribute("data-sort");
     var cells = [el("th", { scope: "col", "class": "pick" }, [el("span", { "class": "unseen", text: "Compare" })]),
-      heading("name", "Run"), el("th", { scope: "col", "class": "spark-head", text: "Equity" }),
-      heading("started", "Started", "when"), heading("status", "Status", "state")];
+      heading("name", "Run", "run-head"), el("th", { scope: "col", "class": "spark-head", text: "Equity" }),
+      heading("started", "Started", "when"), heading("data", "Data", "data", "The first digits of the SHA-256 of the data"),
+      heading("status", "Status", "state")];
     columns().forEach(function (name) {
       var known = site.metric(name);
       cells.push(heading(name, known.label, "num " + (name === state.metric ? "asked" : "m-" + name), known.meaning));
@@ -200,16 +208,19 @@
     var cells = [
       el("td", { "class": "pick" }, [box]),
       el("th", { scope: "row", "class": "name" }, [el("a", { href: site.pageOf(run.id), text: run.name }),
-        el("code", { text: run.id.slice(0, 8) }), el("span", { "class": "facts-line", text: facts })]),
+        el("code", { text: run.id.slice(0, 8) }), run.found ? el("span", { "class": "found", text: run.found }) : null,
+        el("span", { "class": "facts-line", text: facts })]),
       el("td", { "class": "spark-cell" }, [sparkline(run.spark)]),
       el("td", { "class": "when", text: run.started.replace("T", " ").slice(0, 16) || "\u2013" }),
+      el("td", { "class": "data" }, [el("code", { text: run.data || "\u2013" })]),
       el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead)))
     ];
     columns().forEach(function (name) {
       var kind = name === state.metric ? "asked" : "m-" + name;
       cells.push(el("td", { "class": "num " + kind, text: site.format(run.stats[name], site.metric(name).kind) }));
     });
-    return el("tr", { "aria-rowindex": String(index + 2) }, cells);
+    return el("tr", { "aria-rowindex": String(index + 2), "class": run.seal === "broken" ? "broken" : null,
+      title: run.seal === "broken" ? "The files of this run differ from its seal" : null }, cells);
   }
   function render() {
     shown = ordered(matching());

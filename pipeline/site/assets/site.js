@@ -72,12 +72,12 @@ var EvidenceSite = (function () {
   site.shard = function (metrics, rows) {
     loaded = rows.map(function (row) {
       var stats = {};
-      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[11 + i];
+      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[13 + i];
       return {
         id: row[0], name: row[1] || "Run " + row[0].slice(0, 8), status: row[2], seal: row[3], started: row[4],
         strategy: row[5], symbol: row[6], experiment: row[7], tags: row[8], spark: row[9], look_ahead: row[10],
-        stats: stats,
-        text: (row[1] + " " + row[0] + " " + row[5] + " " + row[6] + " " + row[7] + " " + row[8].join(" ")).toLowerCase()
+        data: row[11], found: row[12], stats: stats,
+        text: (row[1] + " " + row[0] + " " + row[5] + " " + row[6] + " " + row[7] + " " + row[8].join(" ") + " " + row[11] + " " + row[12]).toLowerCase()
       };
     });
   };
@@ -130,24 +130,35 @@ var EvidenceSite = (function () {
   function fixed(value, digits) {
     return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   }
-  function significant(value) {
+  // Four significant digits, or as many decimals as `digits` says.
+  function significant(value, digits) {
     var size = Math.abs(value);
     if (value !== 0 && (size < 1e-4 || size >= 1e15)) return value.toExponential(3);
-    if (Number.isInteger(value)) return fixed(value, 0);
-    return fixed(value, Math.max(0, 3 - Math.floor(Math.log10(size))));
+    return fixed(value, digits === undefined ? decimalsOf(value) : digits);
   }
+  function decimalsOf(value) {
+    return Number.isInteger(value) ? 0 : Math.max(0, 3 - Math.floor(Math.log10(Math.abs(value))));
+  }
+  // How many decimals numbers beside each other all have: those of the one that needs most. Kinds with a number of
+  // decimals of their own need none.
+  site.digitsOf = function (values, kind) {
+    if (FORMATS[kind] && kind !== "number") return undefined;
+    var known = values.filter(function (value) { return typeof value === "number" && isFinite(value); });
+    return Math.max.apply(null, known.map(decimalsOf).concat([0]));
+  };
   var FORMATS = {
     percent: function (value) { return fixed(value * 100, 2) + "%"; },
+    points: function (value) { return fixed(value * 100, 2) + " pp"; },
     ratio: function (value) { return fixed(value, 2); },
     money: function (value) { return fixed(value, 2); },
     count: function (value) { return fixed(value, 0); },
     flag: function (value) { return value ? "yes" : "no"; },
     number: significant
   };
-  site.format = function (value, kind) {
+  site.format = function (value, kind, digits) {
     if (typeof value !== "number" || !isFinite(value)) return DASH;
-    var text = (FORMATS[kind] || significant)(value);
-    return /[1-9a-z]/.test(text) ? text.replace("-", MINUS) : text.replace("-", "");
+    var text = (FORMATS[kind] || significant)(value, digits);
+    return /[1-9]/.test(text) ? text.replace("-", MINUS) : text.replace("-", "");
   };
   site.count = function (value) { return fixed(value, 0); };
   site.plural = function (number, one, many) { return fixed(number, 0) + " " + (number === 1 ? one : many); };
