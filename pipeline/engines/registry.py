@@ -13,7 +13,18 @@ from pipeline.results.checks import check_result
 from pipeline.results.contract import Result
 
 # Asked in this order: what is known by its class, what is known by its columns, plain series and frames.
-BUILT_IN = ("series",)
+BUILT_IN = (
+    "vectorbt",
+    "backtesting_py",
+    "bt",
+    "skfolio",
+    "backtrader",
+    "nautilus",
+    "zipline",
+    "freqtrade",
+    "lean",
+    "series",
+)
 
 
 def as_result(value: Any, given: Given | None = None) -> Result:
