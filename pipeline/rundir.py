@@ -271,6 +271,7 @@ class RunDir(Layout):
             results.mkdir(parents=True, exist_ok=True)
             run.path.mkdir()
             run.scratch.mkdir(parents=True, exist_ok=True)
+            run.scratch.chmod(0o700)  # the notebook in progress holds what the evidence masks
         except FileExistsError:
             raise RunExistsError(f"The run {run_id} is there already: {run.path}. Use a new run_id.") from None
         except OSError as error:
