@@ -165,7 +165,8 @@ class ForkServer:
     ) -> None:
         if not fork_available():
             raise ForkServerError("Kernels cannot be forked on this platform; use ordinary kernels.")
-        self._directory = Path(tempfile.mkdtemp(prefix="kernels-", dir=_short_temporary_directory()))
+        directory = Path(tempfile.mkdtemp(prefix="kernels-", dir=_short_temporary_directory()))
+        self._directory = directory
         self.address = str(self._directory / "socket")
         self.info: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -176,7 +177,7 @@ class ForkServer:
         environment.pop(SOCKET_VARIABLE, None)
         with theirs, (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-                [sys.executable, "-m", "pipeline.kernels.server", str(theirs.fileno()), str(self._directory)],
+                [sys.executable, "-m", "pipeline.kernels.server", *map(str, (os.getpid(), theirs.fileno(), directory))],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

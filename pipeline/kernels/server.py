@@ -1,7 +1,7 @@
 """The fork server's process: import libraries, then fork a kernel for every request. One thread, no event loop.
 
-Started by `ForkServer` as `python -m pipeline.kernels.server LIFELINE DIRECTORY`. The process at the other end of
-the lifeline is its owner; the server ends when the owner does.
+Started by `ForkServer` as `python -m pipeline.kernels.server OWNER LIFELINE DIRECTORY`. The process at the other end of
+the lifeline is its owner, of that process id; the server ends when the owner does, while it imports, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pipeline.kernels.protocol import KernelRefusedError, Launch, MessageReader,
 if TYPE_CHECKING:
     from pipeline.kernels.preload import Preloaded
 
-OWNER_CHECK_SECONDS = 1.0
+OWNER_CHECK_SECONDS = 1.0  # where nothing else wakes the server: the end of the lifeline does
+OWNER_LOOK_SECONDS = 0.25  # while it imports
 
 
 @dataclass
@@ -227,33 +228,58 @@ def _close(descriptors: list[int]) -> None:
             os.close(descriptor)
 
 
-def main(lifeline_fd: int, directory: Path) -> None:
+@contextlib.contextmanager
+def ending_with(owner: int, directory: Path) -> Iterator[None]:
+    """End this process and remove its directory, whatever it is at, as soon as its parent is another than the owner."""
+
+    def look(*_: object) -> None:
+        if os.getppid() != owner:
+            shutil.rmtree(directory, ignore_errors=True)
+            os._exit(1)
+
+    look()
+    signal.signal(signal.SIGALRM, look)
+    signal.siginterrupt(signal.SIGALRM, False)  # what a library waits for is not disturbed
+    signal.setitimer(signal.ITIMER_REAL, OWNER_LOOK_SECONDS, OWNER_LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def main(owner: int, lifeline_fd: int, directory: Path) -> None:
     """Preload what the owner asks for, say so, and serve."""
-    owner, lifeline = os.getppid(), socket.socket(fileno=lifeline_fd)
+    lifeline = socket.socket(fileno=lifeline_fd)
     lifeline.set_inheritable(False)
     started = time.perf_counter()
     reader = MessageReader(lifeline)
     while (wanted := reader.next_message()) is None:
         if not reader.receive():
+            shutil.rmtree(directory, ignore_errors=True)
             return
     try:
         from pipeline.kernels.preload import preload
 
-        preloaded = preload(wanted["preload"], wanted["warm"], directory)
+        with ending_with(owner, directory):
+            preloaded = preload(wanted["preload"], wanted["warm"], directory)
         server = Server(lifeline, owner, directory, preloaded)
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the owner is told
         traceback.print_exc()
-        send_message(lifeline, {"error": f"{type(error).__name__}: {error}"})
+        with contextlib.suppress(OSError):
+            send_message(lifeline, {"error": f"{type(error).__name__}: {error}"})
         return
     ready = {"pid": os.getpid(), "preloaded": list(preloaded.modules), "missing": list(preloaded.missing)}
-    send_message(lifeline, {**ready, "seconds": round(time.perf_counter() - started, 3)})
-    server.serve()
-    shutil.rmtree(directory, ignore_errors=True)  # an owner that was killed cannot
+    try:
+        send_message(lifeline, {**ready, "seconds": round(time.perf_counter() - started, 3)})
+        server.serve()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)  # an owner that was killed cannot
 
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]), Path(sys.argv[2]))
+        main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import signal
 import threading
 import uuid
@@ -98,7 +99,7 @@ class ProcessExecutor:
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
             context.set_forkserver_preload(list(PRELOAD))
-        self._pool = ProcessPool(max_workers=workers, context=context, initializer=_ignore_interrupts)
+        self._pool = ProcessPool(max_workers=workers, context=context, initializer=_begin_worker)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Schedule a call on the pool."""
@@ -258,6 +259,15 @@ def _lost(error: BaseException) -> bool:
     return type(error).__name__ in {"ProcessExpired", "KilledWorker", "BrokenProcessPool"}
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that coordinates: it decides whether running trials finish."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the process that coordinates, which decides whether running trials finish; end when it has."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_coordinator, daemon=True).start()
+
+
+def _end_with_coordinator() -> None:
+    import multiprocessing
+
+    if (coordinator := multiprocessing.parent_process()) is not None:
+        coordinator.join()
+        os._exit(1)

@@ -179,6 +179,33 @@ def test_nothing_survives_a_killed_owner(tmp_path: Path) -> None:
     assert not directory.exists()
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
+def test_nothing_survives_an_owner_that_is_killed_early(tmp_path: Path, seconds: float) -> None:
+    """A server that still imports notices at once, not when it has imported everything, and leaves no directory."""
+    script = tmp_path / "owner.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from pipeline.kernels import ForkServer
+        server = ForkServer(("numpy", "slow_to_import"))
+        print(server._process.pid, server.address, flush=True)
+        time.sleep(600)
+        """)
+    )
+    (tmp_path / "slow_to_import.py").write_text("import time\nfor _ in range(6000):\n    time.sleep(0.01)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    owner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    assert owner.stdout is not None
+    pid, address = owner.stdout.readline().split()
+    time.sleep(seconds)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    assert _gone(int(pid))
+    assert not Path(address).parent.exists()
+
+
 def test_kernels_die_with_the_server(tmp_path: Path) -> None:
     """A server that is killed takes its kernels along, and the notebook's client says that the kernel died."""
     with ForkServer(("numpy",)) as server:

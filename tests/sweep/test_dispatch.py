@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline.rundir import new_run_id
@@ -108,3 +113,38 @@ def test_a_worker_that_hangs_is_killed() -> None:
     assert time.monotonic() - began < 60
     assert GRACE > 0
     assert issubclass(WorkerDiedError, Exception)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_no_worker_outlives_a_killed_coordinator(tmp_path: Path) -> None:
+    """A trial that takes ten minutes does not go on for nobody when the sweep's process was killed."""
+    script = tmp_path / "coordinator.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, sys, time
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from pipeline.sweep.executor import ProcessExecutor
+        from tests.sweep.test_dispatch import busy
+        if __name__ == "__main__":
+            executor = ProcessExecutor(2)
+            for name in "ab":
+                executor.submit(busy, {str(tmp_path)!r} + "/" + name)
+            time.sleep(600)
+        """)
+    )
+    with subprocess.Popen([sys.executable, str(script)]) as coordinator:
+        files = [tmp_path / name for name in "ab"]
+        while not all(file.is_file() and file.read_text() for file in files):
+            assert coordinator.poll() is None
+            time.sleep(0.05)
+        coordinator.kill()
+    workers = [psutil.Process(int(file.read_text())) for file in files if psutil.pid_exists(int(file.read_text()))]
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+def busy(name: str) -> None:
+    """Say which process this is, and take ten minutes."""
+    Path(name).write_text(str(os.getpid()))
+    time.sleep(600)
