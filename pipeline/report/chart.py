@@ -61,7 +61,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure ready to be drawn: its curves, its layout, its size, the kind of its horizontal axis."""
+    """A figure ready to be drawn: its curves, its layout, its size, the kind of its horizontal axis.
+
+    `rows` are the names on a vertical axis of categories, the first on top; they lie at 0, -1, -2 and so on.
+    """
 
     curves: list[Curve]
     layout: dict[str, Any]
@@ -69,6 +72,7 @@ class Chart:
     height: int
     kind: str
     categories: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
 
     @cached_property
     def left(self) -> float:
@@ -83,6 +87,8 @@ class Chart:
 
     def ticks(self, name: str, down: Scale) -> list[tuple[float, str]]:
         """Return the ticks of a vertical axis with their texts."""
+        if self.rows:
+            return [(-float(place), html.unescape(name)) for place, name in enumerate(self.rows)]
         options = self.axis(name)
         most = int(options.get("nticks") or max(3, abs(down.end - down.start) // 48))
         found = number_ticks(down.low, down.high, most)
@@ -109,6 +115,8 @@ class Chart:
 
     def vertical(self, name: str) -> Scale:
         """Return one vertical axis in its band."""
+        if self.rows:
+            return Scale(0.5 - len(self.rows), 0.5, self.height - BOTTOM, TOP)
         curves = [curve for curve in self.curves if curve.axis == name]
         values = [y for curve in curves for y in curve.y if y is not None]
         values += [0.0] if any(curve.from_zero for curve in curves) or not values else []
@@ -175,15 +183,23 @@ def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
     named = (str(x) for xs in places for x in xs) if kind == "category" else ()
     categories = list(dict.fromkeys(named))
     numbers = {name: float(i) for i, name in enumerate(categories)}
-    curves = []
+    curves, rows = [], _rows(layout, traces)
     for i, (trace, xs) in enumerate(zip(traces, places, strict=True)):
         if trace.get("type", "scatter") not in {"scatter", "bar"}:
             raise ValueError(f"it has a trace of the type {trace['type']!r}; lines, markers and bars are drawn")
         role = (trace.get("meta") or {}).get("role")
         x = [_placed(v, kind, numbers) for v in xs]
-        y = [None if v is None or not math.isfinite(v) else float(v) for v in _values(trace.get("y", []))]
+        heights = [-float(rows.index(str(v))) if rows else v for v in _values(trace.get("y", []))]
+        y = [None if v is None or not math.isfinite(v) else float(v) for v in heights]
         curves.append(Curve(trace, role if role in ROLES else ROLES[i % len(ROLES)], x, y))
-    return Chart(curves, layout, width, height, kind, categories)
+    return Chart(curves, layout, width, height, kind, categories, rows)
+
+
+def _rows(layout: dict[str, Any], traces: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names on a vertical axis of categories, in their order; none of an axis of numbers."""
+    if (layout.get("yaxis") or {}).get("type") != "category":
+        return []
+    return list(dict.fromkeys(str(value) for trace in traces for value in _values(trace.get("y", []))))
 
 
 def _placed(value: Any, kind: str, categories: dict[str, float]) -> float:

@@ -13,7 +13,16 @@ from typing import Protocol
 
 from pipeline.report.escape import html_text
 from pipeline.site.entry import Entry
-from pipeline.site.layout import EXPERIMENTS, experiment_page, group_index, link_to, plain_page, root_of, run_page
+from pipeline.site.layout import (
+    EXPERIMENTS,
+    INDEX,
+    experiment_page,
+    group_index,
+    link_to,
+    plain_page,
+    root_of,
+    run_page,
+)
 from pipeline.site.shards import Shard
 
 PLOTLY = "plotly-basic.min.js"
@@ -74,7 +83,7 @@ class ExperimentPages:
             main = (
                 f'<p class="kicker">Experiment</p>\n<h1>{title}</h1>\n'
                 '<div class="spread" hidden></div>\n'
-                f"{listing(experiment=name)}"
+                f"{listing(experiment=name, newest_plain=root_of(experiment_page(name)) + INDEX)}"
             )
             yield ExtraPage(experiment_page(name), name, main, (PLOTLY, "metrics.js", "chart.js", "listing.js"))
 
@@ -94,7 +103,7 @@ def group_page(provider: PageProvider, pages: Sequence[ExtraPage]) -> str:
 def listing(*, experiment: str = "", newest_plain: str = "") -> str:
     """Return the place of the listing; the script fills it, and without scripts there is a link to plain pages."""
     locked = f' data-experiment="{html_text(experiment)}"' if experiment else ""
-    link = f' <a href="{link_to(newest_plain)}">The runs as plain pages</a>.' if newest_plain else ""
+    link = f' <a href="{newest_plain}">The runs as plain pages</a>.' if newest_plain else ""
     return (
         f'<div id="listing"{locked}></div>\n'
         f'<noscript><p class="note">Searching and sorting need JavaScript.{link}</p></noscript>'
@@ -107,7 +116,7 @@ def index_page(title: str, shards: Sequence[Shard]) -> str:
         return f'<h1>{html_text(title)}</h1>\n<p class="empty">There are no runs yet.</p>'
     newest = plain_page(shards[-1][0].run_id)
     plain = f'<p class="note plain-link"><a href="{link_to(newest)}">All runs as plain pages</a>, without search.</p>'
-    return f"<h1>{html_text(title)}</h1>\n{listing(newest_plain=newest)}\n{plain}"
+    return f"<h1>{html_text(title)}</h1>\n{listing(newest_plain=link_to(newest))}\n{plain}"
 
 
 def compare_page() -> str:

@@ -21,10 +21,12 @@ from pipeline.report.qmd import read_qmd
 from pipeline.report.renderers import Renderer, usable_renderers
 from pipeline.settings import Settings
 from pipeline.site.frame import OWN
+from pipeline.site.layout import COMPARE, INDEX
 from pipeline.template_files import SHIPPED
 
 FOLDER = "reports/site"
 TEMPLATE = "prose.html"
+RESERVED = (INDEX, COMPARE)
 MAIN = re.compile(r"<!-- prose:begin -->(.*)<!-- prose:end -->", re.DOTALL)
 
 
@@ -53,6 +55,9 @@ def read_prose(settings: Settings) -> list[Prose]:
     found = next(
         (sorted((place / FOLDER).glob("*.qmd")) for place in places if any((place / FOLDER).glob("*.qmd"))), []
     )
+    for path in found:
+        if f"{path.stem}.html" in RESERVED:
+            raise RenderError(f"{path} would be the site's own page {path.stem}.html. Give it another name.")
     return [_read(path) for path in found]
 
 

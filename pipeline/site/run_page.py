@@ -20,6 +20,7 @@ from pipeline.site.layout import COMPARE, FILES, INDEX, experiment_page, link_to
 if TYPE_CHECKING:
     from pipeline.run import Run
 
+SCRIPTS_ONLY = "content=\"default-src 'none'; script-src "
 SHARED = (PLOTLY, SCRIPT, TABLES)
 FILE_LINK = re.compile(r'<a href="\.\./([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 SKIP_LINK = re.compile(r'<a class="skip"[^>]*>.*?</a>\n?', re.DOTALL)
@@ -29,15 +30,14 @@ SEAL_MARKS = {
     BROKEN: ("failed", "Seal broken"),
     UNSEALED: ("killed", "Not sealed"),
 }
-SINCE_BROKEN = (
-    "The files of this run differ from its seal. The report below may be from before that: what it says of the seal, "
-    "and every number in it, is not confirmed."
+BROKEN_SAYS = (
+    "The files of this run differ from its seal, so neither its report nor its numbers are shown: nothing in them is "
+    "confirmed."
 )
 BAR_STYLE = (
     "<style>.site-bar{display:flex;flex-wrap:wrap;gap:.375rem 1.25rem;align-items:baseline;padding:.625rem 1.25rem;"
     "border-bottom:1px solid var(--line);font-size:.875rem;background:var(--surface)}.site-bar a{color:var(--text);"
     "text-decoration:none}.site-bar a:hover{text-decoration:underline}.site-bar .site-name{font-weight:600}"
-    ".site-broken{margin:0;padding:.625rem 1.25rem;border-left:4px solid var(--loss);background:var(--surface)}"
     "@media(min-width:64rem){.site-bar{padding:.625rem 2rem}}@media print{.site-bar{display:none}}</style>\n"
 )
 
@@ -59,8 +59,9 @@ def from_report(report: str, entry: Entry, title: str, files: Collection[str]) -
 
 
 def summary(run: Run, entry: Entry, files: Collection[str]) -> str:
-    """Return the content of the page of a run without a report."""
-    record = run.record
+    """Return the content of the page of a run without a report, and of one whose files differ from its seal."""
+    record, broken = run.record, entry.seal == BROKEN
+    kicker = "Run that differs from its seal" if broken else "Run without a report"
     facts = [
         ("Run", f"<code>{html_text(entry.run_id)}</code>"),
         ("Started", html_text(entry.started_at.replace("T", " ") or DASH)),
@@ -72,19 +73,18 @@ def summary(run: Run, entry: Entry, files: Collection[str]) -> str:
     rows = "\n".join(f'<tr><th scope="row">{label}</th><td>{shown}</td></tr>' for label, shown in facts)
     status = entry.status if entry.status in {"FINISHED", "FAILED", "KILLED"} else "UNREADABLE"
     return (
-        f'<p class="kicker">Run without a report</p>\n<h1>{html_text(entry.title)}</h1>\n'
+        f'<p class="kicker">{kicker}</p>\n<h1>{html_text(entry.title)}</h1>\n'
         f'<p class="marks"><span class="mark mark-{status.lower()}">{html_text(entry.status)}</span> '
-        f"{seal_mark(entry.seal)}</p>\n{_ways(entry, files)}\n{_error(run)}{_hint(run)}"
+        f"{seal_mark(entry.seal)}</p>\n{_ways(entry, files)}\n{_error(run)}{_hint(run, broken=broken)}"
         f'<div class="table-box facts"><table><caption>What is known of this run</caption>\n<tbody>\n{rows}\n</tbody>'
-        f"</table></div>\n{_metrics(run)}{_files(run, files)}"
+        f"</table></div>\n{'' if broken else _metrics(run)}{_files(run, files)}"
     )
 
 
 def _bar(entry: Entry, title: str, root: str, files: Collection[str]) -> str:
     links = [f'<a class="site-name" href="{root}{INDEX}">{html_text(title)}</a>', *_links(entry, root, files)]
     items = "\n".join([*links, seal_mark(entry.seal)])
-    warned = f'<p class="site-broken" role="alert">{SINCE_BROKEN}</p>\n' if entry.seal == BROKEN else ""
-    return f'<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n{warned}'
+    return f'<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n'
 
 
 SEAL_FILES = (("manifest.json", "Manifest"), ("manifest.dsse.json", "Signature"))
@@ -130,7 +130,7 @@ def _share_scripts(html: str, root: str) -> str:
         start = html.find("<script>", max(done, start + 1))
     if not parts:
         return html
-    return "".join([*parts, html[done:]]).replace("script-src ", "script-src 'self' file: ", 1)
+    return "".join([*parts, html[done:]]).replace(SCRIPTS_ONLY, f"{SCRIPTS_ONLY}'self' file: ", 1)
 
 
 @cache
@@ -150,9 +150,12 @@ def _error(run: Run) -> str:
     return f'<div class="failure"><p>{html_text(error.get("message", ""))}</p>{_traceback(error)}</div>\n'
 
 
-def _hint(run: Run) -> str:
+def _hint(run: Run, *, broken: bool) -> str:
     if run.manifest_digest is None:
         return ""
+    if broken:
+        command = f"<code>evidence verify {html_text(run.run_id)}</code>"
+        return f'<div class="failure" role="note"><p>{BROKEN_SAYS} {command} names the files.</p></div>\n'
     command = f"<code>evidence render {html_text(run.run_id)}</code>"
     return f'<p class="note">{command} renders its report; the next build of this site shows it.</p>\n'
 

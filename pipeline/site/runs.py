@@ -105,7 +105,7 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
 
 
 def _page(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
-    report = _report(run, redactor, job.settings)
+    report = None if entry.seal == BROKEN else _report(run, redactor, job.settings)
     if report is not None:
         return run_page.from_report(report, entry, job.frame.title, files)
     html = job.frame.page(page_of(entry.run_id), entry.title, run_page.summary(run, entry, files))

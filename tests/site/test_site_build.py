@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.errors import UsageError
+from pipeline.errors import RenderError, UsageError
 from pipeline.evidence.events import sealed
 from pipeline.evidence.ledger import append
 from pipeline.run import Run
@@ -23,7 +23,7 @@ from pipeline.site import pages as site_pages
 from pipeline.site import runs as site_runs
 from pipeline.site.entry import make_entry
 from pipeline.site.layout import STATE
-from pipeline.site.run_page import SINCE_BROKEN, from_report
+from pipeline.site.run_page import BROKEN_SAYS, from_report
 from tests.site.conftest import BROKEN, FAILED, KILLED, RENDERED, SIGNED, World, new_project
 from tests.site.site_runs import describe, make_run, make_runs, varied
 
@@ -81,14 +81,43 @@ def test_a_row_names_its_data_and_no_tags_of_programs(world: World) -> None:
     assert {row[11] for row in rows(world.site).values()} == {"abababab", ""}  # one was never sealed
 
 
-def test_an_edited_run_does_not_look_whole(world: World) -> None:
-    """Above the report of a run that differs from its seal stands that nothing in it is confirmed."""
+def test_an_edited_run_does_not_look_whole(world: World, tmp_path: Path) -> None:
+    """Of a run that differs from its seal neither report nor numbers are shown, whatever is in them now."""
+    run_id, out = world.runs[RENDERED].run_id, tmp_path / "site"
+    settings = new_project(tmp_path / "project")
+    shutil.copytree(world.settings.results / run_id, settings.results / run_id)
+    run = RunDir(settings.results, run_id)
+    build_site(settings, out)
+    page = out / "runs" / run_id / "index.html"
+    assert "SEAL MATCHES" in page.read_text(encoding="utf-8")
+    run.report.write_text(run.report.read_text(encoding="utf-8") + "<script>alert(1)</script>", encoding="utf-8")
+    run.stats.write_text(json.dumps({**describe(run), "sharpe": 9.99}), encoding="utf-8")
+    build_site(settings, out)
+    text = page.read_text(encoding="utf-8")
+    assert BROKEN_SAYS in text
+    assert "SEAL MATCHES" not in text
+    assert "alert(1)" not in text
+    assert "9.99" not in text
+
+
+def test_a_name_like_a_policy_leaves_the_policy_alone(world: World) -> None:
+    """The scripts of a report run on the site whatever its title says."""
     run = Run(RunDir(world.settings.results, world.runs[RENDERED].run_id))
-    entry = make_entry(run, "broken", pd.DataFrame())
-    report = run.dir.report.read_text(encoding="utf-8")
-    shown = from_report(report, entry, "Runs", ())
-    assert shown.index(SINCE_BROKEN) < shown.index("SEAL MATCHES")
-    assert SINCE_BROKEN not in from_report(report, replace(entry, seal="sealed"), "Runs", ())
+    report = run.dir.report.read_text(encoding="utf-8").replace("<title>", "<title>script-src x; default-src ", 1)
+    shown = from_report(report, make_entry(run, "sealed", pd.DataFrame()), "Runs", ())
+    assert "default-src 'none'; script-src 'self' file: 'sha256-" in shown
+
+
+def test_a_page_of_ones_own_is_not_lost(tmp_path: Path) -> None:
+    """A prose page with the name of one of the site's own pages is refused."""
+    settings = new_project(tmp_path / "project")
+    for name in ("index", "compare"):
+        page = settings.root / "reports" / "site" / f"{name}.qmd"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("---\ntitle: Mine\n---\n\nText.\n", encoding="utf-8")
+        with pytest.raises(RenderError, match=rf"{name}\.qmd would be the site's own page"):
+            build_site(settings, tmp_path / "site")
+        page.unlink()
 
 
 def test_marks_are_what_verification_finds(world: World) -> None:

@@ -53,8 +53,10 @@
   function cautions(span) {
     var said = [];
     var groups = new Map();
+    var unknown = runs.filter(function (run) { return !run.data_sha256; });
+    if (unknown.length) said.push("Unknown data: " + letters(unknown) + " recorded no digest of the data.");
     runs.forEach(function (run) {
-      var key = run.data_sha256 || "unknown";
+      var key = run.data_sha256 || run.run_id; // of unknown data nobody knows that they are the same
       groups.set(key, (groups.get(key) || []).concat([run]));
     });
     if (groups.size > 1) {
@@ -166,7 +168,7 @@
     var digits = site.digitsOf(runs.map(function (run) { return run.stats[name]; }), known.kind);
     var cells = runs.map(function (run, i) {
       var value = run.stats[name];
-      var cell = el("td", { "class": "num", text: site.format(value, known.kind, digits) });
+      var cell = el("td", { "class": run.seal === "broken" ? "num broken" : "num", text: site.format(value, known.kind, digits) });
       if (i && typeof value === "number" && typeof first === "number" && known.kind !== "flag") {
         var text = site.format(value - first, known.kind === "percent" ? "points" : known.kind, digits);
         cell.appendChild(el("span", { "class": "beside", text: (value > first && /[1-9]/.test(text) ? "+" : "") + text }));

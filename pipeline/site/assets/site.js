@@ -5,7 +5,7 @@ var EvidenceSite = (function () {
   var KEY = "evidence-chain-theme";
   var system = window.matchMedia ? window.matchMedia("(prefers-color-scheme: dark)") : null;
   var DASH = "\u2013", MINUS = "\u2212";
-  var site = { runs: [], known: {}, metricOrder: [], restyle: [] };
+  var site = { runs: [], known: Object.create(null), metricOrder: [], restyle: [] };
 
   // Storage is refused in some sandboxes; the choice then lasts as long as the page.
   function stored() {
