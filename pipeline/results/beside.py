@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.backtest.metrics import Stat
-    from pipeline.results.contract import Result
+    from pipeline.results.contract import ReportedMetric, Result
 
 RELATIVE = 1e-9
+FEWEST_DIGITS, MOST_DIGITS = 3, 8  # of a number that was rounded
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,45 @@ class Beside:
 
 def beside(result: Result, stats: Mapping[str, Stat]) -> tuple[Beside, ...]:
     """Return every number that the engine of a result reported with ours of `stats`, in its order."""
-    found = []
-    for each in result.reported:
-        ours = stats.get(each.metric) if each.metric is not None else None
-        equal = None if ours is None else math.isclose(each.value, ours, rel_tol=RELATIVE, abs_tol=1e-12)
-        reason = each.convention if equal is False else ""
-        found.append(Beside(each.name, each.value, each.metric, None if ours is None else float(ours), equal, reason))
-    return tuple(found)
+    return tuple(_beside(result, stats, each) for each in result.reported)
+
+
+def _beside(result: Result, stats: Mapping[str, Stat], number: ReportedMetric) -> Beside:
+    ours = None if number.metric is None else stats.get(number.metric)
+    if number.metric is None or not math.isfinite(number.value):
+        return Beside(number.name, number.value, number.metric, ours, reason=number.convention)
+    if ours is not None and _same(number.value, ours):
+        return Beside(number.name, number.value, number.metric, ours, equal=True)
+    found = _found(result, number.metric, number.value) or _rounded(number.value, ours)
+    equal = None if ours is None else False
+    return Beside(number.name, number.value, number.metric, ours, equal, found or number.convention, found=bool(found))
+
+
+def _found(result: Result, metric: str, value: float) -> str:
+    """Return in which convention a metric has this value, the one with the fewest departures from ours; else empty."""
+    from pipeline.results.practices import candidates
+    from pipeline.results.recompute import path_of, settled
+
+    if value == 0.0:
+        return ""  # any metric of nothing is zero
+    matching: list[tuple[str, ...]] = [
+        words
+        for words, other in candidates(metric, result, path_of(result), settled(result))
+        if words and math.isfinite(other) and _same(value, other)
+    ]
+    return "; ".join(sorted(matching, key=len)[0]) if matching else ""
+
+
+def _rounded(value: float, ours: float | None) -> str:
+    """Say that the engine rounded, where ours rounded to its decimals is its number, of three digits at least."""
+    if ours is None:
+        return ""
+    digits = repr(value).partition(".")[2]
+    written = repr(abs(value)).replace(".", "").strip("0")
+    if "e" in digits or not FEWEST_DIGITS <= len(written) <= MOST_DIGITS or round(ours, len(digits)) != value:
+        return ""
+    return f"rounded to {len(digits)} decimals"
+
+
+def _same(value: float, other: float) -> bool:
+    return math.isclose(value, other, rel_tol=RELATIVE, abs_tol=1e-14)

@@ -108,7 +108,8 @@ class Reconciliation:
         if self.broken:
             worst = next((each for each in self.broken if each.ties_equity), self.broken[0])
             more = f" And {len(self.broken) - 1} more." if len(self.broken) > 1 else ""
-            return f"{NOT_RECONCILED}: {worst.sentence}{more}"
+            note = f" {worst.note}" if worst.note else ""
+            return f"{NOT_RECONCILED}: {worst.sentence}{note}{more}"
         if self.mark == NOT_RECONCILABLE:
             return f"{NOT_RECONCILABLE}: nothing was saved to hold the equity against."
         tied = "; ".join(each.says for each in self.checked if each.ties_equity)

@@ -19,8 +19,10 @@ FEES = Kind("fees", "Fees of fills = fees of trades")
 HELD = Kind("exposure", "Positions are held when trades are open, and are no larger", unit="units")
 MULTIPLIED = "Units of some symbols count more than one each, the same in all of their trades."
 FROM_THE_START = "It differs from the first label on: the capital is another one than the equity starts from."
+LATE = "It holds with the equity of the label after: the equity is a label late."
+EARLY = "It holds with the equity of the label before: the equity is a label early."
 FEWEST = 3  # trades that have to agree before a multiplier is one
-MOVED = "No trade closed there: the equity moved while, by the trades, nothing was held."
+MOVED = "The equity moves while, by the trades, nothing is held: a position is not among them, or money came or went."
 
 
 def trade_identities(aligned: Aligned) -> tuple[Identity, ...]:
@@ -77,12 +79,29 @@ def _at_flat_labels(aligned: Aligned, trades: Trades, pnl: np.ndarray, allowed: 
         return trades.at(_closed_since(trades, gap, at[0])), aligned.time(at[0])
 
     found = FLAT.compare(gap, allowed, place, rounding=rounding, missing="a label at which no trade is open")
-    if found.status == DIFFERS and not found.where:
-        first = int((np.abs(np.nan_to_num(gap)) > allowed + rounding).argmax())
-        return replace(found, note=MOVED if shut[first] or opened[first] else FROM_THE_START)
+    if found.status == DIFFERS:
+        return _explained(found, gap, shut, allowed + rounding, aligned.equity)
     if found.status == HOLDS and not ((shut > 0) & ~np.isnan(gap)).any():
         return FLAT.unchecked("a label after a trade at which none is open")
     return found
+
+
+def _explained(found: Identity, gap: np.ndarray, shut: np.ndarray, allowed: np.ndarray, equity: np.ndarray) -> Identity:
+    """Say of a difference at flat labels that it is one of the capital, of time, or of something held that is no trade.
+
+    Of the last one the equity moves from one flat label to the next though no trade closed between.
+    """
+    for by, note in ((1, LATE), (-1, EARLY)):
+        there = gap + np.roll(equity, -by) - equity  # the last one, or the first, is not known
+        there[-1 if by > 0 else 0] = np.nan
+        if not (np.abs(np.nan_to_num(there)) > allowed).any():
+            return replace(found, note=note)
+    first = int((np.abs(np.nan_to_num(gap)) > allowed).argmax())
+    still = shut[1:] == shut[:-1]
+    moved = np.flatnonzero(still & (np.abs(np.nan_to_num(np.diff(gap))) > allowed[1:])) + 1
+    if len(moved) and moved[0] <= first + 1:
+        return replace(found, where="", note=MOVED)
+    return found if shut[first] else replace(found, note=FROM_THE_START)
 
 
 def _closed_since(trades: Trades, gap: np.ndarray, row: int) -> np.ndarray:

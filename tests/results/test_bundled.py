@@ -40,8 +40,7 @@ def backtest(
     )
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+ANYTHING = (
     SIGNALS,
     st.integers(0, 10_000),
     st.sampled_from([0.01, 0.05, 0.4]),
@@ -50,10 +49,12 @@ def backtest(
     st.sampled_from([0.0, 1.0, 250.0]),
     st.sampled_from([0.0, 2.0, 300.0]),
 )
-def test_everything_adds_up(
+
+
+def adds_up(
     signals: list[int], seed: int, volatility: float, mode: bool, stop: float | None, fee: float, slippage: float
 ) -> None:
-    """Long, short, stopped, ruined or idle, at any cost: every identity that can be checked holds."""
+    """Long, short, stopped, ruined or idle, at any cost: every identity that can be checked holds, exactly."""
     bars = market(len(signals), seed, volatility)
     done = backtest(bars, signals, mode=mode, stop=stop, fee_bps=fee, slippage_bps=slippage)
     result = result_of(done, bars["close"])
@@ -66,6 +67,25 @@ def test_everything_adds_up(
 
 
 @settings(max_examples=12, deadline=None)
+@given(*ANYTHING)
+def test_everything_adds_up(
+    signals: list[int], seed: int, volatility: float, mode: bool, stop: float | None, fee: float, slippage: float
+) -> None:
+    """Whatever the engine trades comes out reconciled."""
+    adds_up(signals, seed, volatility, mode, stop, fee, slippage)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(*ANYTHING)
+def test_everything_adds_up_many_times(
+    signals: list[int], seed: int, volatility: float, mode: bool, stop: float | None, fee: float, slippage: float
+) -> None:
+    """The same of many backtests."""
+    adds_up(signals, seed, volatility, mode, stop, fee, slippage)
+
+
+@settings(max_examples=8, deadline=None)
 @given(SIGNALS, st.integers(0, 10_000), st.booleans(), st.none() | st.just(5.0))
 def test_its_metrics_are_recomputed_to_the_same_numbers(
     signals: list[int], seed: int, mode: bool, stop: float | None
