@@ -56,6 +56,7 @@ def curves(result: Result, path: pd.Series) -> tuple[Curve, ...]:
     found = [Curve((), values, index), Curve((ONE_MORE,), np.append(values[0], values), twice)]
     if len(values) > 2:
         found.append(Curve(("the first return left out",), values[1:], index[1:]))
+        found.append(Curve(("the last return left out",), values[:-1], index[:-1]))
     rules = [("days", "D")] if not is_daily(index) else []
     calendar = index.tz_convert(None) if index.tz is not None else index
     for name, rule in (*rules, ("weeks", "W"), ("months", "M"), ("years", "Y")):
@@ -89,6 +90,8 @@ def candidates(metric: str, result: Result, path: pd.Series, used: Conventions) 
     yield from _of_trades(metric, result)
     if metric == "exposure":
         yield from _exposures(result)
+    if metric in {"sharpe", "sortino", "max_drawdown"}:
+        yield from _of_profits(metric, result)
 
 
 def _growths(curve: Curve, _: Conventions) -> Iterator[Candidate]:
@@ -267,6 +270,29 @@ def _exposures(result: Result) -> Iterator[Candidate]:
     opened = np.cumsum(np.bincount(trades.enters, minlength=n + 2)[:n])
     shut = np.cumsum(np.bincount(trades.exits + 1, minlength=n + 2)[:n])
     yield ("the label of an exit counts",), float((opened > shut).mean())
+
+
+def _of_profits(metric: str, result: Result) -> Iterator[Candidate]:
+    """Yield metrics of the closed trades' profits in their order, as shares of the capital, instead of the equity's."""
+    trades = result.trades
+    if trades is None or len(trades) < 2:
+        return
+    in_order = trades.sort_values("exit_time", kind="stable")["net_pnl"].to_numpy(dtype=float, na_value=np.nan)
+    gains = in_order / result.capital
+    balance = np.append(1.0, 1.0 + np.cumsum(gains))
+    days = int((result.equity.index[-1] - result.equity.index[0]).days)
+    if metric == "max_drawdown":
+        yield (
+            ("of the balance that closed trades leave",),
+            float((balance / np.maximum.accumulate(balance) - 1.0).min()),
+        )
+        return
+    lost = gains[gains < 0.0]
+    risk = gains if metric == "sharpe" else lost
+    for span, periods in ((days + more, periods) for more in (0, 1, -1) for periods in (365.0, 252.0)):
+        if span > 0 and len(risk) > 1:
+            words = ("of the trades' profits a day over their deviation, ddof 0", f"{periods:g} days a year")
+            yield words, _over(float(gains.sum()) / span * math.sqrt(periods), float(np.std(risk)))
 
 
 def _of_trades(metric: str, result: Result) -> Iterator[Candidate]:

@@ -176,3 +176,18 @@ def test_values_are_plain_and_finite(decade: pd.Series) -> None:
         stats = compute_stats(equity, periods_per_year=252.0)
         assert all(value is None or type(value) in (int, float) for value in stats.values())
         assert all(value is None or np.isfinite(value) for value in stats.values())
+
+
+def test_what_is_not_given_is_not_known() -> None:
+    """Without trades, fills and positions their metrics are None; so are those of a column with gaps."""
+    equity = curve([0.01, -0.02, 0.03])
+    alone = compute_stats(equity, periods_per_year=365.0)
+    names = ("total_trades", "open_trades", "win_rate", "avg_trade", "exposure", "turnover", "fees_paid")
+    assert [alone[name] for name in names] == [None] * len(names)
+    fills = pd.DataFrame({"price": [10.0, 11.0], "quantity": [5.0, -5.0], "fee": [1.0, np.nan]})
+    stats = compute_stats(equity, fills=fills)
+    assert stats["fees_paid"] is None
+    assert stats["slippage_paid"] is None
+    assert stats["turnover"] == pytest.approx(105.0 / equity.mean() / (3 / 365.25))
+    held = pd.DataFrame({"A": [0.0, 1.0, 0.0, 0.0], "B": [0.0, -1.0, 2.0, 0.0]})
+    assert compute_stats(equity, positions=held)["exposure"] == 0.5

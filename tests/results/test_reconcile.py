@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,3 +227,83 @@ def test_an_identity_of_another_form_is_refused(values: dict[str, Any]) -> None:
     """What was not written by a reconciliation is not read as one."""
     with pytest.raises(ValueError, match="identity"):
         Reconciliation.from_dict({"identities": [values]})
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, LABELS - 1), st.integers(0, SYMBOLS - 1), st.floats(1e-4, 1e4), st.sampled_from([1, -1]))
+def test_any_single_value_that_is_changed_is_found_where_it_is(row: int, column: int, by: float, sign: int) -> None:
+    """A position, price, weight, cash or equity changed at any label, by much or little, is found at that label."""
+    when, symbol = MARKET.index[row].date().isoformat(), f"S{column}"
+    positions = SEVERAL.positions.copy()
+    positions.iloc[row, column] += sign * by
+    found = broken(replace(SEVERAL, positions=positions))
+    assert (found["positions_fills"].where, found["positions_fills"].first) == (symbol, when)
+    assert found["positions_fills"].off_by == pytest.approx(sign * by, rel=1e-6)
+    assert found["equity_positions"].first == when
+    weights = SEVERAL.weights.copy()
+    weights.iloc[row, column] += sign * by
+    found = broken(replace(SEVERAL, weights=weights))
+    assert (found["weights_positions"].where, found["weights_positions"].first) == (symbol, when)
+    assert found["weights_cash"].first == when
+    for part, name in (("cash", "cash"), ("equity", "equity_positions")):
+        series = getattr(SEVERAL, part).copy()
+        series.iloc[row] += sign * by * 100.0
+        found = broken(replace(SEVERAL, **{part: series}))
+        assert found[name].first == found["equity_positions"].first == when
+        assert abs(found["equity_positions"].off_by) == pytest.approx(by * 100.0, rel=1e-6)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 4), st.sampled_from(["net_pnl", "fees", "entry_price", "quantity"]), st.floats(1e-3, 10.0))
+def test_any_trade_that_is_changed_is_named(row: int, column: str, by: float) -> None:
+    """Whatever number of a trade is changed, the trade is named by the identity of its own."""
+    trades = SEVERAL.trades.copy()
+    trades.loc[row, column] += by
+    found = broken(replace(SEVERAL, trades=trades))
+    assert found["trade_pnl"].where == f"trade {row + 1} ({trades.loc[row, 'symbol']})"
+    assert ("equity_trades" in found) == (column == "net_pnl")
+    assert ("fees" in found) == (column == "fees")
+
+
+def test_times_between_labels_count_to_the_label_before_where_that_holds() -> None:
+    """Bars labelled by their begin: what happens inside a bar counts to it, and the note says so."""
+    hours = pd.date_range("2020-01-01 09:00", periods=LABELS, freq="h", tz="UTC", unit="ns")
+    later = pd.Timedelta(minutes=20)
+
+    def moved(name: str, *columns: str) -> pd.DataFrame:
+        places = {old: new + later for old, new in zip(MARKET.index, hours, strict=True)}
+        frame = getattr(ALONE, name)
+        return frame.assign(**{column: frame[column].map(places) for column in columns})
+
+    relabelled = {
+        name: getattr(ALONE, name).set_axis(hours) for name in ("equity", "positions", "weights", "prices", "cash")
+    }
+    parts = {"fills": moved("fills", "timestamp"), "trades": moved("trades", "entry_time", "exit_time")}
+    found = reconcile(replace(without(ALONE, "leverage"), **relabelled, **parts))
+    assert found.mark == RECONCILED
+    assert all("counts to the earlier one" in each.note for each in found.identities)
+
+
+def test_a_contract_that_counts_more_than_one_is_recognised() -> None:
+    """Trades of a future, whose unit counts 50, agree with their prices; one of them that does not is named."""
+    factor = np.array([50.0, 50.0, 50.0])
+    gross = ALONE.trades["net_pnl"] + ALONE.trades["fees"]
+    future = Result(ALONE.equity, CAPITAL, trades=ALONE.trades.assign(net_pnl=gross * factor - ALONE.trades["fees"]))
+    assert reconcile(future)["trade_pnl"].status == "holds"
+    wrong = future.trades["net_pnl"] + np.array([0.0, 7.0, 0.0])
+    found = reconcile(replace(future, trades=future.trades.assign(net_pnl=wrong)))["trade_pnl"]
+    assert found.status == "does not hold"
+
+
+def test_unknown_costs_are_not_guessed() -> None:
+    """Costs that nobody told and that follow no rule leave the return unchecked; a gain is no cost."""
+    result = rebalanced(MARKET, every=1)
+    lost = np.random.default_rng(3).uniform(0.0, 1e-4, LABELS)
+    path = CAPITAL * np.cumprod(1.0 + np.append(0.0, result.equity.pct_change().to_numpy()[1:]) - lost)
+    dear = replace(result, equity=pd.Series(path, MARKET.index), costs=None)
+    found = reconcile(dear)
+    assert found.mark == NOT_RECONCILABLE
+    assert found["returns_weights"].missing == ("costs",)
+    path = path * np.append(np.ones(20), np.full(LABELS - 20, 1.001))
+    found = reconcile(replace(dear, equity=pd.Series(path, MARKET.index)))
+    assert found["returns_weights"].first == MARKET.index[20].date().isoformat()
