@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo explore test test-slow test-lowest test-newest test-elsewhere lint lock docs bench clean
+.PHONY: help demo explore test test-slow test-engines test-lowest test-newest test-elsewhere lint lock docs bench clean
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ test: $(VENV)/.dev ## Run the fast tests
 
 test-slow: $(VENV)/.dev ## Run the tests that `make test` leaves out: slow, servers, browser, Quarto where installed
 	$(BIN)/pytest -n 2 --dist worksteal -m "slow or server or postgres or browser or quarto"
+
+test-engines: $(VENV)/.dev ## Try the adapters against the real engines, in environments of their own; all versions: ALL=1
+	ALL_ENGINES=$(ALL) $(BIN)/pytest -n 2 --dist worksteal -m engines tests/engines
 
 test-lowest: $(VENV)-lowest/.dev ## Run the fast tests with the oldest releases that pyproject.toml allows, in an environment of their own
 	$(VENV)-lowest/bin/pytest -n 2 --dist worksteal

@@ -104,8 +104,8 @@ def _equity(strategy: Any, capital: float) -> tuple[pd.Series, pd.Series | None,
             growth = np.cumprod(1.0 + np.array(list(found.values()), dtype=float))
             return pd.Series(capital * growth, stamps, name="equity"), None, "the analyzer TimeReturn"
     raise ResultError(
-        "The strategy of backtrader holds no equity: it ran without the observers, or with exactbars. Add the analyzer, "
-        "cerebro.addanalyzer(backtrader.analyzers.TimeReturn), and run again."
+        "The strategy of backtrader holds no equity: it ran without the observers, or with exactbars. Add the "
+        "analyzer, cerebro.addanalyzer(backtrader.analyzers.TimeReturn), and run again."
     )
 
 

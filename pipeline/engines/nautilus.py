@@ -19,6 +19,11 @@ from pipeline.results.contract import Result
 if TYPE_CHECKING:
     import pandas as pd
 
+MADE_HERE = (
+    "The equity was made here of fills and prices: nautilus_trader's account tells balances at events only, and "
+    "on a cash account without what is held. Its own statistics rest on those, so none is shown."
+)
+
 
 class NautilusAdapter:
     """Takes a BacktestEngine that has run and is not disposed of, or its reports `fills` and `account`."""
@@ -49,7 +54,7 @@ class NautilusAdapter:
                 "run.save(engine, prices=closes)."
             )
         prices = prices[list(dict.fromkeys(fills["symbol"]))]
-        scale = pd.Series({name: many.get(name, 1.0) for name in prices})
+        scale = pd.Series({str(name): many.get(str(name), 1.0) for name in prices})
         positions = positions_of(fills, labels).reindex(columns=prices.columns, fill_value=0.0)
         cash = capital - _paid(fills, labels, scale)
         worth = positions * prices * scale
@@ -71,11 +76,7 @@ class NautilusAdapter:
             prices=prices,
             cash=cash.rename("cash") if plain else None,
             leverage=weights.abs().sum(axis=1).rename("leverage"),
-            notes=(
-                "The equity was made here of the fills and the prices: nautilus_trader's account tells balances at events "
-                "only, and on a cash account without what is held. Its own statistics rest on those, so none is shown.",
-                NOTE,
-            ),
+            notes=(MADE_HERE, NOTE),
         )
 
 
@@ -117,8 +118,8 @@ def _cached(engine: Any) -> pd.DataFrame:
             found[name] = series
     if not found:
         raise ResultError(
-            "The engine of nautilus_trader holds no bars. Give the prices: run.save(engine, prices=closes), a column an "
-            "instrument, before engine.dispose()."
+            "The engine of nautilus_trader holds no bars. Give the prices: run.save(engine, prices=closes), a column "
+            "an instrument, before engine.dispose()."
         )
     return pd.DataFrame(found).sort_index()
 
@@ -146,7 +147,7 @@ def _fills(report: pd.DataFrame, currency: str) -> pd.DataFrame:
             f"Fills are in {', '.join(sorted(other))} and the account in {currency}: nothing is converted here. "
             "Give the equity as a Series."
         )
-    buys = report["order_side"].astype(str).str.upper().eq("BUY").to_numpy() if len(report) else []
+    buys = [str(side).upper() == "BUY" for side in report["order_side"]]
     units = [number(str(text)) or 0.0 for text in report["last_qty"]]
     return fills_frame(
         timestamp=times(report["ts_event"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+from pathlib import Path
 from typing import Any, cast
 
 from pipeline.engines.adapter import GROUP, Adapter, Given
@@ -23,6 +24,7 @@ BUILT_IN = (
     "zipline",
     "freqtrade",
     "lean",
+    "investing_algorithm",
     "series",
 )
 
@@ -43,9 +45,9 @@ def _adapted(value: Any, given: Given) -> Result:
         if adapter.recognises(value):
             return adapter.adapt(value, given)
     for name in sorted(entry.name for entry in _entries()):
-        adapter = installed(name)
-        if adapter.recognises(value):
-            return _by_another(adapter, name, value, given)
+        result = _by_another(installed(name), name, value, given)
+        if result is not None:
+            return result
     raise unknown(value)
 
 
@@ -75,10 +77,15 @@ def installed(name: str) -> Adapter:
     return cast("Adapter", adapter)
 
 
-def _by_another(adapter: Adapter, name: str, value: Any, given: Given) -> Result:
-    """Return what an installed adapter makes of the object; what it raises or returns else is a ResultError."""
+def _by_another(adapter: Adapter, name: str, value: Any, given: Given) -> Result | None:
+    """Return what an installed adapter makes of the object, None of one it leaves to others.
+
+    What it raises or returns else is a ResultError.
+    """
     try:
-        result = adapter.adapt(value, given)
+        if not adapter.recognises(value):
+            return None
+        result: object = adapter.adapt(value, given)
     except EvidenceError:
         raise
     except Exception as error:
@@ -90,6 +97,8 @@ def _by_another(adapter: Adapter, name: str, value: Any, given: Given) -> Result
 
 def unknown(value: Any) -> ResultError:
     """Return the error for an object that no adapter takes: what is known, and what helps."""
+    if isinstance(value, str | Path) and not Path(value).exists():
+        return ResultError(f"There is no file {str(value)!r}. Give the path of what the engine wrote.")
     names = [adapter.name for adapter in built_in()] + sorted(entry.name for entry in _entries())
     return ResultError(
         f"No adapter knows {_kind(value)}. Known are: {'; '.join(names)}.\n"

@@ -47,7 +47,8 @@ def round_trips(
             if (price := last.get(trip.symbol)) is None or price != price:  # noqa: PLR0124 - NaN
                 return None
             rest = trip.entered - trip.left
-            trip.left, trip.got, trip.end, trip.is_open = trip.entered, trip.got + rest * price, end, True
+            trip.left, trip.got, trip.is_open = trip.entered, trip.got + rest * price, True
+            trip.end = max(end, trip.start)
     many = {trip.symbol: (multipliers or {}).get(trip.symbol, 1.0) for trip in trips}
     return trades_frame(
         symbol=[trip.symbol for trip in trips],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engines.adapter import Given
 from pipeline.engines.executions import fills_frame
 from pipeline.engines.objects import engine_of, gathered, reported
+from pipeline.engines.round_trips import NOTE, round_trips
 from pipeline.results.contract import ReportedMetric, Result
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ZiplineAdapter:
         capital = float(value["starting_cash"].iloc[0] + value["starting_value"].iloc[0])
         held, prices = _held(value["positions"], sessions)
         fills = _fills(value["transactions"], value.get("orders", ()))
+        last = {str(name): float(price) for name, price in prices.ffill().iloc[-1].items()}
         weights = (held * prices).div(equity.where(equity > 0.0), axis=0).fillna(0.0)
         return Result(
             equity=equity,
@@ -43,6 +45,7 @@ class ZiplineAdapter:
             engine=engine_of("zipline", "zipline-reloaded", "zipline"),
             symbols=tuple(held.columns),
             benchmarks=_benchmark(value, sessions, capital),
+            trades=round_trips(fills, last, sessions[-1]),
             fills=fills,
             positions=held,
             weights=weights,
@@ -52,7 +55,8 @@ class ZiplineAdapter:
             reported=_reported(value.iloc[-1]),
             notes=(
                 "Labels are sessions. A fee is that of a whole order, told at its first fill.",
-                "Prices are known of what is held; there are no round trips.",
+                "Prices are known of what is held.",
+                NOTE,
             ),
         )
 

@@ -5,6 +5,8 @@ import pandas as pd
 import vectorbt as vbt
 from common import facts, prices, tell
 
+from pipeline.errors import ResultError
+
 closes = prices()
 rng = np.random.default_rng(5)
 entries = pd.DataFrame(rng.random(closes.shape) > 0.9, closes.index, closes.columns)
@@ -29,7 +31,7 @@ several = vbt.Portfolio.from_signals(closes, entries, exits, **together)
 shared = vbt.Portfolio.from_signals(closes, entries, exits, group_by=True, cash_sharing=True, **together)
 try:
     refused = str(facts(several, 365.0))
-except Exception as error:
+except ResultError as error:
     refused = str(error)
 tell(
     facts(several, 365.0, column="BBB"),

@@ -9,11 +9,11 @@ os.environ["ZIPLINE_ROOT"] = tempfile.mkdtemp()
 import numpy as np
 import pandas as pd
 from common import facts, tell
-from exchange_calendars import get_calendar
 from zipline import run_algorithm
 from zipline.api import order, record, set_commission, set_slippage, symbol
 from zipline.data.bundles import register
 from zipline.finance import commission, slippage
+from zipline.utils.calendar_utils import get_calendar
 
 calendar = get_calendar("XNYS")
 sessions = calendar.sessions_in_range("2022-01-03", "2022-12-30")
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
     ingest("made", show_progress=False)
     perf = run_algorithm(start=sessions[0], end=sessions[-1], initialize=initialize, handle_data=handle_data,
-                         capital_base=10_000.0, bundle="made", data_frequency="daily", trading_calendar=calendar,
+                         capital_base=10_000.0, bundle="made", data_frequency="daily",
                          benchmark_returns=pd.Series(0.0, sessions))  # fmt: skip
     last = perf.iloc[-1]
     own = {
