@@ -72,11 +72,7 @@ def verify(
     known = _checkpoint(checkpoint)
     wanted = one_or_all(run_id, every=every)
     if path is not None or (wanted is not None and wanted.endswith(".zip")):
-        if known is not None:
-            raise UsageError(
-                "--checkpoint is about the ledger of this project's results, which a sent run is not part of."
-            )
-        found = [_verify_sent(path, Path(wanted or ""), trust)]
+        found = [_verify_sent(path, Path(wanted or ""), trust, known)]
     else:
         found = _verify_own(Settings.load(), wanted, trust, known)
         found = [_with_tracked(item, Settings.load()) for item in found] if mlflow else found
@@ -87,17 +83,19 @@ def verify(
         raise typer.Exit(CONSISTENT)
 
 
-def _verify_sent(path: Path | None, bundle_file: Path, trust_file: Path | None) -> Verification:
+def _verify_sent(
+    path: Path | None, bundle_file: Path, trust_file: Path | None, checkpoint: Checkpoint | None
+) -> Verification:
     """Verify what came from elsewhere: this project's trust file says nothing about it unless it is named."""
     from pipeline.evidence.trust import load_trust
     from pipeline.evidence.unbundle import verify_bundle, verify_path
 
     trust = load_trust(trust_file, named=True) if trust_file else None
     if path is not None:
-        return verify_path(path, trust=trust)
+        return verify_path(path, trust=trust, checkpoint=checkpoint)
     if not bundle_file.is_file():
         raise UsageError(f"The bundle {bundle_file} does not exist.")
-    return verify_bundle(bundle_file, trust=trust)
+    return verify_bundle(bundle_file, trust=trust, checkpoint=checkpoint)
 
 
 def _with_tracked(verification: Verification, settings: Settings) -> Verification:
@@ -288,7 +286,7 @@ def bundle(
         typer.Option(
             "--with",
             metavar="PARTS",
-            help="inputs,code,notebook or none; default: what there is, up to 64 MiB.",
+            help="ledger,notebook,code,inputs,strategies, or none.",
         ),
     ] = None,
     trust: TrustFile = None,

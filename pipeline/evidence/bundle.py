@@ -5,6 +5,7 @@
       bundle.dsse.json     all other files with their digests, the ledger's checkpoint and the entry's proof
       keys/*.pem           public keys of who signed
       ledger/entry.json    the ledger's entry of the seal
+      ledger/leaves.jsonl  of every entry what the sender shows, and hashes of the rest
       inputs/<sha256>…     data, benchmark and input notebook, by their digests
       code/…               the modules of the project that the run imported, where Python finds them from there
       package/pipeline/…   this package as it was
@@ -28,6 +29,7 @@ from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence import standalone
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_pem
+from pipeline.evidence.leaves import ENTRY, LEAVES, leaves_of
 from pipeline.evidence.ledger import Entry
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.manifest import STATEMENT_TYPE
@@ -47,7 +49,6 @@ SUMS = "SHA256SUMS"
 SIGNED = "bundle.dsse.json"
 UNSIGNED = "bundle.json"
 KEYS = "keys"
-ENTRY = "ledger/entry.json"
 INPUTS, CODE, PACKAGE = "inputs", "code", "package"
 BUNDLE_TYPE = "urn:evidence-chain:bundle:v1"
 Source = bytes | Path
@@ -87,11 +88,15 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Luggage:
-    """What goes along with a run: files by their names in the bundle, which parts they are, and what was left out."""
+    """What goes along with a run: files by their names in the bundle, which parts they are, and what was left out.
+
+    `scopes` are the numbers of the ledger's entries that show what they tried; None leaves out all leaves.
+    """
 
     files: Mapping[str, Source] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    scopes: frozenset[int] | None = None
 
 
 NOTHING = Luggage()
@@ -181,6 +186,8 @@ def _files(
     entry = chain.seal_of(run.run_id) if chain else None
     if chain and entry:
         files[ENTRY] = line_of(chain, entry)
+        if luggage.scopes is not None:
+            files[LEAVES] = leaves_of(chain, luggage.scopes)
     keys = _keys(run, entry, signer, trust)
     files |= {f"{KEYS}/{keyid[:16]}.pem": pem.encode() for keyid, pem in keys.items()}
     files[README] = _readme(run, luggage).encode()

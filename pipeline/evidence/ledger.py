@@ -1,9 +1,11 @@
 """The ledger: one line an event in `results/ledger.jsonl`, each holding the digest of the one before.
 
-    {"digest": D, "entry": {"seq": 7, "kind": "run_sealed", "previous": …, …}, "signatures": [{"keyid", "sig"}]}
+    {"digest": D, "entry": {"private": {…}, "public": {"seq": 7, "kind": "run_sealed", "previous": …, …}, "scope": {…}},
+     "signatures": [{"keyid", "sig"}]}
 
-D is the SHA-256 of the line without it; the next line's `previous` is D, so D covers all that came before.
-Lines are canonical JSON. The signature is that of a DSSE envelope whose payload is the canonical entry.
+D covers the three parts and the signatures (pipeline.evidence.leaf); the next line's `previous` is D, so D covers all
+that came before. Format 1, which is read for ever, has all fields in `entry`, and D is the SHA-256 of the line without
+it. Lines are canonical JSON. The signature is that of a DSSE envelope whose payload is the canonical entry.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.digest import sha256_bytes
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence.dsse import Signed, read_signatures, sign_detached
+from pipeline.evidence.leaf import VERSION, digest_of_parts, joined, new_salts, split
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.file_lock import locked
 from pipeline.rundir import write_atomic
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
 ENTRY_TYPE = "application/vnd.evidence-chain.ledger-entry+json"
-VERSION = 1
+FIRST_VERSION = 1
 START = "0" * 64
 CHECKPOINT = re.compile(r"[0-9]{1,15}:[0-9a-f]{64}")
 LONGEST = 1 << 16
@@ -88,6 +91,7 @@ class Entry:
     digest: str
     signer: str | None
     signed: Signed | None
+    version: int = FIRST_VERSION
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -164,19 +168,22 @@ def parse_line(line: bytes) -> Entry:
     """Read one line without its line break; raises ValueError that says what is wrong with it."""
     value = parse_canonical(line)
     try:
-        digest, entry, signatures = value["digest"], value["entry"], value["signatures"]
+        digest, given, signatures = value["digest"], value["entry"], value["signatures"]
+        version = VERSION if "public" in given else FIRST_VERSION
+        entry = joined(given) if version == VERSION else given
         event = Event(**{name: entry[name] for name in Event.__dataclass_fields__})
         known = value.keys() == {"digest", "entry", "signatures"} and entry.keys() == ENTRY_FIELDS
-        if not known or entry["version"] != VERSION or not _well_typed(entry):
+        if not known or entry["version"] != version or not _well_typed(entry):
             raise ValueError("it has unknown fields; a newer evidence-chain may know them")
     except (KeyError, TypeError, AttributeError):
         raise ValueError("it is not a ledger entry") from None
-    if sha256_bytes(b"{" + line[len(b'{"digest":"",') + 64 :]) != digest:
+    whole = sha256_bytes(b"{" + line[len(b'{"digest":"",') + 64 :]) if version == FIRST_VERSION else ""
+    if (whole or digest_of_parts(given, signatures)) != digest:
         raise ValueError("its digest is not that of its content")
-    signed = read_signatures(canonical(entry), ENTRY_TYPE, signatures) if signatures != [] else None
+    signed = read_signatures(canonical(given), ENTRY_TYPE, signatures) if signatures != [] else None
     if (signed.keyid if signed else None) != entry["signer"]:
         raise ValueError("its signature is not by the signer it names")
-    return Entry(entry["seq"], event, entry["time"], entry["previous"], digest, entry["signer"], signed)
+    return Entry(entry["seq"], event, entry["time"], entry["previous"], digest, entry["signer"], signed, version)
 
 
 def _well_typed(entry: dict[str, Any]) -> bool:
@@ -261,11 +268,18 @@ def _line(event: Event, last: Entry | None, signer: Signer | None) -> bytes:
         "previous": last.digest if last else START,
         "signer": signer.public_key.keyid if signer else None,
     }
-    signatures = sign_detached(canonical(entry), ENTRY_TYPE, signer) if signer else []
-    body = canonical({"entry": entry, "signatures": signatures})
-    if len(body) > LONGEST:
-        raise UsageError(f"A ledger entry of {len(body)} bytes is too long; {LONGEST} is the most.")
-    return b'{"digest":"%s",%s\n' % (sha256_bytes(body).encode(), body[1:])
+    parts = split(entry, new_salts())
+    signatures = sign_detached(canonical(parts), ENTRY_TYPE, signer) if signer else []
+    line = line_of(parts, signatures)
+    if len(line) > LONGEST:
+        raise UsageError(f"A ledger entry of {len(line)} bytes is too long; {LONGEST} is the most.")
+    return line
+
+
+def line_of(parts: dict[str, Any], signatures: list[Any]) -> bytes:
+    """Return the line of an entry of format 2, with its line break."""
+    digest = digest_of_parts(parts, signatures)
+    return canonical({"digest": digest, "entry": parts, "signatures": signatures}) + b"\n"
 
 
 def _write(descriptor: int, data: bytes, end: int) -> None:

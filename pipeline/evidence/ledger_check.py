@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import VerificationError
 from pipeline.evidence.ledger import (
+    FIRST_VERSION,
     REPORT_RENDERED,
     RUN_ADOPTED,
     RUN_PRUNED,
@@ -160,8 +161,11 @@ def _chain_problems(entries: list[Entry]) -> Iterator[Problem]:
     """Compare each entry with the one before it: gaps, repetitions, disorder, and a digest that does not fit."""
     present = {entry.seq for entry in entries}
     seen: set[int] = set()
-    expected, previous = 0, START
+    expected, previous, version = 0, START, FIRST_VERSION
     for entry in entries:
+        if entry.version < version:
+            yield _problem("edited", f"entry {entry.seq} is of a format that no entry has after those before it")
+        version = max(version, entry.version)
         if entry.seq in seen:
             yield _problem("added", f"there is a second entry {entry.seq}")
         elif entry.seq > expected and (gone := _gone(expected, entry.seq, present)):

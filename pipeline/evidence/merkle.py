@@ -24,6 +24,11 @@ def root_and_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, list[byte
     return level[0], path
 
 
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """Return the root of the tree over `leaves`, of which there is one at least."""
+    return root_and_path(leaves, 0)[0]
+
+
 def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     """Return the root a path proves for a leaf (RFC 9162, 2.1.3.2); raises ValueError when it does not fit."""
     if not 0 <= index < size:

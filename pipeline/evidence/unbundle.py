@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.errors import VerificationError
+from pipeline.errors import UsageError, VerificationError
 from pipeline.evidence.bundle import (
     BUNDLE_TYPE,
     CODE,
-    ENTRY,
     INPUTS,
     KEYS,
     PREFIX,
@@ -32,6 +31,7 @@ from pipeline.evidence.bundle import (
     write_zip,
 )
 from pipeline.evidence.dsse import read_envelope
+from pipeline.evidence.leaves import ENTRY, leaf_problems
 from pipeline.evidence.ledger import SEALS, Checkpoint, Entry, parse_line
 from pipeline.evidence.manifest import STATEMENT_TYPE
 from pipeline.evidence.merkle import root_from_path
@@ -63,13 +63,15 @@ class SentRun(RunDir):
         return run_id
 
 
-def verify_path(directory: Path, *, trust: Trust | None = None) -> Verification:
+def verify_path(directory: Path, *, trust: Trust | None = None, checkpoint: Checkpoint | None = None) -> Verification:
     """Verify the directory of one run, wherever it is and whatever its name, or an unpacked bundle.
 
     A directory whose name is a run_id must hold that run.
     """
     if (directory / SIGNED).exists() or (directory / UNSIGNED).exists():
-        return _verify_unpacked(directory, trust)
+        return _verify_unpacked(directory, trust, checkpoint=checkpoint)
+    if checkpoint is not None:
+        raise UsageError("A run's directory holds no leaves of the ledger to find a checkpoint among: a bundle does.")
     return replace(verify_run(_sent_run(directory.absolute()), trust=trust), sent=True)
 
 
@@ -84,13 +86,14 @@ def _sent_run(path: Path) -> RunDir:
     return SentRun(path, str(run_id))
 
 
-def verify_bundle(bundle: Path, *, trust: Trust | None = None) -> Verification:
-    """Verify a bundle file. Without `trust` its signatures are checked against the keys it brings along, and a note
-    says so. Writes only to a temporary directory, and only after the whole file list was found harmless.
+def verify_bundle(bundle: Path, *, trust: Trust | None = None, checkpoint: Checkpoint | None = None) -> Verification:
+    """Verify a bundle file; `checkpoint` is one of the sender's ledger that was given earlier. Without `trust`
+    its signatures are checked against the keys it brings along, and a note says so. Writes only to a temporary
+    directory, and only after the whole file list was found harmless.
     """
     try:
         with _opened(bundle) as root:
-            return _verify_unpacked(root, trust, _repacked(bundle, root, root.name))
+            return _verify_unpacked(root, trust, _repacked(bundle, root, root.name), checkpoint)
     except NO_BUNDLE as error:
         return Verification(bundle.name, (Problem(bundle.name, "refused", f"it is not a bundle: {error}"),))
 
@@ -209,7 +212,9 @@ def _repacked(bundle: Path, root: Path, folder: str) -> list[Problem]:
     return []
 
 
-def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | None = None) -> Verification:
+def _verify_unpacked(
+    root: Path, trust: Trust | None, found: list[Problem] | None = None, checkpoint: Checkpoint | None = None
+) -> Verification:
     name = SIGNED if (root / SIGNED).exists() else UNSIGNED
     try:
         data = (root / name).read_bytes()
@@ -236,6 +241,7 @@ def _verify_unpacked(root: Path, trust: Trust | None, found: list[Problem] | Non
     if signed is None and trust is not None and trust.demands:
         problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
     problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)
+    problems += leaf_problems(root, predicate.get("ledger"), checkpoint, notes)
     problems += _luggage_problems(run, listed) if not result.problems else []
     named = {f"{run.run_id}/{problem.path}" for problem in result.problems}
     problems += [problem for problem in _content_problems(root, name, listed) if problem.path not in named]

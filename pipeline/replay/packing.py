@@ -13,17 +13,21 @@ from pipeline.errors import UsageError
 from pipeline.evidence.bundle import CODE, INPUTS, NOTHING, PACKAGE, LeftOut, Luggage, Source
 from pipeline.evidence.compare import Inputs, read_inputs
 from pipeline.evidence.inputs import ending
+from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.modules import PACKAGE as OURS
 from pipeline.evidence.modules import of_package
+from pipeline.evidence.strict_json import LONGEST
 from pipeline.replay.git import file_at
 from pipeline.replay.importable import present_sources
 from pipeline.replay.restore import Finder, items_of
+from pipeline.report.trials import TrialIndex
 from pipeline.run import Run
 from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
 
 NOTEBOOK = "notebook"
-PARTS = (NOTEBOOK, CODE, INPUTS)  # in the order in which the default takes them, as long as there is room
+LEDGER, STRATEGIES = "ledger", "strategies"  # the ledger's leaves; with what each entry tried
+PARTS = (LEDGER, NOTEBOOK, CODE, INPUTS)  # in the order in which the default takes them, as long as there is room
 NO_PARTS = "none"
 ROOM = 64 * 2**20  # bytes that the default takes along
 NOT_NEEDED = frozenset({"__pycache__", "assets", "templates"})  # of this package, to execute a run
@@ -57,11 +61,13 @@ def read_parts(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = [name for name in names if name not in PARTS]
+    unknown = [name for name in names if name not in (*PARTS, STRATEGIES)]
     if names == (NO_PARTS,):
         return ()
     if unknown:
-        raise UsageError(f"{unknown[0]!r} cannot go along: give some of {', '.join(PARTS)}, or {NO_PARTS}.")
+        raise UsageError(
+            f"{unknown[0]!r} cannot go along: give some of {', '.join(PARTS)}, {STRATEGIES}, or {NO_PARTS}."
+        )
     return names
 
 
@@ -84,8 +90,11 @@ def gathered(run: Run, settings: Settings, *, wanted: Sequence[str] | None = Non
 def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None) -> Luggage:
     files: dict[str, Source] = {}
     parts: list[str] = []
-    left_out = [LeftOut(part, "it was not asked for") for part in PARTS if part not in wanted]
-    for part in (part for part in PARTS if part in wanted):
+    named = {*wanted, *([LEDGER] if STRATEGIES in wanted else [])}
+    left_out = [LeftOut(part, "it was not asked for") for part in PARTS if part not in named]
+    scopes = _scopes(run, wanted, left_out)
+    parts += [LEDGER] if scopes is not None else []
+    for part in (part for part in PARTS if part in wanted and part != LEDGER):
         found = _code(finder) if part == CODE else _inputs(run, finder, part)
         if room is not None and found.size > room:
             left_out.append(LeftOut(part, f"its {found.size:,} bytes are more than there is room for: --with {part}"))
@@ -96,7 +105,21 @@ def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None
         files |= found.files
         parts += [part] if found.files else []
         left_out += found.missing
-    return Luggage(files, tuple(parts), tuple(left_out))
+    return Luggage(files, tuple(parts), tuple(left_out), scopes)
+
+
+def _scopes(run: Run, wanted: Sequence[str], left_out: list[LeftOut]) -> frozenset[int] | None:
+    """Return which of the ledger's entries show what they tried: those of the run's own family, or all."""
+    if not {LEDGER, STRATEGIES} & {*wanted} or not run.dir.ledger.is_file():
+        return None
+    if (size := run.dir.ledger.stat().st_size) > LONGEST:
+        left_out.append(LeftOut(LEDGER, f"its {size:,} bytes are more than {LONGEST:,}"))
+        return None
+    if STRATEGIES in wanted:
+        return frozenset(range(run.dir.ledger.read_bytes().count(b"\n")))
+    family = {one.run_id for one in TrialIndex(run.dir.results).family_of(run)} | {run.run_id}
+    entries = check_ledger(run.dir.ledger).entries
+    return frozenset(entry.seq for entry in entries if entry.event.run_id in family)
 
 
 def _inputs(run: Run, finder: Finder, part: str) -> _Found:

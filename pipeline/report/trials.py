@@ -103,6 +103,14 @@ class TrialIndex:
             problem=ledger.problem,
         )
 
+    def family_of(self, run: Run) -> list[Counted]:
+        """Return what is counted of the run's family, as `trials_of` does; empty when the ledger does not know it."""
+        run_id = run.run_id
+        while run_id in self._ledger.stands_for:
+            run_id = self._ledger.stands_for[run_id]
+        own = self._ledger.own.get(run_id)
+        return [] if own is None else self._ledger.family_of(own)
+
     def _with_directories(self, found: list[Counted]) -> list[Counted]:
         """Return counted trials with what directories say of results that the ledger does not know."""
         silent: dict[str, list[int]] = {}

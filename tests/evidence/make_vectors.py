@@ -1,4 +1,4 @@
-"""Make the bundles of docs/vectors: `python -m tests.evidence.make_vectors`. Once for a format, not at every change.
+"""Make the bundles of docs/vectors: `python -m tests.evidence.make_vectors format-1|leaves`. Once, not at every change.
 
 The key is made from a seed that everybody knows, so that anybody can sign further vectors; it vouches for nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.digest import sha256_bytes
-from pipeline.evidence.bundle import PROGRAM, make_bundle
+from pipeline.evidence.bundle import NOTHING, PROGRAM, Luggage, make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_of, signer_pem
+from pipeline.evidence.leaves import LEAVES
 from pipeline.evidence.strict_json import canonical
 from tests.evidence.sealed_runs import World
 from tests.evidence.test_bundle import repack, unpack
+from tests.evidence.test_leaves import LIES, busy
 
 VECTORS = Path(__file__).parents[2] / "docs" / "vectors"
 DER = bytes.fromhex("302a300506032b6570032100")
@@ -102,22 +105,44 @@ CHANGES: dict[str, Callable[[Files, str], Any]] = {
 }
 
 
-def main() -> None:
-    """Write every vector."""
+def with_leaves(files: Files, lines: list[bytes]) -> None:
+    """Replace the leaves of the ledger, and have alice sign the list of files again."""
+    files[LEAVES] = b"".join(line + b"\n" for line in lines)
+    listed(files)
+
+
+LEAF_CHANGES: dict[str, Callable[[Files, str], Any]] = {
+    "leaves": lambda files, run_id: None,
+    "leaves-relabelled": lambda files, run_id: with_leaves(files, LIES["fewer trials of a batch"](leaves_in(files))),
+    "leaves-hidden": lambda files, run_id: with_leaves(
+        files, LIES["an entry that is hidden as an old one"](leaves_in(files))
+    ),
+    "leaves-left-out": lambda files, run_id: with_leaves(files, leaves_in(files)[1:]),
+}
+
+
+def leaves_in(files: Files) -> list[bytes]:
+    return files[LEAVES].splitlines()
+
+
+def main(which: str) -> None:
+    """Write the vectors of one kind."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         world = World(work / "results", alice)
-        run = world.run()
+        run = busy(world) if which == "leaves" else world.run()
         world.run()
-        make_bundle(run, work / "whole.zip", ledger=world.ledger, signer=alice)
+        luggage = Luggage({}, ("ledger",), scopes=frozenset({0, 1})) if which == "leaves" else NOTHING
+        make_bundle(run, work / "whole.zip", ledger=world.ledger, signer=alice, luggage=luggage)
         folder = unpack(work / "whole.zip", work / "whole")
         base = unpack(repack(folder, work / "base.zip", without_program), work / "base")
-        for title, change in CHANGES.items():
+        for title, change in (LEAF_CHANGES if which == "leaves" else CHANGES).items():
             repack(base, VECTORS / f"{title}.zip", lambda files, change=change: change(files, run.run_id))
-        good = (VECTORS / "good.zip").read_bytes()
-        (VECTORS / "torn.zip").write_bytes(good[: len(good) * 2 // 3])
+        if which != "leaves":
+            good = (VECTORS / "good.zip").read_bytes()
+            (VECTORS / "torn.zip").write_bytes(good[: len(good) * 2 // 3])
     (VECTORS / "alice.pem").write_text(signer_pem(alice), encoding="ascii")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

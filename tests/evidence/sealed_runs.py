@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.digest import canonical_json
+from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.evidence import events
-from pipeline.evidence.dsse import sign_manifest
+from pipeline.evidence.dsse import sign_detached, sign_manifest
 from pipeline.evidence.keys import signer_of, signer_pem
-from pipeline.evidence.ledger import append
+from pipeline.evidence.ledger import ENTRY_TYPE, START, Event, append
 from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.statement import write_report_statement
+from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.rundir import RunDir, new_run_id, write_aside, write_atomic
 
@@ -105,3 +106,14 @@ class World:
 def kinds(problems: Any) -> list[tuple[str, str]]:
     """Return path and kind of each problem."""
     return [(problem.path, problem.kind) for problem in problems]
+
+
+def line_of_format_1(event: Event, *, seq: int = 0, previous: str = START, signer: Any = None) -> bytes:
+    """Return a line of a ledger as versions before 0.2 wrote it."""
+    entry = {
+        **event.__dict__, "version": 1, "seq": seq, "time": "2026-01-01T00:00:00.000000Z", "previous": previous,
+        "signer": signer.public_key.keyid if signer else None,
+    }  # fmt: skip
+    signatures = sign_detached(canonical(entry), ENTRY_TYPE, signer) if signer else []
+    body = canonical({"entry": entry, "signatures": signatures})
+    return b'{"digest":"%s",%s\n' % (sha256_bytes(body).encode(), body[1:])

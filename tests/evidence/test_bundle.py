@@ -22,7 +22,7 @@ from pipeline.digest import sha256_bytes
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence.bundle import make_bundle, sums
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
-from pipeline.evidence.ledger import Event, append, append_many
+from pipeline.evidence.ledger import Event, append, append_many, line_of
 from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.standalone.verify import main as verify_py
 from pipeline.evidence.strict_json import canonical
@@ -181,9 +181,8 @@ def with_proof(files: dict[str, bytes], run_id: str, proof: Callable[[dict[str, 
     statement = json.loads(files["bundle.json"])
     entry = json.loads(files["ledger/entry.json"])
     changed = proof({"entry": entry["entry"], **statement["predicate"]["ledger"]})
-    body = canonical({"entry": changed.pop("entry"), "signatures": entry["signatures"]})
-    files["ledger/entry.json"] = b'{"digest":"%s",%s' % (sha256_bytes(body).encode(), body[1:])
-    digest = sha256_bytes(body)
+    files["ledger/entry.json"] = line_of(changed.pop("entry"), entry["signatures"])[:-1]
+    digest = json.loads(files["ledger/entry.json"])["digest"]
     if changed["size"] == 1:
         changed |= {"root": root_and_path([bytes.fromhex(digest)], 0)[0].hex(), "path": [], "index": 0}
     statement["predicate"]["ledger"] = changed
@@ -193,9 +192,13 @@ def with_proof(files: dict[str, bytes], run_id: str, proof: Callable[[dict[str, 
     files["bundle.json"] = canonical(statement)
 
 
+def public(proof: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**proof["entry"], "public": proof["entry"]["public"] | changes}
+
+
 PROOFS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "entry 5000 of a ledger of one": lambda p: p | {"size": 1, "entry": p["entry"] | {"seq": 5000}},
-    "a date before the run": lambda p: p | {"size": 1, "entry": p["entry"] | {"time": "2019-01-01T00:00:00.000000Z"}},
+    "entry 5000 of a ledger of one": lambda p: p | {"size": 1, "entry": public(p, seq=5000)},
+    "a date before the run": lambda p: p | {"size": 1, "entry": public(p, time="2019-01-01T00:00:00.000000Z")},
     "a checkpoint of another length": lambda p: p | {"checkpoint": "4000" + p["checkpoint"][1:]},
     "a checkpoint of another end": lambda p: p | {"size": 1, "checkpoint": "0:" + "ab" * 32},
 }

@@ -104,9 +104,8 @@ def test_signatures_in_the_chain(tmp_path: Path) -> None:
     assert found(ledger, trust=trust_in(alice), signatures=False) == []
     assert found(ledger, trust=trust_in(new_signer())) == ["unknown key"] * 3
     line = json.loads(ledger.read_bytes().splitlines()[-1])
-    line["entry"]["strategy"] = "better"
-    body = module.canonical({"entry": line["entry"], "signatures": line["signatures"]})
-    forged = b'{"digest":"%s",%s\n' % (module.sha256_bytes(body).encode(), body[1:])
+    line["entry"]["scope"]["strategy"] = "better"
+    forged = module.line_of(line["entry"], line["signatures"])
     ledger.write_bytes(b"".join([*ledger.read_bytes().splitlines(keepends=True)[:2], forged]))
     assert found(ledger, trust=trust_in(alice)) == ["bad signature"]
     append(ledger, Event("run_started"))

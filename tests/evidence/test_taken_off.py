@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.digest import sha256_bytes
 from pipeline.evidence import events
 from pipeline.evidence.bundle import make_bundle
-from pipeline.evidence.ledger import RUN_PRUNED, Event, append, head
+from pipeline.evidence.ledger import RUN_PRUNED, Event, append, head, line_of
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.rotation import add_trusted_key
-from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, load_trust, project_trust
 from pipeline.evidence.unbundle import verify_bundle, verify_path
 from pipeline.evidence.verify import verify_run
@@ -180,10 +178,10 @@ def test_the_ledger_rewritten_by_another_key_is_unknown(world: World, signed: Ru
     """Signing the rewritten ledger with a key of one's own is no way around."""
     lines, previous = [], "0" * 64
     for line in world.ledger.read_bytes().splitlines():
-        entry = json.loads(line)["entry"] | {"previous": previous, "signer": None}
-        body = canonical({"entry": entry, "signatures": []})
-        previous = sha256_bytes(body)
-        lines.append(b'{"digest":"%s",%s\n' % (previous.encode(), body[1:]))
+        parts = json.loads(line)["entry"]
+        parts["public"]["previous"], parts["private"]["signer"] = previous, None
+        lines.append(line_of(parts, []))
+        previous = json.loads(lines[-1])["digest"]
     world.ledger.write_bytes(b"".join(lines))
     append(world.ledger, Event("trial_counted", details={"trials": 1}), new_signer())
     assert ("ledger.jsonl", "unknown key") in kinds(check_ledger(world.ledger, trust=world.trust).problems)

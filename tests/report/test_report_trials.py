@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from report_builder import FAILURE
 from pipeline.backtest import Conventions
 from pipeline.backtest.significance import deflate, moments
 from pipeline.evidence.events import adopt_run
-from pipeline.evidence.ledger import Event, append, append_many
+from pipeline.evidence.ledger import Event, append, append_many, parse_line
 from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.ledger_trials import counted_event, ended_events
 from pipeline.evidence.trial import Scope, TrialResult
@@ -123,10 +124,9 @@ def test_results_of_older_entries_are_read_while_the_directory_is_there(project:
     lines = first.dir.ledger.read_bytes().splitlines()
     first.dir.ledger.unlink()
     for line in lines:
-        entry = json.loads(line)["entry"]
-        fields = {name: entry[name] for name in Event.__dataclass_fields__}
-        details = {name: value for name, value in entry["details"].items() if name == "origin"}
-        append(first.dir.ledger, Event(**{**fields, "details": details}))
+        event = parse_line(line).event
+        details = {name: value for name, value in event.details.items() if name == "origin"}
+        append(first.dir.ledger, replace(event, details=details))
     found = count_trials(second)
     assert (numbers(found), len(found.sharpes), found.unknown) == ((2, 2, 2), 2, 0)
     shutil.rmtree(first.dir.path)

@@ -5,26 +5,12 @@
 
 BUNDLE is a bundle's zip, or the directory it was unpacked into. The key is one that its owner named to you by another
 way than the bundle: its id (64 hexadecimal digits, the SHA-256 of the public key's DER form), or a PEM file.
-
 Exit code 0: proven, a key you named signed exactly these files. 3: something is wrong, and it is said what. 4:
 consistent, but you named no key, so anybody can have made all of it. 2: not usable (no such file, wrong arguments).
-
-Whoever sends a bundle can send any program under this name: take this file from the project, and compare its SHA-256
-with the one in the project's documentation.
+Whoever sends a bundle can send any program under this name: take it from the project, and compare its SHA-256.
 """
 
-from __future__ import annotations
-
-import argparse
-import base64
-import hashlib
-import json
-import os
-import re
-import struct
-import sys
-import unicodedata
-import zipfile
+import argparse, base64, hashlib, json, os, re, struct, sys, unicodedata, zipfile
 
 MANY_FILES, MANY_BYTES, LONG_JSON = 10_000, 2**31, 2**24 // 3 * 4 + 4096
 STATEMENT, PROVENANCE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
@@ -32,8 +18,10 @@ BUNDLE_TYPE, REPORT_TYPE = "urn:evidence-chain:bundle:v1", "urn:evidence-chain:r
 RUN_TYPES = ("urn:evidence-chain:backtest-run:v1", "urn:evidence-chain:sweep:v1")
 IN_TOTO, LEDGER_ENTRY = "application/vnd.in-toto+json", "application/vnd.evidence-chain.ledger-entry+json"
 SEALS = ("run_sealed", "run_failed", "run_adopted")
-SIGNED, UNSIGNED, SUMS, ENTRY = "bundle.dsse.json", "bundle.json", "SHA256SUMS", "ledger/entry.json"
+SIGNED, UNSIGNED, SUMS, LEDGER = "bundle.dsse.json", "bundle.json", "SHA256SUMS", "ledger/"
 DER = bytes.fromhex("302a300506032b6570032100")  # what stands before the 32 bytes of an Ed25519 key in DER
+NO_KEY = "CONSISTENT, NOT PROVEN: you named no key, so anybody can have made this"
+YOURS = "That the key you named belongs to whom you think."
 NOT_COVERED = (
     "Whether the numbers are right, the data true, the code what its author says: `evidence replay` is about that.",
     "Whether the sender has other ledgers, or other runs outside of this one.",
@@ -43,7 +31,6 @@ NOT_COVERED = (
 # Ed25519 (RFC 8032, section 5.1), as slow and as plain as it can be said. A point is X, Y, Z, T.
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
-
 
 def point(data: bytes) -> tuple:
     """Return the point that 32 bytes stand for; raises ValueError for none, and for a second way to write one."""
@@ -56,20 +43,14 @@ def point(data: bytes) -> tuple:
         raise ValueError("it is not a point of the curve in its only form")
     x = P - x if x % 2 != odd else x
     return x, y, 1, x * y % P
-
-
 def add(p: tuple, q: tuple) -> tuple:
     a, b = (p[1] - p[0]) * (q[1] - q[0]), (p[1] + p[0]) * (q[1] + q[0])
     c, d = 2 * p[3] * q[3] * D, 2 * p[2] * q[2]
     e, f, g, h = b - a, d - c, d + c, b + a
     return e * f % P, g * h % P, f * g % P, e * h % P
-
-
 def times(number: int, p: tuple) -> tuple:
     rest = times(number // 2, add(p, p)) if number else (0, 1, 1, 0)
     return add(rest, p) if number % 2 else rest
-
-
 def is_signature(key: bytes, message: bytes, signature: bytes) -> bool:
     """Say whether the private half of `key`, one that `read_pem` returned, made `signature` over `message`."""
     s = int.from_bytes(signature[32:], "little")
@@ -80,11 +61,8 @@ def is_signature(key: bytes, message: bytes, signature: bytes) -> bool:
     right = add(point(signature[:32]), times(k, point(key)))
     return all((left[i] * right[2] - right[i] * left[2]) % P == 0 for i in (0, 1))
 
-
 class Wrong(Exception):
     """What is wrong: a file, a sentence."""
-
-
 def read_pem(data: bytes) -> bytes:
     """Return the 32 bytes of an Ed25519 public key in PEM; raises ValueError."""
     body = re.fullmatch(rb"\s*-----BEGIN PUBLIC KEY-----\s(.*?)-----END PUBLIC KEY-----\s*", data, re.DOTALL)
@@ -95,26 +73,20 @@ def read_pem(data: bytes) -> bytes:
         raise ValueError("it is a key of small order, under which anybody can sign")
     return der[12:]
 
-
 def parse(data: bytes) -> dict:
     """Read JSON that has one meaning: nothing said twice, no NaN, no endless integer; raises ValueError."""
-
     def once(pairs: list) -> dict:
         if len(dict(pairs)) != len(pairs):
             raise ValueError("it says something twice")
         return dict(pairs)
-
     short = lambda text: int(text if len(text) < 26 else "too many digits")  # noqa: E731
     return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_int=short, parse_constant=int)
-
 
 def read_signature(signatures: list) -> bytes:
     """Return the one signature of an envelope; raises ValueError."""
     if len(signatures) != 1 or signatures[0].keys() != {"keyid", "sig"}:
         raise ValueError("it does not hold exactly one signature")
     return base64.b64decode(signatures[0]["sig"], validate=True)
-
-
 def read_envelope(data: bytes) -> tuple:
     """Return payload and signature of a DSSE envelope around a statement; raises ValueError."""
     value = parse(data)
@@ -122,22 +94,43 @@ def read_envelope(data: bytes) -> tuple:
         raise ValueError("it is not an envelope around an in-toto statement")
     return base64.b64decode(value["payload"], validate=True), read_signature(value["signatures"])
 
-
 def tree_root(leaf: bytes, index: int, size: int, path: list) -> bytes:
-    """Return the root of a Merkle tree that a path proves for a leaf (RFC 9162, 2.1.3.2); raises ValueError."""
-    node, last = hashlib.sha256(b"\0" + leaf).digest(), size - 1
-    if not (type(index) is type(size) is int and 0 <= index < size):
-        raise ValueError("there is no such entry")
-    while last:
-        if index % 2 or index < last:
-            node = hashlib.sha256(b"\1" + (path.pop(0) + node if index % 2 else node + path.pop(0))).digest()
-        index, last = index // 2, last // 2
-    return b"" if path else node  # a path that goes on leads nowhere
-
+    """Return the root of a Merkle tree that a path, from the leaf upwards, proves for a leaf (RFC 6962, 2.1.1)."""
+    if size == 1:
+        return b"" if path else hashlib.sha256(b"\0" + leaf).digest()  # a path that goes on leads nowhere
+    half, side = 1 << (size - 1).bit_length() - 1, path.pop()
+    right = index >= half
+    node = tree_root(leaf, index - half, size - half, path) if right else tree_root(leaf, index, half, path)
+    return hashlib.sha256(b"\1" + (side + node if right else node + side)).digest()
+def root_of(leaves: list) -> bytes:
+    """Return the root of the Merkle tree over all leaves (RFC 6962, 2.1)."""
+    half = 1 << (len(leaves) - 1).bit_length() - 1 if leaves[1:] else 0
+    data = b"\1" + root_of(leaves[:half]) + root_of(leaves[half:]) if half else b"\0" + leaves[0]
+    return hashlib.sha256(data).digest()
+def part(name: str, value: object, raw: bytes = b"") -> bytes:
+    """Return the hash of a part of a ledger's entry; text stands for a part that is not shown: it is the hash."""
+    if isinstance(value, str):
+        return bytes.fromhex(value)
+    raw = raw or json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+    return hashlib.sha256(b"evidence-chain/ledger/2/" + name.encode() + b"\0" + raw).digest()
+def leaf(shown: dict) -> tuple:
+    """Return the digest of a ledger's entry, its public part and its scope, as far as they are shown."""
+    if shown.keys() == {"digest"}:  # an entry of format 1
+        return part("", shown["digest"]), None, None
+    hashes = b"".join(part(name, shown[name]) for name in ("public", "scope", "private"))
+    return part("entry", None, hashes), shown["public"], shown["scope"]
+def whole_entry(line: bytes) -> tuple:
+    """Return the digest, the fields and the signed bytes of a line of a ledger; raises ValueError."""
+    form = rb'{"digest":"\w{64}","entry":({"(?:private":(.*),"public":(.*),"scope":(.*)|data_.*)}),"signatures":(.*)}'
+    raw, private, public, scope, signatures = re.fullmatch(form, line).groups()
+    if private is None:  # of format 1
+        return hashlib.sha256(b"{" + line[77:]).digest(), parse(raw), raw
+    sealed = part("private", None, b'{"private":%s,"signatures":%s}' % (private, signatures))
+    digest = part("entry", None, part("public", None, public) + part("scope", None, scope) + sealed)
+    return digest, {**parse(scope), **parse(private), **parse(public)}, raw
 
 class Folder:
     """The files below a directory, none of them a link."""
-
     def __init__(self, path: str) -> None:
         self.path, self.names = path, set()
         for folder, folders, files in os.walk(path):
@@ -149,7 +142,6 @@ class Folder:
 
     def open(self, name: str):
         return open(os.path.join(self.path, *name.split("/")), "rb")
-
     def read(self, name: str) -> bytes:
         if name not in self.names:
             raise Wrong(name, "it is missing")
@@ -158,26 +150,21 @@ class Folder:
         if len(data) > LONG_JSON:
             raise Wrong(name, f"it is too long to be read: {LONG_JSON} bytes are the most")
         return data
-
     def digest(self, name: str) -> tuple:
-        """Return SHA-256 and size of a file."""
         total = hashlib.sha256()
         with self.open(name) as file:
             while block := file.read(1 << 20):
                 total.update(block)
             return total.hexdigest(), file.tell()
 
-
 class Zip(Folder):
     """The files of a zip that is laid out, byte for byte, as bundles are: nothing hidden, nothing compressed."""
-
     def __init__(self, path: str) -> None:
         self.archive = zipfile.ZipFile(path)
         members, size, at, central = self.archive.infolist(), os.path.getsize(path), 0, b""
         if not 0 < len(members) <= MANY_FILES or size > MANY_BYTES:
             raise Wrong(path, "it is empty or too large for a bundle")
-        self.top = members[0].filename.split("/")[0]
-        self.names = {info.filename.partition("/")[2] for info in members}
+        self.top, self.names = members[0].filename.split("/")[0], {info.filename.partition("/")[2] for info in members}
         with open(path, "rb") as file:
             for info in members:
                 name = info.filename.encode("utf-8")
@@ -196,13 +183,11 @@ class Zip(Folder):
     def open(self, name: str):
         return self.archive.open(f"{self.top}/{name}")
 
-
 class Check:
     """What was found about a bundle: facts, sentences that have to be believed, problems (file, sentence)."""
-
     def __init__(self, files: Folder, wanted: list) -> None:
-        self.files, self.wanted, self.facts, self.believed, self.problems = files, wanted, [], [], []
-        for check in (self.names, self.keys, self.bundle, self.seal, self.report, self.ledger):
+        self.files, self.wanted, self.known, self.facts, self.believed, self.problems = files, wanted, {}, [], [], []
+        for check in (self.names, self.keys, self.bundle, self.seal, self.report, self.ledger, self.trials):
             self.name = check.__name__
             try:
                 check()
@@ -215,7 +200,6 @@ class Check:
     def read(self, name: str) -> bytes:
         self.name = name
         return self.files.read(name)
-
     def same(self, found: object, wanted: object, text: str) -> None:
         if found != wanted:
             raise Wrong(self.name, text)
@@ -226,12 +210,10 @@ class Check:
         listed = {i["name"]: (i["digest"]["sha256"], i.get("annotations", {}).get("size")) for i in items}
         self.same(len(listed), len(items), "it lists a file twice")
         for name in sorted(listed.keys() | found.keys()):
-            if name not in found:
-                self.problems.append((name, f"it is missing: {what} lists it"))
-            elif name not in listed:
-                self.problems.append((name, f"it was added: {what} does not list it"))
-            elif listed[name][0] != found[name][0] or listed[name][1] not in (None, found[name][1]):
-                self.problems.append((name, f"it was edited: {what} has another digest"))
+            (told, size), (digest, length) = listed.get(name, (None, 0)), found.get(name, (None, 0))
+            if (told, size) not in ((digest, length), (digest, None)):
+                text = "missing" if digest is None else "added" if told is None else "edited"
+                self.problems.append((name, f"it was {text}: {what} says something else"))
         if self.problems:
             raise Wrong(*self.problems.pop())
 
@@ -258,11 +240,10 @@ class Check:
         """Refuse names that lead elsewhere, or that some system takes for one another."""
         forms = set()
         for self.name in sorted(self.files.names):
-            form, parts = unicodedata.normalize("NFC", self.name), {"", ".", ".."} & set(self.name.split("/"))
-            odd = re.search("[\0\\\\\ud800-\udfff]|^[A-Za-z]:", self.name) or form != self.name
-            self.same((bool(odd), parts), (False, set()), "the name is not plain")
-            self.same(form.casefold() in forms, False, "some systems take it for another file's name")
-            forms.add(form.casefold())
+            odd = re.search("[\0\\\\\ud800-\udfff]|^[A-Za-z]:|^/|//|/$|(^|/)[.][.]?(/|$)", self.name) or not self.name
+            self.same(odd or unicodedata.normalize("NFC", self.name) != self.name, False, "the name is not plain")
+            self.same(self.name.casefold() in forms, False, "some systems take it for another file's name")
+            forms.add(self.name.casefold())
 
     def keys(self) -> None:
         """Read the keys that came along, and those you named."""
@@ -325,8 +306,8 @@ class Check:
         definition = statement["predicate"]["buildDefinition"]
         about = statement["_type"], definition["buildType"], definition["externalParameters"]
         self.same(about, (STATEMENT, REPORT_TYPE, {"run_id": self.run_id}), "it is not about the report of this run")
-        source = definition["resolvedDependencies"][0]["digest"]["sha256"]
-        self.same(source, self.sealed, "the report was rendered from another seal")
+        source = definition["resolvedDependencies"][0]["digest"]
+        self.same(source, {"sha256": self.sealed}, "the report was rendered from another seal")
         views = {f"report/{n[len(start) :]}": self.files.digest(n) for n in names if n != self.name}
         self.compare(statement, views, "the report's statement")
         self.facts.append(f"The report was rendered from this seal{signer}.")
@@ -337,25 +318,48 @@ class Check:
         if proof is None:
             self.believed.append("No entry of a ledger came along: nothing says how many other runs there are.")
             return
-        line = self.read(ENTRY)
-        value, raw = parse(line), line[85 : line.rindex(b',"signatures":[')]
-        entry, digest = value["entry"], hashlib.sha256(b"{" + line[77:]).hexdigest()
-        content = line[:11] + line[75:86], parse(raw), digest
-        self.same(content, (b'{"digest":"","entry":{', entry, value["digest"]), "its digest is not that of its content")
+        line = self.read(LEDGER + "entry.json")
+        value, (digest, entry, raw) = parse(line), whole_entry(line)
+        self.same(value["digest"], digest.hex(), "its digest is not that of its content")
         later = entry["time"][:10] >= self.ended[:10]  # by days: a clock may have been set back a little
-        about = entry["run_id"], entry["subject_sha256"], entry["kind"] in SEALS, later
-        self.same(about, (self.run_id, self.sealed, True, True), "it is not about the seal of this run")
+        about = entry["run_id"], entry["subject_sha256"], entry["kind"] in SEALS and later
+        self.same(about, (self.run_id, self.sealed, True), "it is not about the seal of this run")
         index, size, path = proof["index"], proof["size"], [bytes.fromhex(node) for node in proof["path"]]
-        root = tree_root(bytes.fromhex(digest), index, size, path).hex()
-        self.same(root, proof["root"], "its proof does not lead to the root of the ledger")
+        self.same(tree_root(digest, index, size, path).hex(), proof["root"], "its proof leads to another root")
         last, _, end = proof["checkpoint"].partition(":")
-        fits = entry["seq"] == index, last == str(size - 1), end == digest or index < size - 1, len(end) == 64
-        self.same(fits, (True,) * 4, "it does not fit the checkpoint of the ledger")
+        ends = len(end) == 64 and (end == digest.hex() or index < size - 1)
+        fits = -1 < index == entry["seq"] < size, last == str(size - 1), ends
+        self.same(fits, (True,) * 3, "it does not fit the checkpoint of the ledger")
         names = value["signatures"] and self.signed_by(raw, LEDGER_ENTRY, read_signature(value["signatures"]))
         self.facts.append(f"The seal is entry {index} of a ledger of {size}{names or ''}.")
         self.believed.append(f"The ledger and its times are the sender's: this entry says {entry['time']}.")
         self.believed.append(f"Its end, to compare with one that you were given earlier: {proof['checkpoint']}.")
 
+    def trials(self) -> None:
+        """Rebuild the ledger's tree from its leaves, all of them, and count the trials that they show."""
+        if LEDGER + "leaves.jsonl" not in self.files.names:
+            self.believed.append("How many trials there were: the leaves of the ledger did not come along.")
+            return
+        leaves = [leaf(parse(line)) for line in self.read(LEDGER + "leaves.jsonl").splitlines()]
+        digests, older = [digest for digest, _, _ in leaves], sum(public is None for _, public, _ in leaves)
+        proof, built, counted, met = self.predicate["ledger"], (len(leaves), root_of(digests).hex()), {}, set()
+        self.same(built, (proof["size"], proof["root"]), "these are not the leaves of the ledger")
+        for seq, (_, public, scope) in enumerate(leaves[older:], older):
+            place = 2, seq, digests[seq - 1].hex() if seq else "0" * 64
+            self.same((public["version"], public["seq"], public["previous"]), place, f"leaf {seq} is out of place")
+            run, kind, details = public["run_id"], public["kind"], public["details"]
+            start, _, of = str(details.get("origin", "")).partition(":")
+            if kind == "trial_counted":
+                many, told = details.get("trials", 1), {**scope, "salt": 0} if isinstance(scope, dict) else scope
+                key = (run, details.get("batch"), str(told)) if run else seq
+                counted[key] = max(many, counted.get(key, 1))
+            elif kind in (*SEALS, "run_started", "run_killed") and run and run not in met:
+                again = start in ("replay", "sweep-trial", "sweep-best") and of in met
+                counted[run] = int(start != "sweep" and not again)
+                met.add(run)
+        text = f"All {len(leaves)} leaves of the ledger came along: {'at least ' * (older > 0)}{sum(counted.values())}"
+        self.facts.append(f"{text} trials.")
+        self.believed += [f"How many trials the ledger's {older} oldest entries count: they are digests."] * (older > 0)
 
 def key_from(text: str, bundle: str) -> object:
     if re.fullmatch("[0-9a-fA-F]{64}", text):
@@ -365,8 +369,7 @@ def key_from(text: str, bundle: str) -> object:
     with open(text, "rb") as file:
         return read_pem(file.read())
 
-
-def main(arguments: list | None = None) -> int:
+def main(arguments: list = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", help="the zip, or the directory it was unpacked into")
     parser.add_argument("--key", action="append", default=[], help="its owner's key: an id or a PEM file (repeatable)")
@@ -380,20 +383,15 @@ def main(arguments: list | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"verify.py: {error}", file=sys.stderr)
         return 2
+    code, word, title = (0, "PROVEN", "Proven") if wanted else (4, NO_KEY, "Consistent")
     if check.problems:
         code, word, title = 3, "PROBLEM", "So far"
-    elif wanted:
-        code, word, title = 0, "PROVEN", "Proven"
-        check.believed.append("That the key you named belongs to whom you think.")
-    else:
-        code, word, title = 4, "CONSISTENT, NOT PROVEN: you named no key, so anybody can have made this", "Consistent"
-        check.believed.append(f"Whose keys these are (ask by another way): {', '.join(check.known) or 'none came'}.")
+    check.believed.append(YOURS if wanted else f"Whose keys these are (ask by another way): {', '.join(check.known)}.")
     lists = [f"{name}: {text}" for name, text in check.problems], check.facts, check.believed, NOT_COVERED
     for name, lines in zip(("Problems", title, "Taken on trust", "Not covered"), lists):
         print(f"{name}:", *(f"  - {ascii(line)[1:-1]}" for line in lines or ["none"]), sep="\n")
     print(word)
     return code
-
 
 if __name__ == "__main__":
     sys.exit(main())
