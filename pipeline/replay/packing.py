@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,12 @@ from pipeline.errors import UsageError
 from pipeline.evidence.bundle import CODE, INPUTS, NOTHING, PACKAGE, LeftOut, Luggage, Source
 from pipeline.evidence.compare import Inputs, read_inputs
 from pipeline.evidence.inputs import ending
+from pipeline.evidence.ledger import Entry
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.modules import PACKAGE as OURS
 from pipeline.evidence.modules import of_package
 from pipeline.evidence.strict_json import LONGEST
+from pipeline.evidence.trial import Scope
 from pipeline.replay.git import file_at
 from pipeline.replay.importable import present_sources
 from pipeline.replay.restore import Finder, items_of
@@ -92,7 +94,9 @@ def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None
     parts: list[str] = []
     named = {*wanted, *([LEDGER] if STRATEGIES in wanted else [])}
     left_out = [LeftOut(part, "it was not asked for") for part in PARTS if part not in named]
-    scopes = _scopes(run, wanted, left_out)
+    scopes = _scopes(run, named, left_out)
+    if scopes is None and LEDGER in named and room is None:
+        raise UsageError(f"The ledger's leaves cannot go along: {left_out[-1].why}.")
     parts += [LEDGER] if scopes is not None else []
     for part in (part for part in PARTS if part in wanted and part != LEDGER):
         found = _code(finder) if part == CODE else _inputs(run, finder, part)
@@ -108,18 +112,27 @@ def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None
     return Luggage(files, tuple(parts), tuple(left_out), scopes)
 
 
-def _scopes(run: Run, wanted: Sequence[str], left_out: list[LeftOut]) -> frozenset[int] | None:
+def _scopes(run: Run, wanted: Collection[str], left_out: list[LeftOut]) -> frozenset[int] | None:
     """Return which of the ledger's entries show what they tried: those of the run's own family, or all."""
-    if not {LEDGER, STRATEGIES} & {*wanted} or not run.dir.ledger.is_file():
+    if LEDGER not in wanted:
         return None
-    if (size := run.dir.ledger.stat().st_size) > LONGEST:
-        left_out.append(LeftOut(LEDGER, f"its {size:,} bytes are more than {LONGEST:,}"))
+    size = run.dir.ledger.stat().st_size if run.dir.ledger.is_file() else 0
+    if not 0 < size <= LONGEST:
+        why = f"its {size:,} bytes are more than {LONGEST:,}" if size else "there is none"
+        left_out.append(LeftOut(LEDGER, why))
         return None
-    if STRATEGIES in wanted:
-        return frozenset(range(run.dir.ledger.read_bytes().count(b"\n")))
-    family = {one.run_id for one in TrialIndex(run.dir.results).family_of(run)} | {run.run_id}
     entries = check_ledger(run.dir.ledger).entries
-    return frozenset(entry.seq for entry in entries if entry.event.run_id in family)
+    if STRATEGIES in wanted:
+        return frozenset(entry.seq for entry in entries)
+    family = {one.scope for one in TrialIndex(run.dir.results).family_of(run)}
+    return frozenset(e.seq for e in entries if e.event.run_id == run.run_id or _scope_of(e) in family)
+
+
+def _scope_of(entry: Entry) -> Scope | None:
+    try:
+        return Scope.of_event(entry.event)
+    except ValueError:
+        return None
 
 
 def _inputs(run: Run, finder: Finder, part: str) -> _Found:

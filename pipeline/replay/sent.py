@@ -57,7 +57,8 @@ def _laid_out(sent: Sent, recorded: Inputs, directory: Path) -> Settings:
     if package.is_dir() and present_modules(ours, settings.root) != ours:
         shutil.copytree(package, settings.root / OURS)
     if missing := missing_code(recorded, settings.root):
-        reasons = [f"{item['name']}: {item['why']}" for item in sent.left_out] or ["the sender left the code out"]
+        told = [item for item in sent.left_out if item["name"].startswith((CODE, "module "))]
+        reasons = [f"{item['name']}: {item['why']}" for item in told] or ["the sender left the code out"]
         raise UsageError(
             f"The bundle cannot be replayed: the module {missing[0]} did not come along ({'; '.join(reasons)}). "
             "Ask for one made with `evidence bundle --with inputs,code,notebook`."

@@ -18,14 +18,14 @@ from pipeline.settings import Settings
 from tests.evidence.test_bundle import repack, unpack
 from tests.replay.runs import HELPER, NOTEBOOK, execute, sealed_run
 
-ALL = ("notebook", "code", "inputs")
+ALL = ("ledger", "notebook", "code", "inputs")
 
 
 def packed(
     run: Run, settings: Settings, target: Path, wanted: tuple[str, ...] | None = ALL
 ) -> tuple[BundleInfo, Luggage]:
     with gathered(run, settings, wanted=wanted) as luggage:
-        return make_bundle(run.dir, target, luggage=luggage), luggage
+        return make_bundle(run.dir, target, ledger=run.dir.ledger, luggage=luggage), luggage
 
 
 def helper_digest(settings: Settings) -> dict[str, str]:
@@ -96,7 +96,9 @@ def test_what_was_asked_for_has_to_be_had(small: Settings, tmp_path: Path) -> No
     _, luggage = packed(run, small, tmp_path / "none.zip", ())
     assert luggage.files == {}
     assert {item.why for item in luggage.left_out} == {"it was not asked for"}
-    with pytest.raises(UsageError, match="'all' cannot go along: give some of notebook, code, inputs, or none"):
+    with pytest.raises(
+        UsageError, match="'all' cannot go along: give some of ledger, notebook, code, inputs, strategies, or none"
+    ):
         read_parts("all")
     assert read_parts("inputs, code,inputs") == ("inputs", "code")
     assert read_parts("none") == ()
@@ -108,7 +110,7 @@ def test_what_is_too_large_stays_and_is_named(small: Settings, tmp_path: Path, m
     run = sealed_run(small, modules=helper_digest(small))
     monkeypatch.setattr("pipeline.replay.packing.ROOM", (small.root / NOTEBOOK).stat().st_size + 60)
     _, luggage = packed(run, small, tmp_path / "b.zip", None)
-    assert luggage.parts == ("notebook", "code")
+    assert luggage.parts == ("ledger", "notebook", "code")
     assert luggage.left_out[0].name == "inputs"
     assert "--with inputs" in luggage.left_out[0].why
     assert packed(run, small, tmp_path / "c.zip", ("inputs",))[1].parts == ("inputs",)
@@ -157,3 +159,22 @@ def test_a_module_that_the_run_did_not_import_is_a_problem(small: Settings, tmp_
         info = make_bundle(run.dir, tmp_path / "b.zip", luggage=more)
     problems = verify_bundle(info.path).problems
     assert [(item.path, item.kind) for item in problems] == [("code/helper.py", "added")]
+
+
+def test_leaves_of_other_strategies_are_not_shown_unless_asked_for(small: Settings, tmp_path: Path) -> None:
+    """By default what the own family tried is shown; `strategies` shows all of them; no ledger, no leaves."""
+    sealed_run(small, sections={"strategy": {"name": "buy_and_hold", "params": {}}})
+    run = sealed_run(small)
+    info, _ = packed(run, small, tmp_path / "b.zip", ("ledger",))
+    assert b"buy_and_hold" not in info.path.read_bytes()
+    note = next(note for note in verify_bundle(info.path).notes if "leaves" in note)
+    assert "2 trials until this run, at least 1 and at most 2 of its family" in note
+    info, _ = packed(run, small, tmp_path / "c.zip", ("strategies",))
+    assert b"buy_and_hold" in info.path.read_bytes()
+    assert "2 trials until this run, 1 of its family" in " ".join(verify_bundle(info.path).notes)
+    run.dir.ledger.unlink()
+    with (
+        pytest.raises(UsageError, match="leaves cannot go along: there is none"),
+        gathered(run, small, wanted=["ledger"]),
+    ):
+        pass
