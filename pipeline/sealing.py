@@ -30,8 +30,9 @@ from pipeline.evidence.provenance import Environment, GitState, git_state, lock_
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
+from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.observed import Observed, read_observed
-from pipeline.inputs.places import Known, Places, Stamp, stamp_of
+from pipeline.inputs.places import Known, Places, Stamp, name_of, stamp_of
 from pipeline.inputs.record import dependencies, files_to_keep
 from pipeline.masking import masked
 from pipeline.notebook.by_hand import TYPED, Session, executed_code
@@ -102,6 +103,7 @@ class OpenRun:
     signer: Signer | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     build_type: str = RUN
+    declared: dict[str, str] = field(default_factory=dict)
     stamps: dict[str, Stamp] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
     masked: set[str] = field(default_factory=set)
@@ -132,6 +134,9 @@ class OpenRun:
 
     def take_digests(self) -> None:
         """Digest the inputs; raises DataError when one cannot be read."""
+        of_spec = declared_files(self.spec.inputs, self.settings.root)
+        places = {name: str(path) for name, (_, path) in self.inputs.items() if name.startswith(PREFIX)}
+        self.declared = {name: of_spec[path][0] for name, path in places.items() if path in of_spec}
         for name, (uri, path) in self.inputs.items():
             try:
                 content = self.contents.get(name)
@@ -143,7 +148,7 @@ class OpenRun:
     def places(self, tracking_host: str | None = None) -> Places:
         """Return which files the run reads as inputs, and what is known of those that were declared."""
         declared = {
-            str(path): Known(name, self.digests.get(name), self.stamps.get(name))
+            str(path): Known(self.declared.get(name, name), self.digests.get(name), self.stamps.get(name))
             for name, (_, path) in self.inputs.items()
             if name != NOTEBOOK
         }
@@ -161,11 +166,15 @@ class OpenRun:
 
 
 def data_inputs(spec: RunSpec, settings: Settings) -> dict[str, tuple[str, Path]]:
-    """Return the data a spec names, and its benchmark when that has data of its own; raises DataError."""
+    """Return the data a spec names, its benchmark when that has data of its own, and its inputs; raises DataError."""
     from pipeline.backtest.data import source_path
 
     named = {"data": spec.data.source if spec.data else None, "benchmark": spec.benchmark.source}
-    return {name: (source, source_path(source, settings.root)) for name, source in named.items() if source}
+    data = {name: (source, source_path(source, settings.root)) for name, source in named.items() if source}
+    taken = {path for _, path in data.values()}
+    files = [path for _, path in declared_files(spec.inputs, settings.root).values() if path not in taken]
+    names = {path: name_of(str(path), str(settings.root)) for path in files}
+    return data | {f"{PREFIX}{name}": (name, path) for path, name in names.items()}
 
 
 def open_run(
@@ -314,6 +323,8 @@ def _keep_what_was_read(run: OpenRun) -> None:
     with contextlib.suppress(ArtifactError):  # the seal fails with it, too, and says so
         observed = read_observed(run.dir.inputs)
         run.warnings += observed.warnings()
+        if unread := sorted({*run.declared.values()} - {file.declared for file in observed.files}):
+            run.warnings.append(f"Declared as inputs, and not seen to be read: {', '.join(unread)}.")
         run.warnings += keep_inputs(run.settings.results, files_to_keep(observed, run.settings.root))
 
 
@@ -328,13 +339,14 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
     error = None if error is None else run.secrets.hide_in_error(error)
     environment = Environment.of_this_process()
     observed = read_observed(run.dir.inputs) if records else Observed()
+    files = {name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()}
     inputs = collect_inputs(
-        files={name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()},
+        files={name: found for name, found in files.items() if name not in run.declared},
         git=run.git,
         environment=environment,
         modules=read_json(run.dir.modules) if records and run.dir.modules.is_file() else {},
         locks=lock_files(run.settings.root) if records else {},
-        read=dependencies(observed),
+        read=list(dependencies(observed, files, run.declared)),
     )
     manifest = build_manifest(
         run.dir,

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import html
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
     from pipeline.backtest.strategies import SignalFn, Strategy
+    from pipeline.inputs.watch import Watch
     from pipeline.tracking import Tracker
 
 
@@ -162,6 +163,26 @@ class NotebookRun:
 
         wanted = self.spec.benchmark
         return benchmark_label(wanted.source, wanted.label, self._symbol)
+
+    def input(self, given: Any, *, name: str | None = None) -> Any:
+        """Declare an input of the run; return the path to read, or the frame to work with.
+
+        `given` is a path (a file, a folder, a pattern), a frame (pandas, Arrow or what speaks Arrow's protocol), or a
+        function without arguments that returns a frame, which a replay does not call. The default name of a path is
+        that of the file; where the spec or `--input` names an input so, the path is theirs. A frame is kept as Parquet,
+        returned as it reads back, and in a replay is the one that was kept. Raises DataError, UsageError.
+        """
+        from pipeline.inputs.given import declare
+
+        self._require_open()
+        root, results = self.settings.root, self.settings.results
+        return declare(given, name, watches=self._watches(), asked=self.spec.inputs, root=root, results=results)
+
+    def _watches(self) -> Sequence[Watch]:
+        """Return what watches the reads of this run: of an orchestrated run, what watches its kernel."""
+        from pipeline.inputs.watch import watching
+
+        return watching()[:1]
 
     def save(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -28,6 +29,7 @@ SET_BY_THE_RUN = {
     "strategy": "set the section [strategy]",
     "backtest": "set the section [backtest]",
 }
+INPUT_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,99}")
 SWEEP_ONLY = ("sweep", "space", "validation")  # the sections that a sweep spec has besides those of a run spec
 
 
@@ -71,6 +73,17 @@ def _without_secret(url: str | None) -> str | None:
     return url
 
 
+def _local(inputs: dict[str, str]) -> dict[str, str]:
+    """Refuse inputs whose names cannot be told apart from a path, and URLs: a digest needs a file."""
+    for name, path in inputs.items():
+        if not INPUT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an input: letters, digits, - and _ only")
+        if "://" in path or not path:
+            raise ValueError(f"{name}: {shown(path)} is no file on this machine; read it and give run.input the frame")
+    return inputs
+
+
+Inputs = Annotated[dict[str, str], AfterValidator(_local)]
 Table = Annotated[dict[str, Any], AfterValidator(_plain)]
 Parameters = Annotated[Table, AfterValidator(_parameters)]
 
@@ -244,6 +257,7 @@ class RunSpec(Section):
     strategy: StrategySection | None = None
     backtest: BacktestSection | None = None
     benchmark: BenchmarkSection = Field(default_factory=BenchmarkSection)
+    inputs: Inputs = Field(default_factory=dict, description="a file, a folder or a pattern, relative to the project")
     tracking: TrackingSection = Field(default_factory=TrackingSection)
     report: ReportSection = Field(default_factory=ReportSection)
 
@@ -276,8 +290,9 @@ class RunSpec(Section):
         return self.model_copy(update={name: _SECTIONS[name]() for name in left_out})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec with all defaults resolved, as JSON values (dates as ISO text)."""
-        return self.model_dump(mode="json")
+        """Return the spec with all defaults resolved, as JSON values (dates as ISO text); inputs only when declared."""
+        values = self.model_dump(mode="json")
+        return values if values["inputs"] else {key: value for key, value in values.items() if key != "inputs"}
 
     def to_toml(self) -> bytes:
         """Return the spec as a TOML document that reads back to an equal spec."""
@@ -392,6 +407,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
 def _valid_names(parents: list[int | str]) -> list[str]:
     model: Any = RunSpec
     for name in parents:
+        if name == "inputs":
+            return []
         model = _SECTIONS.get(str(name)) or model.model_fields[name].annotation
     return list(model.model_fields)
 

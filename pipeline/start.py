@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
 if TYPE_CHECKING:
+    from pipeline.inputs.watch import Watch
     from pipeline.sealing import OpenRun
     from pipeline.tracking.session import RunTracking
 
@@ -84,6 +85,9 @@ class InteractiveRun(NotebookRun):
         self._session = session
         doors.open_doors()
         self._watch = watch.start(opened.places(host_of(tracking.info.tracking_uri)))
+
+    def _watches(self) -> Sequence[Watch]:
+        return (self._watch,)
 
     def finish(self) -> None:
         """Check the artifacts, seal the run directory, end the tracked run; a second call is refused.

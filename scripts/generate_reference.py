@@ -87,8 +87,8 @@ and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 | `QUARTO_PATH` | the Quarto program; default: the one on the path |
 
 A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
-`EVIDENCE_MODULES_FILE`, `EVIDENCE_PLACES_FILE`, `EVIDENCE_MASKED_VALUES`, `EVIDENCE_MLFLOW_RUN_ID`,
-`EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
+`EVIDENCE_MODULES_FILE`, `EVIDENCE_PLACES_FILE`, `EVIDENCE_REPLAYED_FRAMES`, `EVIDENCE_MASKED_VALUES`,
+`EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
 
 ## Commands
 """
@@ -213,7 +213,16 @@ def _joined(*parts: str) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+INPUTS_SECTION = """## [inputs]
+
+What the run reads besides, each under a name of your choice: `prices = "data/*.parquet"`. A file, a folder or a
+pattern, relative to the project's directory. `run.input(path, name="prices")` in
+the notebook returns the path given here, and `--input prices=PATH` sets it; see [inputs](inputs.md)."""
+
+
 def _section(name: str, field: Any) -> str:
+    if name == "inputs":
+        return INPUTS_SECTION
     optional = [item for item in typing.get_args(field.annotation) if item is not type(None)]
     return _model(name, optional[0] if optional else field.annotation)
 

@@ -30,6 +30,10 @@ def run(
             help="A param of the strategy or of the notebook, or any key of the spec by its path.",
         ),
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=PATH", help="A file, folder or pattern that the run reads; repeatable."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look first whether the notebook saves a result at all.")
     ] = True,
@@ -51,12 +55,14 @@ def run(
     """Execute a notebook or a run spec: notebook, tracking, seal, report."""
     from pipeline.cli import output
     from pipeline.cli.key_commands import signing_key
+    from pipeline.inputs.declared import parse_input
     from pipeline.notebook.forked import kernel_ahead
     from pipeline.request import read_request
     from pipeline.runner import run_backtest
     from pipeline.settings import Settings
 
     more: dict[str, Any] = {"tracking.mode": tracking} if tracking else {}
+    more |= dict(parse_input(text) for text in inputs or [])
     more |= {} if report is None else {"report.enabled": report}
     settings = Settings.load()
     asked = read_request(config, notebook, override or [], more, settings)

@@ -25,6 +25,7 @@ class Inputs:
     """What a run was made from. `spec` has dotted keys; `data`, `notebook`, `benchmark`: SHA-256 or None.
 
     `inputs` are the other files it read, by path; not those that were made meanwhile, or changed before their digest.
+    `frames` are those it declared, by name: the SHA-256 of the Parquet file.
     """
 
     spec: dict[str, Any]
@@ -38,6 +39,7 @@ class Inputs:
     platform: dict[str, str] = field(default_factory=dict)
     benchmark: str | None = None
     inputs: dict[str, str] = field(default_factory=dict)
+    frames: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def read_inputs(statement: Mapping[str, Any]) -> Inputs:
             python=machine.pop("python"),
             platform=machine,
             benchmark=_sha256(found.get("benchmark")),
+            frames=_named(found, "frame:", lambda item: item["digest"]["sha256"]),
             inputs={
                 item["uri"]: item["digest"]["sha256"]
                 for name, item in found.items()

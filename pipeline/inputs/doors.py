@@ -117,11 +117,23 @@ def _argument(name: str, place: int = 0) -> Given:
     return paths
 
 
+def _url(place: int) -> Given:
+    """Return how a reader is told to read from the network: by a URL in this place."""
+
+    def urls(arguments: tuple[Any, ...], _named: dict[str, Any]) -> Iterator[str]:
+        if len(arguments) > place and host_of(arguments[place]) is not None:
+            yield arguments[place]
+
+    return urls
+
+
 def _files(given: Any) -> Iterator[str]:
     """Yield the files that a path, or each of a list of them, stands for: itself, or all below a directory."""
     if isinstance(given, str | bytes | os.PathLike):
         path = os.fsdecode(given)
-        if os.path.isdir(path):  # noqa: PTH112 - what a path is in the words of the library
+        if host_of(path) is not None:
+            yield path
+        elif os.path.isdir(path):  # noqa: PTH112 - what a path is in the words of the library
             yield from (str(file) for file in sorted(Path(path).rglob("*")) if file.is_file())
         else:
             yield path
@@ -131,12 +143,13 @@ def _files(given: Any) -> Iterator[str]:
 
 
 def _of_dataset(dataset: Any) -> Iterator[str]:
-    """Yield the files of an Arrow dataset on this machine."""
+    """Yield the files of an Arrow dataset; those of another machine are found by nobody here.
+
+    Its filesystem is not asked for: of a dataset over bytes in memory there is none, and Arrow crashes.
+    """
     for child in getattr(dataset, "children", None) or ():
         yield from _of_dataset(child)
-    filesystem = getattr(dataset, "filesystem", None)
-    if filesystem is None or filesystem.type_name == "local":
-        yield from getattr(dataset, "files", ())
+    yield from getattr(dataset, "files", ())
 
 
 def _watched_file(kind: Any) -> Any:
@@ -164,11 +177,12 @@ def _arrow(module: ModuleType) -> None:
 def _parquet(module: ModuleType) -> None:
     _set(module.ParquetFile, "__init__", "pyarrow.parquet", given=_argument("source", 1))
     _set(module.ParquetWriter, "__init__", "pyarrow.parquet", written=_argument("where", 1))
-    _set(module.ParquetDataset, "__init__", "pyarrow.parquet", found=lambda made: _of_dataset(made._dataset))
+    door = "pyarrow.parquet"
+    _set(module.ParquetDataset, "__init__", door, given=_url(1), found=lambda made: _of_dataset(made._dataset))
 
 
 def _dataset(module: ModuleType) -> None:
-    _set(module, "dataset", "pyarrow.dataset", found=_of_dataset)
+    _set(module, "dataset", "pyarrow.dataset", given=_url(0), found=_of_dataset)
 
 
 def _functions(door: str, argument: str, *names: str) -> Callable[[ModuleType], None]:

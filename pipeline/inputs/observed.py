@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArtifactError
+from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Host
 from pipeline.rundir import read_json, write_json
 
@@ -43,11 +44,12 @@ class Observed:
 
     files: tuple[ObservedFile, ...] = ()
     hosts: tuple[Host, ...] = ()
+    frames: tuple[Frame, ...] = ()
     secrets: int = 0
     failed: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.hosts or self.secrets or self.failed)
+        return bool(self.files or self.hosts or self.frames or self.secrets or self.failed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without what is not there."""
@@ -56,6 +58,7 @@ class Observed:
             "schema_version": SCHEMA_VERSION,
             "files": files,
             **({"hosts": [asdict(host) for host in self.hosts]} if self.hosts else {}),
+            **({"frames": [asdict(frame) for frame in self.frames]} if self.frames else {}),
             **({"secrets": self.secrets} if self.secrets else {}),
             **({"failed": self.failed} if self.failed else {}),
         }
@@ -63,14 +66,30 @@ class Observed:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Observed:
         """Read what `to_dict` returned; unknown keys are passed over. Raises KeyError, TypeError."""
+        kept = Frame.__dataclass_fields__
         fields = ObservedFile.__dataclass_fields__
         files = [{"sha256": None, **{key: entry[key] for key in fields if key in entry}} for entry in values["files"]]
         return cls(
             tuple(ObservedFile(**{**entry, "doors": tuple(entry["doors"])}) for entry in files),
             tuple(Host(entry["name"], entry["first"], entry["last"]) for entry in values.get("hosts", ())),
+            tuple(Frame(**{key: entry[key] for key in kept if key in entry}) for entry in values.get("frames", ())),
             values.get("secrets", 0),
             values.get("failed"),
         )
+
+    @property
+    def network(self) -> str:
+        """What is to be said of the network: empty where nothing was read from it.
+
+        A frame that was declared after the last read is what the run made of it, and a replay has it.
+        """
+        if not self.hosts:
+            return ""
+        names = some([host.name for host in self.hosts])
+        last = max(host.last for host in self.hosts)
+        if later := [frame.name for frame in self.frames if frame.at >= last and frame.kept]:
+            return f"This run read from the network ({names}); what it declared after that is kept: {some(later)}."
+        return f"{NETWORK}: {names}."
 
     def warnings(self) -> Iterator[str]:
         """Yield what of this speaks against the run."""
@@ -80,8 +99,10 @@ class Observed:
                 yield f"{whom}: {some(texts)}."
         if undigested := [file.path for file in self.files if file.sha256 is None]:
             yield f"Changed before it could be digested, so that what was read is not known: {some(undigested)}."
+        if large := [frame.name for frame in self.frames if not frame.kept]:
+            yield f"Too large to be kept for replays: {some([f'the input {name}' for name in large])}."
         if self.hosts:
-            yield f"{NETWORK}: {some([host.name for host in self.hosts])}."
+            yield self.network
         if self.failed:
             yield f"What the notebook read is not fully recorded: {self.failed}."
 

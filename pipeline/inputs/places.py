@@ -73,18 +73,15 @@ class Places:
 
         A path below the home directory begins with `~`, so that nobody's name is told.
         """
-        for base, prefix in ((self.root, ""), (str(Path.home()), "~/")):
-            if inside(path, base):
-                return prefix + Path(os.path.relpath(path, base)).as_posix()
-        return Path(path).as_posix()
+        return name_of(path, self.root)
 
 
 class Filter:
     """Says of a path, quickly, whether a file there counts as an input; what a directory is, is found out once."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, declared: Mapping[str, Known]) -> None:
         self._roots = tuple({*places.directories, *map(os.path.dirname, places.declared)})
-        self._declared = places.declared
+        self._declared = declared
         own = (places.results, PACKAGE, sys.prefix, *library_directories())
         self._excluded = tuple(entry for entry in own if not inside(places.root, entry))
         self._directories: dict[str, bool] = {}
@@ -110,6 +107,14 @@ class Filter:
     def roots(self) -> Sequence[str]:
         """The directories that are watched."""
         return self._roots
+
+
+def name_of(path: str, root: str) -> str:
+    """Return what a file is called in the evidence of a project at `root`, see `Places.name`."""
+    for base, prefix in ((root, ""), (str(Path.home()), "~/")):
+        if inside(path, base):
+            return prefix + Path(os.path.relpath(path, base)).as_posix()
+    return Path(path).as_posix()
 
 
 def inside(path: str, directory: str) -> bool:

@@ -19,12 +19,13 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.evidence.modules import files_of_modules
 from pipeline.inputs.digesting import Digester, Reading
+from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Network
 from pipeline.inputs.observed import MISSING, Observed, ObservedFile
-from pipeline.inputs.places import Filter, Places, stamp_of
+from pipeline.inputs.places import Filter, Known, Places, stamp_of
 from pipeline.inputs.secret_files import holds_secrets, looks_secret
 
-OPEN, SQLITE = "open", "sqlite3"
+OPEN, SQLITE, DECLARED = "open", "sqlite3", "run.input"
 WRITES = os.O_WRONLY | os.O_RDWR
 EMPTIES = os.O_TRUNC
 
@@ -34,11 +35,13 @@ class Watch:
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._filter = Filter(places)
-        known = {entry.stamp: entry.sha256 for entry in places.declared.values() if entry.stamp and entry.sha256}
+        self._declared = dict(places.declared)
+        self._filter = Filter(places, self._declared)
+        known = {entry.stamp: entry.sha256 for entry in self._declared.values() if entry.stamp and entry.sha256}
         self._digester = Digester(known, self.look_away)
         self._began = time.time_ns()
         self._readings: dict[str, list[Reading]] = {}
+        self._frames: dict[str, Frame] = {}
         self._written: set[str] = set()
         self._secrets: set[str] = set()
         self._failed: str | None = None
@@ -79,7 +82,7 @@ class Watch:
         path = _absolute(path)
         if path in self._written or not self._filter.counts(path):
             return
-        if holds_secrets(path) or (path not in self.places.declared and looks_secret(path)):
+        if holds_secrets(path) or (path not in self._declared and looks_secret(path)):
             self._secrets.add(path)
             return
         try:
@@ -88,6 +91,15 @@ class Watch:
             return
         if stat.S_ISREG(found.st_mode):
             self._note(path, found, door)
+
+    def declare(self, path: str, name: str) -> None:
+        """Take note that a file is an input under this name, wherever it lies."""
+        self._declared.setdefault(path, Known(name))
+        self.quietly(self.read, path, DECLARED)
+
+    def declare_frame(self, frame: Frame) -> None:
+        """Take note of a frame that was declared; a later one of the same name takes its place."""
+        self._frames[frame.name] = frame
 
     def _note(self, path: str, found: os.stat_result, door: str) -> None:
         stamp = stamp_of(found)
@@ -147,11 +159,11 @@ class Watch:
         code = files_of_modules()
         readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
         files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
-        return Observed(files, self.network.hosts, len(self._secrets), self._failed)
+        return Observed(files, self.network.hosts, tuple(self._frames.values()), len(self._secrets), self._failed)
 
     def _described(self, path: str, readings: list[Reading]) -> ObservedFile:
         first, last = readings[0], readings[-1]
-        known = self.places.declared.get(path)
+        known = self._declared.get(path)
         return ObservedFile(
             path=self.places.name(path),
             sha256=first.sha256,

@@ -20,6 +20,7 @@ from pipeline.evidence.keys import PASSPHRASE, Prompt, check_signer, load_signer
 from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
+from pipeline.inputs.given import REPLAYED
 from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
 from pipeline.notebook.template import read_notebook
 from pipeline.replay import child
@@ -192,7 +193,7 @@ def _execute(space: Workspace, results: Path, *, origin: str, signed: bool, unlo
     with tempfile.TemporaryDirectory(prefix="evidence-") as directory:
         file = Path(directory) / "request.json"
         file.write_bytes(canonical_json(request))
-        code, errors = _run_child(file, space.root, unlocked)
+        code, errors = _run_child(file, space.root, {**unlocked, REPLAYED: json.dumps(space.frames)})
     if code != 0:
         text = "\n".join(errors.strip().splitlines()[-LAST_LINES:])
         kind = UsageError if code == USAGE else EvidenceError

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.errors import DataError, NotebookError, UsageError
 from pipeline.evidence.compare import Inputs
 from pipeline.evidence.inputs import ending, find_by_digest, find_kept
 from pipeline.evidence.provenance import git_state
+from pipeline.inputs.given import frames_of
 from pipeline.replay.git import file_at, has_commit, worktree
 from pipeline.replay.importable import present_modules
 from pipeline.settings import Settings
@@ -44,6 +45,7 @@ class Workspace:
     root: Path
     spec: dict[str, Any]
     restored: tuple[Restored, ...]
+    frames: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,12 @@ def workspace(
             found = [(item, *finder.find(item)) for item in items_of(spec, recorded)]
             wanted = {item: path for item, path, _ in found if path is not None}
             root, values = _put(spec, wanted, place, temporary)
-            yield Workspace(root, values, (place.code, *(restored for _, _, restored in found)))
+            frames, gone = frames_of(recorded.frames, settings.results)
+            of_frames = [
+                Restored(f"frame {name}", True, f"the kept copy {Path(frames[name]).name[:12]}") for name in frames
+            ]
+            of_frames += [Restored(f"frame {name}", False, "as the notebook makes it again") for name in gone]
+            yield Workspace(root, values, (place.code, *(item for _, _, item in found), *of_frames), frames)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,22 @@ def test_what_the_run_wrote_natively_is_not_its_input(
 ) -> None:
     """Writers have doors, too."""
     assert files_read(root, lambda: (write(name), read(name))) == {}
+
+
+def test_bytes_in_memory_are_no_file(root: Path) -> None:
+    """A table read from a buffer, also as a part of a dataset, is read as ever and names no input."""
+    content = (root / "t.parquet").read_bytes()
+
+    def read() -> None:
+        assert pa.parquet.read_table(io.BytesIO(content)).num_rows == 3
+        assert pd.read_parquet(io.BytesIO(content)).shape == (3, 2)
+        assert pa.parquet.ParquetFile(pa.BufferReader(content)).read().num_rows == 3
+        fragment = pa.dataset.ParquetFileFormat().make_fragment(pa.BufferReader(content))
+        schema = fragment.physical_schema
+        single = pa.dataset.FileSystemDataset([fragment], schema, pa.dataset.ParquetFileFormat())
+        assert pa.dataset.dataset([single, pa.dataset.dataset(pa.table({"close": [1.0]}))]) is not None
+
+    assert files_read(root, read) == {}
 
 
 def test_a_door_raises_what_the_reader_raises(root: Path) -> None:
