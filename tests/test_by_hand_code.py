@@ -103,6 +103,7 @@ def test_cells_of_a_notebook_by_hand_are_sealed_and_replayed(project: Settings) 
     kept = json.loads((run.dir.path / "by_hand.ipynb").read_text())["cells"]
     assert ["".join(cell["source"]).strip() for cell in kept] == [part.strip() for part in SCRIPT.split("\n\n")]
     shown = json.dumps(nbformat.read(path, 4).cells[-1])
-    assert "FINISHED · NOT SIGNED · NOT RECONCILABLE" in nbformat.read(path, 4).cells[-1].outputs[0].data["text/plain"]
+    card = nbformat.read(path, 4).cells[-1].outputs[0].data["text/plain"]
+    assert "FINISHED · NOT SIGNED · LOOK-AHEAD NOT CHECKED · NOT RECONCILABLE" in card
     assert run.run_id in shown
     assert replay_run(Run(run.dir), settings=project).explanation.equal

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
+from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
 from pipeline.replay.cells import CellDifference, Executed, compare_notebooks
 from pipeline.replay.closeness import apart, close
 from pipeline.run import Run
 
-DECIDED_BY_NAME = frozenset({"config_snapshot.toml", "config_snapshot.json", "notebook.ipynb", "tracking.json"})
+BY_HAND = frozenset({CELLS, SCRIPT_COPY})
+DECIDED_BY_NAME = BY_HAND | {"config_snapshot.toml", "config_snapshot.json", "notebook.ipynb", "tracking.json"}
 COMPARED_BY_VALUE = frozenset({"stats.json", "equity.csv", "trades.csv"})
 RECORDS = ("debug/", "tracking/")
 NOT_ALWAYS_RECORDED = frozenset({"conventions.json", "data.json"})  # runs of earlier versions have none
@@ -79,14 +81,20 @@ def compare_outputs(before: Run, after: Run, *, tolerance: float | None = None) 
     With a tolerance, images and the other files, which hold the same numbers in another form, are not compared.
     """
     status = before.status, after.status
+    told = before.dir.notebook.is_file() or not by_hand(before)  # of a run by hand no output of cells is kept
     return OutputDifferences(
         status=None if status[0] == status[1] else status,
         stats=tuple(_stats(before.stats, after.stats, tolerance)),
         equity=compare_tables(before.dir.equity, after.dir.equity, "timestamp", tolerance),
         trades=compare_tables(before.dir.trades_csv, after.dir.trades_csv, "trade_id", tolerance),
-        cells=compare_notebooks(_executed(before), _executed(after), tolerance=tolerance),
+        cells=compare_notebooks(_executed(before), _executed(after), tolerance=tolerance) if told else (),
         files=tuple(_files(before, after)) if tolerance is None else (),
     )
+
+
+def by_hand(run: Run) -> bool:
+    """Say whether a run kept its code as one by hand does."""
+    return any((run.dir.path / name).is_file() for name in BY_HAND)
 
 
 def _stats(before: Mapping[str, Any], after: Mapping[str, Any], tolerance: float | None) -> Iterator[StatDifference]:
