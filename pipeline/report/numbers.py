@@ -128,6 +128,18 @@ METRICS = {
     "avg_bars_held": Metric("Average holding time", NUMBER, "Mean number of bars a closed trade was held."),
     "exposure": Metric("Exposure", PERCENT, "Share of bars with a position at the close."),
     "turnover": Metric("Turnover a year", RATIO, "Value traded over mean equity, by year."),
+    "avg_gross_exposure": Metric("Average gross exposure", PERCENT, "Mean sum of absolute weights, over all bars."),
+    "avg_net_exposure": Metric(
+        "Average net exposure", PERCENT, "Mean sum of weights, short ones negative, over all bars."
+    ),
+    "avg_concentration": Metric(
+        "Average concentration",
+        RATIO,
+        "Sum of squared weights over the squared gross exposure, mean of the bars with holdings.",
+    ),
+    "avg_effective_positions": Metric(
+        "Average effective positions", RATIO, "One over the concentration of a bar, mean of the bars with holdings."
+    ),
     "fees_paid": Metric("Fees paid", MONEY, "Sum of the fees of all fills."),
     "slippage_paid": Metric("Slippage paid", MONEY, "Sum of what slippage cost on all fills."),
     "bankrupt": Metric("Account ruined", FLAG, "Whether equity fell to zero or below; trading stops there."),
