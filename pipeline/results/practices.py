@@ -43,6 +43,16 @@ class Curve:
         return moves
 
     @cached_property
+    def mean(self) -> float:
+        """The mean return."""
+        return float(self.returns.mean())
+
+    @cached_property
+    def deviations(self) -> tuple[tuple[int, float], ...]:
+        """The standard deviation of the returns with ddof 1 and 0, where there are enough of them."""
+        return tuple((ddof, float(np.std(self.returns, ddof=ddof))) for ddof in (1, 0) if len(self.returns) > ddof)
+
+    @cached_property
     def geometric(self) -> float:
         """The growth of all of it."""
         return float(self.values[-1] / self.values[0])
@@ -125,17 +135,15 @@ def _annual_returns(curve: Curve, used: Conventions) -> Iterator[Candidate]:
         yield ("by the number of periods, not by the calendar", *words), _power(growth, periods / count)
         more = ("by the number of periods, not by the calendar", "counting one more period")
         yield (*more, *words), _power(growth, periods / (count + 1))
-        yield ("mean return times periods a year", *words), float(curve.returns.mean()) * periods
+        yield ("mean return times periods a year", *words), curve.mean * periods
 
 
 def _volatilities(curve: Curve, used: Conventions) -> Iterator[Candidate]:
     for words, periods in _periods(used):
-        for ddof in (1, 0):
-            if len(curve.returns) > ddof:
-                deviation = float(np.std(curve.returns, ddof=ddof))
-                yield (*words, *_of_ddof(ddof)), deviation * math.sqrt(periods)
-                for over, mean in _geometric_means(curve):
-                    yield (*words, *_of_ddof(ddof), *over, COMPOUNDED_VOLATILITY), _compounded(deviation, mean, periods)
+        for ddof, deviation in curve.deviations:
+            yield (*words, *_of_ddof(ddof)), deviation * math.sqrt(periods)
+            for over, mean in _geometric_means(curve):
+                yield (*words, *_of_ddof(ddof), *over, COMPOUNDED_VOLATILITY), _compounded(deviation, mean, periods)
 
 
 def _compounded(deviation: float, mean: float, periods: float) -> float:
@@ -147,34 +155,29 @@ def _compounded(deviation: float, mean: float, periods: float) -> float:
 
 def _sharpes(curve: Curve, used: Conventions) -> Iterator[Candidate]:
     """Yield mean over deviation in every usual way."""
-    returns = curve.returns
     for words, periods in _periods(used):
-        for ddof in (1, 0):
-            if len(returns) <= ddof:
-                continue
-            with_ddof = (*words, *_of_ddof(ddof))
+        root = math.sqrt(periods)
+        for ddof, deviation in curve.deviations:
             for rate_words, rate, per_period in _rates(used, periods):
-                excess = returns - per_period
-                deviation = float(np.std(excess, ddof=ddof))
-                yield (*with_ddof, *rate_words), _over(float(excess.mean()) * math.sqrt(periods), deviation)
+                known = (*words, *_of_ddof(ddof), *rate_words)
+                yield known, _over((curve.mean - per_period) * root, deviation)
                 for how, annual in _annual_means(curve, periods):
-                    yield (*with_ddof, *rate_words, *how), _over(annual - rate, deviation * math.sqrt(periods))
+                    yield (*known, *how), _over(annual - rate, deviation * root)
                 for over, mean in _geometric_means(curve):
-                    yield (
-                        (*with_ddof, *rate_words, "a geometric mean", *over, COMPOUNDED_VOLATILITY),
-                        _over(_power(1.0 + mean, periods) - rate, _compounded(deviation, mean, periods)),
-                    )
+                    value = _over(_power(1.0 + mean, periods) - rate, _compounded(deviation, mean, periods))
+                    yield (*known, "a geometric mean", *over, COMPOUNDED_VOLATILITY), value
 
 
 def _sortinos(curve: Curve, used: Conventions) -> Iterator[Candidate]:
     """Yield mean over downside deviation in every usual way."""
-    returns = curve.returns
+    downsides: dict[float, list[Candidate]] = {}
     for words, periods in _periods(used):
         for rate_words, rate, per_period in _rates(used, periods):
-            excess = returns - per_period
-            means: list[Candidate] = [((), float(excess.mean()) * periods)]
+            if per_period not in downsides:
+                downsides[per_period] = list(_downsides(curve.returns - per_period))
+            means: list[Candidate] = [((), (curve.mean - per_period) * periods)]
             means += [(how, annual - rate) for how, annual in _annual_means(curve, periods)]
-            for below, deviation in _downsides(excess):
+            for below, deviation in downsides[per_period]:
                 for how, annual in means:
                     yield (*words, *rate_words, *how, *below), _over(annual, deviation * math.sqrt(periods))
 
@@ -205,7 +208,7 @@ def _annual_means(curve: Curve, periods: float) -> Iterator[Candidate]:
     """Yield what a mean return is in a year, compounded."""
     for words, mean in _geometric_means(curve):
         yield ("a geometric mean", *words), _power(1.0 + mean, periods)
-    yield ("the mean compounded to a year",), _power(1.0 + float(curve.returns.mean()), periods)
+    yield ("the mean compounded to a year",), _power(1.0 + curve.mean, periods)
     seconds = float((curve.index[-1] - curve.index[0]).total_seconds())
     if seconds > 0.0:
         yield ("the CAGR for a mean",), _power(curve.geometric, 365.25 * _DAY / seconds)

@@ -197,7 +197,7 @@ def _held(aligned: Aligned, trades: Trades) -> Identity:
     if positions is None:
         return HELD.unchecked("positions")
     long, short = (_open_units(aligned, trades, trades.direction == side) for side in (1.0, -1.0))
-    allowed = RELATIVE * np.maximum(np.abs(positions).max(axis=0), (long + short).max(axis=0))
+    allowed = RELATIVE * np.maximum(np.nan_to_num(np.abs(positions)).max(axis=0), (long + short).max(axis=0))
     gap = positions - np.clip(positions, -short - allowed, long + allowed)
     one_sided = ((long > allowed) != (short > allowed)) & (np.abs(positions) <= allowed)
     gap = np.where(one_sided, short - long, gap)

@@ -307,3 +307,24 @@ def test_unknown_costs_are_not_guessed() -> None:
     path = path * np.append(np.ones(20), np.full(LABELS - 20, 1.001))
     found = reconcile(replace(dear, equity=pd.Series(path, MARKET.index)))
     assert found["returns_weights"].first == MARKET.index[20].date().isoformat()
+
+
+def test_parts_on_fewer_labels_are_compared_where_they_are() -> None:
+    """Positions at every second label are compared there; at none in common, what is missing is a label."""
+    half = replace(SEVERAL, positions=SEVERAL.positions.iloc[::2])
+    found = reconcile(half)
+    assert found.mark == RECONCILED
+    assert found["positions_fills"].compared == found["exposure"].compared == LABELS // 2 * SYMBOLS
+    assert found["equity_positions"].compared == LABELS // 2
+    wrong = changed(SEVERAL.positions, 16, "S1", 1.5).iloc[::2]
+    assert broken(replace(SEVERAL, positions=wrong))["exposure"].first == MARKET.index[16].date().isoformat()
+    elsewhere = SEVERAL.positions.set_axis(SEVERAL.positions.index + pd.Timedelta(hours=1))
+    found = reconcile(replace(SEVERAL, positions=elsewhere))
+    assert found["positions_fills"].missing == ("a label at which all of them are known",)
+
+
+def test_symbols_are_told_apart_by_their_text() -> None:
+    """Columns that are numbers and fills that name them as text are the same symbols."""
+    numbered = {name: getattr(ALONE, name).rename(columns={"S0": 7}) for name in ("positions", "weights", "prices")}
+    fills, trades = (getattr(ALONE, name).assign(symbol="7") for name in ("fills", "trades"))
+    assert reconcile(replace(ALONE, **numbered, fills=fills, trades=trades)).mark == RECONCILED
