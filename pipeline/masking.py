@@ -5,6 +5,7 @@ What the name of a secret is, is said here and nowhere else.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,7 @@ QUALIFYING = frozenset({"api", "access", "auth", "bearer", "private", "refresh",
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 
 
+@functools.lru_cache(10_000)
 def secret_name(name: str) -> bool:
     """Return whether a name is that of a secret, by its words: `access_token`, `apiKey`, `DB_PASSWORD`."""
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
@@ -71,6 +73,20 @@ def mask_table(value: Any, place: str = "", *, secret: bool = False) -> tuple[An
     if isinstance(value, str) and value and (secret or value == MASK or has_secret(value)):
         return MASK, {place: value}
     return value, found
+
+
+def mask_shown(value: Any, *, secret: bool = False) -> Any:
+    """Return JSON values as they may be shown: of URLs the secrets, of texts under a secret's name all is `***`.
+
+    Runs that were sealed before secrets were refused or masked hold them for ever; what is shown of them does not.
+    """
+    if isinstance(value, Mapping):
+        return {key: mask_shown(item, secret=secret or secret_name(str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_shown(item, secret=secret) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return MASK if secret else masked_text(value)
 
 
 def has_secret(url: str) -> bool:

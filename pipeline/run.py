@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.verify import Verification, verify_run
+from pipeline.masking import mask_shown
 from pipeline.notebook.quick_import import import_nbformat
 from pipeline.robustness import look_ahead_of
 from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
@@ -108,9 +109,9 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The run spec with all defaults resolved: sections of keys; empty when it cannot be read."""
+        """The run spec with all defaults resolved: sections of keys, secrets masked; empty when it cannot be read."""
         config = _object_in(self.dir.config_json)
-        return config if _is_config(config) else {}
+        return mask_shown(config) if _is_config(config) else {}
 
     @cached_property
     def result(self) -> ResultRecord | None:
@@ -158,14 +159,14 @@ class Run:
 
     @cached_property
     def tracking(self) -> dict[str, Any] | None:
-        """Where the run is tracked now: URI, experiment, MLflow run id and its URL.
+        """Where the run is tracked now: URI, experiment, MLflow run id and its URL, secrets masked.
 
         It differs from the sealed tracking.json when the run was delivered later, or to a rebuilt store.
         """
         from pipeline.tracking.sync import current_info
 
         info = current_info(self.dir)
-        return None if info is None else info.to_dict()
+        return None if info is None else mask_shown(info.to_dict())
 
     @property
     def pending(self) -> int:
@@ -329,8 +330,8 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
             started_at=details["metadata"]["startedOn"],
             finished_at=details["metadata"]["finishedOn"],
             origin=details["builder"]["id"].removeprefix(BUILDER),
-            error=outcome["error"],
-            warnings=tuple(outcome["warnings"]),
+            error=mask_shown(outcome["error"]),
+            warnings=tuple(mask_shown(outcome["warnings"])),
             stages=outcome["stages"],
             git=_git(inputs.get("git")),
             data=_source(inputs.get("data")),
@@ -342,7 +343,7 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
             packages=_named(inputs, "package:", lambda item: item["uri"].rpartition("@")[2]),
             modules=_named(inputs, "module:", lambda item: item["digest"]["sha256"]),
             locks=_named(inputs, "lock:", lambda item: item["digest"]["sha256"]),
-            overrides=definition["externalParameters"]["overrides"],
+            overrides=mask_shown(definition["externalParameters"]["overrides"]),
         )
     except (KeyError, TypeError, AttributeError):
         return _unreadable_record(run_id)
@@ -390,7 +391,7 @@ def _git(item: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _source(item: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if item is None else {"uri": item["uri"], "sha256": item["digest"]["sha256"]}
+    return None if item is None else {"uri": mask_shown(item["uri"]), "sha256": item["digest"]["sha256"]}
 
 
 def _named(inputs: dict[str, Any], prefix: str, value: Any) -> dict[str, str]:

@@ -36,6 +36,7 @@ from pipeline.inputs.places import Known, Places, Stamp, name_of, stamp_of
 from pipeline.inputs.record import dependencies, files_to_keep
 from pipeline.masking import masked
 from pipeline.notebook.by_hand import TYPED, Session, executed_code
+from pipeline.report.escape import code_span
 from pipeline.results.boundary import Inputs
 from pipeline.results.record import ResultRecord
 from pipeline.results.what import what_ran
@@ -470,10 +471,12 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
 def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     """Return the text MLflow shows above the run: what ran, how it ended, where the report is, how to check it."""
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
-    lines = [f"{name}: {value:.4g}" for name in DESCRIBED if (value := stats.get(name)) is not None]
+    found = {name: value for name in DESCRIBED if isinstance(value := stats.get(name), int | float)}
+    lines = [f"{name}: {value:.4g}" for name, value in found.items()]
     lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
     what = what_ran(run.spec.to_dict(), ResultRecord.read(run.dir))
-    text = [f"{what.title}, {status}.", *lines]
+    subject = " on ".join(code_span(part) for part in what.parts)
+    text = [f"{subject}, {status}.", *lines]
     report = run.dir.report.relative_to(run.dir.path).as_posix()
     link = artifact_url(run_url, report)
     shown = f"[{report}]({link})" if link else f"artifact `{report}`"

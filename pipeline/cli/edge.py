@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO, cast
 
+from pipeline.cli.plain import say
 from pipeline.errors import EvidenceError, UsageError
 
 INTERRUPTED = 130
@@ -133,7 +134,7 @@ def _tell(error: BaseException, *, as_json: bool) -> int:
         error.show()
     else:
         said = failure.message if failure.exit_code == INTERRUPTED else f"Error: {failure.message}"
-        print(_shortened(said), file=sys.stderr)
+        say(_shortened(said), file=sys.stderr)
     if as_json and unwritten is None:
         import json
 

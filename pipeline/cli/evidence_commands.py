@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.key_commands import project_key
 from pipeline.cli.options import LAST, AsJson, OutputFile, RunId, RunOrAll, TrustFile, example, one_or_all
+from pipeline.cli.plain import say
 from pipeline.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def check(
     )
     output.print_verifications([found], as_json=as_json)
     if not as_json and chain.head:
-        print(f"checkpoint {chain.head}")
+        say(f"checkpoint {chain.head}")
     if not found.ok:
         raise typer.Exit(VerificationError.exit_code)
 

@@ -11,11 +11,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.console import PlainConsole, console
 from pipeline.cli.failure import error_lines, short_lines
+from pipeline.cli.plain import one_line, say, say_json
 from pipeline.digest import sha256_file
 from pipeline.run import HEADLINE, UNREADABLE, Run, format_stat
 from pipeline.run_row import RunDetails, RunRow
@@ -45,43 +46,31 @@ LOOK_AHEAD = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that never wraps what a script may read, and never interprets markup in our data."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_json(value: Any) -> None:
-    """Print strict JSON, in ASCII where the terminal holds no more."""
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, indent=2, ensure_ascii=not utf8, allow_nan=False))
-
-
 def print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
     """Print names and values below each other."""
     if as_json:
-        print_json(facts)
+        say_json(facts)
         return
     width = max(len(name) for name in facts) + 2
     for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")
+        say(f"{name.replace('_', ' '):<{width}}{'–' if shown is None else shown}")
 
 
 def print_text(text: str, facts: dict[str, Any], *, to: Path | None, as_json: bool) -> None:
     """Print a text, or the name of the file it was written to; as JSON its `facts`."""
     if as_json:
-        print_json({**facts, "output": None if to is None else str(to)})
+        say_json({**facts, "output": None if to is None else str(to)})
     else:
-        print(text if to is None else to)
+        say(text if to is None else to)
 
 
 def print_address(url: str, *, as_json: bool) -> None:
     """Print at once where a server of ours is found."""
     if as_json:
-        print_json({"url": url})
+        say_json({"url": url})
     else:
-        print(f"{url}  (Ctrl-C ends it)")
+        say(f"{url}  (Ctrl-C ends it)")
     sys.stdout.flush()
 
 
@@ -120,7 +109,7 @@ def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
     error = _outcome_error(outcome)
     if as_json:
         told = {"warnings": outcome.warnings, "stages": outcome.stages, "error": error}
-        print_json({**row.to_dict(), **told, "reused": False, "why": None})
+        say_json({**row.to_dict(), **told, "reused": False, "why": None})
         return
     out = console()
     _print_facts(out, row, error=False)
@@ -148,13 +137,13 @@ def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: boo
     from pipeline.replay import find_reusable
 
     found = find_reusable(spec, settings, trust=project_trust(settings))
-    console(stderr=True).print(Text(f"reuse: {_one_line(found.why)}", style="dim"))
+    console(stderr=True).print(Text(f"reuse: {one_line(found.why)}", style="dim"))
     for considered in found.considered if every else ():
-        console(stderr=True).print(Text(f"  not {_one_line(str(considered))}", style="dim"))
+        console(stderr=True).print(Text(f"  not {one_line(str(considered))}", style="dim"))
     if found.run is None:
         return False
     if as_json:
-        print_json({**RunRow.of(found.run).to_dict(), "reused": True, "why": found.why})
+        say_json({**RunRow.of(found.run).to_dict(), "reused": True, "why": found.why})
     else:
         _print_facts(console(), RunRow.of(found.run))
     return True
@@ -189,7 +178,7 @@ def digest_or_none(path: Path) -> str | None:
 def warn(text: str | None) -> None:
     """Print a warning on stderr, if there is one."""
     if text:
-        console(stderr=True).print(Text(f"Warning: {_one_line(text)}", style="yellow"))
+        console(stderr=True).print(Text(f"Warning: {one_line(text)}", style="yellow"))
 
 
 def warn_unpublished(result: SyncResult | None) -> None:
@@ -200,7 +189,7 @@ def warn_unpublished(result: SyncResult | None) -> None:
 def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
     """Print where the reports are and what made them, or why there is none."""
     if as_json:
-        print_json([_rendered_facts(item) for item in rendered])
+        say_json([_rendered_facts(item) for item in rendered])
         return
     from pipeline.evidence.verify import verify_run
 
@@ -209,16 +198,16 @@ def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
         if item.record is None:
             errors.print(Text(f"Error: {item.run.run_id}: {item.error}", style="red"))
             continue
-        print(f"{item.run.dir.report}\nrendered by {item.record.version}")
+        say(f"{item.run.dir.report}\nrendered by {item.record.version}")
         for name, file in item.record.files.items():
-            print(f"{item.run.dir.report.with_name(name)}\nmade by {file['made_by']}")
+            say(f"{item.run.dir.report.with_name(name)}\nmade by {file['made_by']}")
         if item.record.note:
             errors.print(Text(f"Warning: {item.record.note}", style="yellow"))
         if item.run.manifest_digest and (problems := verify_run(item.run.dir, report=False).problems):
             text = f"{item.run.run_id} does not match its seal, and its report says so: {problems[0]}"
-            errors.print(Text(f"Warning: {_one_line(text)}", style="yellow"))
+            errors.print(Text(f"Warning: {one_line(text)}", style="yellow"))
     if not rendered:
-        print("No report is stale.")
+        say("No report is stale.")
 
 
 def _rendered_facts(item: Rendered) -> dict[str, Any]:
@@ -233,17 +222,17 @@ def _rendered_facts(item: Rendered) -> dict[str, Any]:
 def print_adopted(adopted: dict[str, bool], *, as_json: bool) -> None:
     """Print which runs the ledger adopted, and which it knew."""
     if as_json:
-        print_json([{"run_id": run_id, "adopted": new} for run_id, new in adopted.items()])
+        say_json([{"run_id": run_id, "adopted": new} for run_id, new in adopted.items()])
         return
     for run_id in (run_id for run_id, new in adopted.items() if new):
-        print(f"{run_id}  adopted")
-    print(f"{sum(adopted.values())} adopted, {len(adopted) - sum(adopted.values())} in the ledger already")
+        say(f"{run_id}  adopted")
+    say(f"{sum(adopted.values())} adopted, {len(adopted) - sum(adopted.values())} in the ledger already")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """Print a table of text, or `empty` when it has no rows."""
     if not rows:
-        print(empty)
+        say(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
@@ -257,10 +246,10 @@ def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
     """Print one line a run."""
     rows = [RunRow.of(run) for run in runs]
     if as_json:
-        print_json([row.to_dict() for row in rows])
+        say_json([row.to_dict() for row in rows])
         return
     if not rows:
-        print("There are no runs yet. `evidence run --config config/demo.toml` makes one.")
+        say("There are no runs yet. `evidence run --config config/demo.toml` makes one.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in RUN_COLUMNS:
@@ -269,13 +258,13 @@ def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
         table.add_row(*_cells(row))
     _print_table(table)
     if total > len(rows):
-        print(f"{total - len(rows)} more: evidence list --limit 0")
+        say(f"{total - len(rows)} more: evidence list --limit 0")
 
 
 def _print_table(table: Table) -> None:
     """Print a table in the terminal's width, in a wide one where it goes to a file or a program."""
     width = None if sys.stdout.isatty() else 200
-    Console(markup=False, highlight=False, width=width).print(table)
+    PlainConsole(width=width).print(table)
 
 
 def _cells(row: RunRow) -> list[str | Text]:
@@ -283,13 +272,13 @@ def _cells(row: RunRow) -> list[str | Text]:
     is_number = isinstance(total_return, int | float)
     return [
         row.run_id,
-        _one_line(row.record.started_at[:19].replace("T", " ")),
-        _one_line(row.record.name),
-        _one_line(row.strategy),
-        _one_line(row.symbol),
-        Text(_one_line(row.status), style=STYLES.get(row.status, "")),
-        f"{total_return:.1%}" if is_number else _one_line(format_stat(total_return)),
-        _one_line(format_stat(row.stats.get("sharpe"))),
+        one_line(row.record.started_at[:19].replace("T", " ")),
+        one_line(row.record.name),
+        one_line(row.strategy),
+        one_line(row.symbol),
+        Text(one_line(row.status), style=STYLES.get(row.status, "")),
+        f"{total_return:.1%}" if is_number else one_line(format_stat(total_return)),
+        one_line(format_stat(row.stats.get("sharpe"))),
         LOOK_AHEAD.get(row.look_ahead or "", "–"),
         "yes" if row.manifest_sha256 else "no",
         _tracking_state(row),
@@ -303,16 +292,11 @@ def _tracking_state(row: RunRow) -> str:
     return "yes" if (row.tracking or {}).get("mlflow_run_id") else "–"
 
 
-def _one_line(text: str) -> str:
-    """Return text without control characters, so that a name cannot write to the terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
 def print_run(run: Run, *, as_json: bool) -> None:
     """Print everything known of a run."""
     details = RunDetails.of(run)
     if as_json:
-        print_json(details.to_dict())
+        say_json(details.to_dict())
         return
     row, out = details.row, console()
     _print_facts(out, row)
@@ -320,10 +304,10 @@ def print_run(run: Run, *, as_json: bool) -> None:
         out.print(Text(f"\n{title}", style="bold"))
         for name, value in values.items():
             shown = json.dumps(value, ensure_ascii=False) if title == "params" else format_stat(value)
-            out.print(f"  {_one_line(name):<20} {_one_line(shown)}")
+            out.print(f"  {one_line(name):<20} {one_line(shown)}")
     out.print(Text("\nfiles", style="bold"))
     for artifact, url in details.artifacts:
-        line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {_one_line(artifact.path):<30} {url or ''}"
+        line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {one_line(artifact.path):<30} {one_line(url or '')}"
         out.print(line.rstrip())
 
 
@@ -337,14 +321,14 @@ def _value(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:,.6g}"
 
 
-def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:
-    out.print(Text.assemble("run         ", (row.run_id, "bold"), "  ", _one_line(row.record.name)))
-    out.print(Text.assemble("status      ", (_one_line(row.status), STYLES.get(row.status, ""))))
+def _print_facts(out: PlainConsole, row: RunRow, *, error: bool = True) -> None:
+    out.print(Text.assemble("run         ", (row.run_id, "bold"), "  ", one_line(row.record.name)))
+    out.print(Text.assemble("status      ", (one_line(row.status), STYLES.get(row.status, ""))))
     if error and row.record.error is not None:
         whole = f"`evidence show {row.run_id[:8]} --json`"
         for number, line in enumerate(error_lines(row.record.error, whole=whole)):
-            out.print(f"{'' if number else 'error':<12}{_one_line(line)}")
-    headline = [f"{name} {_one_line(format_stat(row.stats[name]))}" for name in HEADLINE if name in row.stats]
+            out.print(f"{'' if number else 'error':<12}{one_line(line)}")
+    headline = [f"{name} {one_line(format_stat(row.stats[name]))}" for name in HEADLINE if name in row.stats]
     if headline:
         out.print(f"metrics     {', '.join(headline)}")
     if row.look_ahead is not None:
@@ -356,13 +340,13 @@ def _print_facts(out: Console, row: RunRow, *, error: bool = True) -> None:
         out.print(f"manifest    sha256:{row.manifest_sha256}")
     for label, key in (("mlflow run", "mlflow_run_id"), ("mlflow", "run_url")):
         if (row.tracking or {}).get(key):
-            out.print(f"{label:<11} {(row.tracking or {})[key]}")
+            out.print(f"{label:<11} {one_line((row.tracking or {})[key])}")
 
 
 def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
     """Print one line a run, and one a problem or note."""
     if as_json:
-        print_json([{**asdict(item), "ok": item.ok, "verdict": item.verdict} for item in verifications])
+        say_json([{**asdict(item), "ok": item.ok, "verdict": item.verdict} for item in verifications])
         return
     out = console()
     for verification in verifications:
@@ -372,9 +356,9 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
         what = "entries" if verification.run_id.endswith(".jsonl") else "files"
         out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} {what}  {digest}"))
         for problem in verification.problems:
-            out.print(f"  {_one_line(str(problem))}")
+            out.print(f"  {one_line(str(problem))}")
         for note in verification.notes:
-            out.print(Text(f"  note: {_one_line(note)}", style="dim"))
+            out.print(Text(f"  note: {one_line(note)}", style="dim"))
     if not verifications:
         out.print("There are no runs.")
     elif len(verifications) > 1:
@@ -387,7 +371,7 @@ def print_verifications(verifications: Sequence[Verification], *, as_json: bool)
 def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
     """Print what came of delivering to MLflow, one line a run."""
     if as_json:
-        print_json([{**asdict(item), "error": _error_facts("TrackingError", item.error)} for item in results])
+        say_json([{**asdict(item), "error": _error_facts("TrackingError", item.error)} for item in results])
         return
     out = console()
     for result in results:
@@ -395,9 +379,9 @@ def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
         facts = f"  delivered {result.delivered}, pending {result.pending}  mlflow run {result.mlflow_run_id or '–'}"
         out.print(Text.assemble(result.run_id, "  ", mark, facts))
         for rejected in result.rejected:
-            out.print(f"  refused by the store: {_one_line(rejected)}")
+            out.print(f"  refused by the store: {one_line(rejected)}")
         if result.error:
-            out.print(f"  {_one_line(result.error)}")
+            out.print(f"  {one_line(result.error)}")
     if not results:
         out.print("Nothing is pending.")
 
@@ -405,7 +389,7 @@ def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     """Print what is installed and what is missing."""
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        say_json([asdict(finding) for finding in findings])
         return
     out = console()
     for finding in findings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import LAST, AsJson, RunId, Tolerance, TrustFile, example, sent_path
+from pipeline.cli.plain import one_line, say, say_json
 
 if TYPE_CHECKING:
     from pipeline.evidence.problem import Verification
@@ -67,7 +68,7 @@ def replay(
             )
     output.print_warnings(result.warnings)
     if as_json:
-        output.print_json(result.to_dict())
+        say_json(result.to_dict())
     else:
         _print_lines(result.lines())
     if not result.equal:
@@ -87,14 +88,13 @@ def recompute(
     codes as of `verify`: 0 equal or not checkable, 3 a figure differs or the seal does not match, 4 the same as 0 for
     what was sent and nobody known signed.
     """
-    from pipeline.cli import output
     from pipeline.replay.recompute import recompute_run
     from pipeline.sweep.recompute import recompute_sweep
 
     with _verified(target, trust) as (run, verification):
         found = recompute_sweep(run) if run.is_sweep else recompute_run(run)
     if as_json:
-        output.print_json({**found.to_dict(), "verdict": verification.verdict, "trusted": verification.trusted})
+        say_json({**found.to_dict(), "verdict": verification.verdict, "trusted": verification.trusted})
     else:
         _print_lines(iter([*found.lines(), f"seal: {verification.verdict}"]))
     if not found.equal:
@@ -133,7 +133,6 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why two runs differ: the first differing input, then by how much. Exit codes: 0 equal, 3 different."""
-    from pipeline.cli import output
     from pipeline.replay import explain as explain_runs
     from pipeline.run import load_run
     from pipeline.settings import Settings
@@ -142,7 +141,7 @@ def explain(
     runs = load_run(before, settings=settings), load_run(after, settings=settings)
     explanation = explain_runs(*runs, tolerance=tolerance)
     if as_json:
-        output.print_json(explanation.to_dict())
+        say_json(explanation.to_dict())
     else:
         _print_lines(explanation.lines())
     if not explanation.equal:
@@ -162,7 +161,6 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a run in a standard format that other tools read."""
-    from pipeline.cli import output
     from pipeline.errors import UsageError
     from pipeline.evidence.rocrate import Credit, write_crate
     from pipeline.run import load_run
@@ -174,9 +172,9 @@ def export(
     credit = Credit(**{name: value for name, value in named.items() if value})
     target = write_crate(run.dir, to or Path(f"{run.run_id}-crate"), credit)
     if as_json:
-        output.print_json({"run_id": run.run_id, "directory": str(target)})
+        say_json({"run_id": run.run_id, "directory": str(target)})
     else:
-        print(target)
+        say(target)
 
 
 def register(app: typer.Typer) -> None:
@@ -190,4 +188,4 @@ def register(app: typer.Typer) -> None:
 def _print_lines(lines: Iterator[str]) -> None:
     """Print lines of which no character can write to the terminal."""
     for line in lines:
-        print("".join(char if char.isprintable() else "�" for char in line))
+        say(one_line(line))

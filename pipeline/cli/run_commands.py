@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, RunId, example
+from pipeline.cli.plain import say, say_json
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -206,16 +207,15 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a project of your own: a first notebook to fill in, and what git should know. Nothing is written over."""
-    from pipeline.cli import output
     from pipeline.project import FIRST, init_project
 
     written = init_project(directory)
     if as_json:
-        output.print_json([{"file": name, "written": new} for name, new in written.items()])
+        say_json([{"file": name, "written": new} for name, new in written.items()])
         return
     for name, new in written.items():
-        typer.echo(f"{'written' if new else 'kept   '}  {directory / name}")
-    typer.echo(f"Next: {'' if directory == Path() else f'cd {directory} && '}evidence run {FIRST}")
+        say(f"{'written' if new else 'kept   '}  {directory / name}")
+    say(f"Next: {'' if directory == Path() else f'cd {directory} && '}evidence run {FIRST}")
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import CORES, EACH_CORE, AsJson, example
+from pipeline.cli.plain import say, say_json
 from pipeline.errors import UsageError
 
 site = typer.Typer(
@@ -52,10 +53,10 @@ def build(
     )
     facts = {"runs": done.runs, "built": done.built, "written": done.written, "removed": done.removed}
     if as_json:
-        output.print_json({"site": str(done.output), **facts})
+        say_json({"site": str(done.output), **facts})
         return
-    print(done.output / "index.html")
-    print(f"{done.runs} runs; {done.built} made, {done.written} files written, {done.removed} removed")
+    say(done.output / "index.html")
+    say(f"{done.runs} runs; {done.built} made, {done.written} files written, {done.removed} removed")
 
 
 @site.command(epilog=example("evidence site serve --port 0"))
@@ -88,7 +89,6 @@ def publish(
     """Publish a built website to a directory or to a git branch."""
     from dataclasses import asdict
 
-    from pipeline.cli.output import print_json
     from pipeline.settings import Settings
     from pipeline.site import publish_branch, publish_directory
 
@@ -101,9 +101,9 @@ def publish(
     else:
         done = publish_branch(source, settings.root, branch or "", push=push)
     if as_json:
-        print_json(asdict(done))
+        say_json(asdict(done))
         return
-    print(f"{done.target}: {done.files} files, {done.copied} copied" if done.changed else f"{done.target}: up to date")
+    say(f"{done.target}: {done.files} files, {done.copied} copied" if done.changed else f"{done.target}: up to date")
 
 
 def register(app: typer.Typer) -> None:

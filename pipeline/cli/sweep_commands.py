@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.console import console
 from pipeline.cli.edge import INTERRUPTED
 from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, Which, example
+from pipeline.cli.plain import say, say_json
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +116,7 @@ def list_(as_json: AsJson = False) -> None:
 
     rows = [SweepRow.of(found).to_dict() for found in list_sweeps()]
     if as_json:
-        output.print_json(rows)
+        say_json(rows)
         return
     columns = ("sweep", "name", "status", "strategy", "trials", "best", "deflated_sharpe", "pbo")
     output.print_table(columns, [[_text(row[name]) for name in columns] for row in rows], empty="There are no sweeps.")
@@ -122,7 +125,6 @@ def list_(as_json: AsJson = False) -> None:
 @study.command(epilog=example("evidence study show last"))
 def show(which: Which = LAST, as_json: AsJson = False) -> None:
     """Show what a sweep searched, and what its best trial is worth."""
-    from pipeline.cli import output
     from pipeline.sweep.row import SweepRow
     from pipeline.sweep.stored import load_sweep
 
@@ -130,13 +132,13 @@ def show(which: Which = LAST, as_json: AsJson = False) -> None:
     asked = {"sampler": found.spec.sweep.sampler, "space": found.run.config["space"]}
     facts = SweepRow.of(found).to_dict() | asked | found.run.stats
     if as_json:
-        output.print_json({**facts, "verdict": _verdict(found)})
+        say_json({**facts, "verdict": _verdict(found)})
         return
     for name, value in facts.items():
         if name != "error":
-            print(f"{name:<20} {_text(value)}")
+            say(f"{name:<20} {_text(value)}")
     if text := _verdict(found):
-        print(f"\n{text}")
+        say(f"\n{text}")
 
 
 @study.command(epilog=example("evidence study best last --top 3"))
@@ -159,7 +161,7 @@ def best(
     by_number = {trial.number: trial for trial in found.trials}
     chosen = first_of_each(by_number[number] for number in numbers)[:top]
     if as_json:
-        output.print_json([trial_values(found, trial) for trial in chosen])
+        say_json([trial_values(found, trial) for trial in chosen])
         return
     rows = [
         [
@@ -224,8 +226,6 @@ def _progress(*, quiet: bool) -> Iterator[OnTrial]:
     """Yield a function that shows on stderr how far a search has come."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from pipeline.cli import output
-
     if quiet:
         yield lambda _: None
         return
@@ -233,7 +233,7 @@ def _progress(*, quiet: bool) -> Iterator[OnTrial]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=output.console(stderr=True), refresh_per_second=4) as bar:
+    with Progress(*columns, console=console(stderr=True), refresh_per_second=4) as bar:
         tasks = {"trials": bar.add_task("trials", total=None, facts="")}
         last = [0.0]
 
@@ -276,18 +276,18 @@ def _print_outcome(outcome: SweepOutcome, *, as_json: bool) -> None:
         "warnings": list(outcome.warnings),
     }
     if as_json:
-        output.print_json({**facts, "stats": outcome.run.stats if outcome.finished else {}})
+        say_json({**facts, "stats": outcome.run.stats if outcome.finished else {}})
         return
     shown = ("sweep", "name", "status", "trials", "best", "deflated_sharpe", "pbo", "directory", "report", "seconds")
     for name in shown:
-        print(f"{name:<16} {_text(facts[name])}")
+        say(f"{name:<16} {_text(facts[name])}")
     for run_id in outcome.best_runs:
-        print(f"{'best run':<16} {run_id}")
+        say(f"{'best run':<16} {run_id}")
     if text := _verdict(Sweep(outcome.run)):
-        print(f"\n{text}")
+        say(f"\n{text}")
     output.print_warnings(outcome.warnings)
     if error is not None:
-        typer.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", file=sys.stderr)
     if not outcome.finished:
         typer.echo("Stopped. The same command goes on where it stopped.", err=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.errors import VerificationError
+from pipeline.masking import mask_shown, secret_name
 
 FILES = ("data", "benchmark", "notebook")
 KINDS = (
@@ -129,7 +130,7 @@ def flat_spec(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _differences(before: Inputs, after: Inputs) -> Iterator[InputDifference]:
     seeds = before.spec.get(SEED), after.spec.get(SEED)
     spec = ({key: value for key, value in inputs.spec.items() if key != SEED} for inputs in (before, after))
-    yield from _between("spec", *spec)
+    yield from map(_masked, _between("spec", *spec))
     for kind in FILES:
         yield from _one(kind, getattr(before, kind), getattr(after, kind))
     yield from _between("input", before.inputs, after.inputs)
@@ -146,6 +147,12 @@ def _between(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     for name in sorted(before.keys() | after.keys()):
         if not _same(before.get(name), after.get(name)):
             yield InputDifference(kind, name, before.get(name), after.get(name))
+
+
+def _masked(item: InputDifference) -> InputDifference:
+    secret = secret_name(item.name)
+    before, after = (mask_shown(value, secret=secret) for value in (item.before, item.after))
+    return replace(item, before=before, after=after)
 
 
 def _one(kind: str, before: Any, after: Any) -> Iterator[InputDifference]:

@@ -61,6 +61,11 @@ def markdown_text(text: object) -> str:
     return PUNCTUATION.sub(r"\\\1", one_line(text))
 
 
+def code_span(text: object) -> str:
+    """Return `text` on one line as a code span of Markdown, in which nothing has a meaning to any of its readers."""
+    return f"`{one_line(text).replace('`', chr(39)) or ' '}`"
+
+
 def plot_text(text: object) -> str:
     """Return `text` on one line for a figure of plotly, which reads a few tags of HTML in names and titles."""
     return "".join(MARKUP[c] if c in "&<>" else c for c in one_line(text))

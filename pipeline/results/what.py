@@ -35,11 +35,10 @@ class WhatRan:
         return ", ".join(self.symbols)
 
     @property
-    def title(self) -> str:
-        """What ran on what, as far as it is known."""
-        what = self.strategy or self.notebook or "unknown"
-        where = self.symbol or self.source
-        return f"{what} on {where}" if where else what
+    def parts(self) -> tuple[str, ...]:
+        """What ran, and on what where that is known."""
+        what, where = self.strategy or self.notebook or "unknown", self.symbol or self.source
+        return (what, where) if where else (what,)
 
 
 def what_ran(config: Mapping[str, Any], record: ResultRecord | None) -> WhatRan:

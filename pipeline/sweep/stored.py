@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EvidenceError, RunNotFoundError, UsageError
-from pipeline.masking import masked
 from pipeline.run import LAST, UNREADABLE, Run, list_runs
 from pipeline.rundir import read_json
 from pipeline.settings import Settings
@@ -53,8 +52,7 @@ class Sweep:
     @cached_property
     def spec(self) -> SweepSpec:
         """What the sweep was asked to do."""
-        tracking = {key: masked(value) for key, value in self.run.config["tracking"].items() if value is not None}
-        return SweepSpec.from_mapping({**self.run.config, "tracking": tracking})  # old ones may hold a password
+        return SweepSpec.from_mapping(self.run.config)
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipeline.errors import TrackingNotInstalledError
+from pipeline.masking import masked
 
 SQLITE = "sqlite:///"
 HTTP = ("http", "https")
@@ -68,8 +69,8 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def run_url(tracking_uri: str, ui_url: str | None, experiment_id: str, mlflow_run_id: str) -> str | None:
-    """Return the address of a run in MLflow's web interface; None when no interface is known."""
-    base = ui_url or (_address(tracking_uri) if scheme(tracking_uri) in HTTP else None)
+    """Return the address of a run in MLflow's web interface, secrets masked; None when no interface is known."""
+    base = masked(ui_url) if ui_url else (_address(tracking_uri) if scheme(tracking_uri) in HTTP else None)
     if not base:
         return None
     return f"{base.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs/{quote(mlflow_run_id)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from pathlib import Path
@@ -21,6 +22,8 @@ SIGNER = signer_of(Ed25519PrivateKey.from_private_bytes(b"a" * 32))  # alice of 
 TRUST = trust_in(SIGNER)
 BUNDLE = (REPOSITORY / "docs" / "vectors" / "good.zip").read_bytes()
 RUN_IDS = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(4)]
+
+BOB = Ed25519PrivateKey.from_private_bytes(b"b" * 32).public_key().public_bytes_raw()
 
 SPEC = b"""\
 [run]
@@ -94,7 +97,7 @@ files = ["stats.json", "plots/*.png"]
 TRUST_FILE = (
     b'require_signatures = true\n\n[[keys]]\nname = "alice"\nkeyid = "%s"\npublic_key = """\n%s"""\n'
     b'valid_from = 2026-01-01T00:00:00Z\nvalid_to = "2100-01-01"\n\n[[keys]]\nname = "bob"\npublic_key = "%s"\n'
-    % (TRUST.keys[0].keyid.encode(), signer_pem(SIGNER).encode(), b"9YdDQwRjHTkRvZDHXKmHqD3xO9nP5vY1o2aJ8m0s6wE=")
+    % (TRUST.keys[0].keyid.encode(), signer_pem(SIGNER).encode(), base64.b64encode(BOB))
 )
 NOTEBOOK = json.dumps(
     {
