@@ -49,11 +49,12 @@ lint: $(VENV)/.dev ## Check style, types and the import layers
 docs: $(VENV)/.dev ## Generate the pages that are made from the code
 	$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, tracking, statistics, evidence, report, website, sweeps
+bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tracking, statistics, evidence, report, website, sweeps
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/run_stages.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/inputs.py
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/backtest_statistics.py
 	$(BIN)/python benchmarks/evidence.py

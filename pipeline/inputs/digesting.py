@@ -6,13 +6,15 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 
 from pipeline.inputs.places import Stamp, stamp_of
 
-LATER = 5  # how much nicer than the notebook the thread is to others, where threads have a niceness of their own
+PIECE = 1 << 22  # bytes at a time: each piece means waiting for the interpreter twice
+LATER = 19  # how nice the thread is to the notebook's own, where threads have a niceness of their own
+MOMENT = 0.05  # seconds that the thread is given to end with a digest that is waited for
 
 
 class Reading:
@@ -31,6 +33,8 @@ class Reading:
 class Digester:
     """Digests readings in the order they come; the thread is started by the first one.
 
+    It works when the notebook's threads do not; what is left when a digest is needed is done by who needs it.
+
     `quiet` is called in the thread before it reads anything: what it reads is not to be watched. Contents that are
     `known` are not read.
     """
@@ -40,6 +44,7 @@ class Digester:
         self._quiet = quiet
         self._waiting: SimpleQueue[Reading | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def ask(self, reading: Reading) -> None:
         """Have a reading digested."""
@@ -53,12 +58,17 @@ class Digester:
             self._thread.start()
         self._waiting.put(reading)
 
-    def end(self) -> None:
-        """Wait until everything that was asked for is digested."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join()
-            self._thread = None
+    def digest(self, reading: Reading) -> None:
+        """Have a reading digested now, by this thread: the other one may have to wait long for its turn."""
+        if not reading.digested.wait(MOMENT if self._thread is not None else 0):
+            self._digest(reading)
+
+    def end(self, readings: Iterable[Reading]) -> None:
+        """Digest what is left, and end the thread."""
+        self._waiting.put(None)
+        for reading in readings:
+            self.digest(reading)
+        self._ended = True
 
     def digest_now(self, path: str) -> str | None:
         """Return the digest of what a file holds now, None when it cannot be read."""
@@ -72,11 +82,18 @@ class Digester:
         self._quiet()
         with suppress(AttributeError, OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LATER)
-        while (reading := self._waiting.get()) is not None:
-            reading.sha256 = self._digests.get(reading.stamp) or digest_of(reading.path, reading.stamp)
-            if reading.sha256 is not None:
-                self._digests[reading.stamp] = reading.sha256
-            reading.digested.set()
+        while (reading := self._waiting.get()) is not None and not self._ended:
+            if not reading.digested.is_set():
+                self._digest(reading)
+
+    def _digest(self, reading: Reading) -> None:
+        sha256 = self._digests.get(reading.stamp) or digest_of(reading.path, reading.stamp)
+        if reading.digested.is_set():
+            return
+        reading.sha256 = sha256
+        if sha256 is not None:
+            self._digests[reading.stamp] = sha256
+        reading.digested.set()
 
 
 def digest_of(path: str, stamp: Stamp) -> str | None:
@@ -86,7 +103,9 @@ def digest_of(path: str, stamp: Stamp) -> str | None:
             before = os.fstat(file.fileno())
             if stamp_of(before) != stamp or not stat.S_ISREG(before.st_mode):
                 return None
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return digest if stamp_of(os.fstat(file.fileno())) == stamp else None
+            digest, buffer = hashlib.sha256(), memoryview(bytearray(min(PIECE, max(1, stamp[2]))))
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+            return digest.hexdigest() if stamp_of(os.fstat(file.fileno())) == stamp else None
     except OSError:
         return None

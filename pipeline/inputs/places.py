@@ -86,11 +86,16 @@ class Filter:
         self._excluded = tuple(entry for entry in own if not inside(places.root, entry))
         self._directories: dict[str, bool] = {}
 
+    def is_foreign(self, path: str) -> bool:
+        """Return whether a path, as it was given, is known to be none of an input: of most files, at once."""
+        return self._directories.get(path[: path.rfind(os.sep)]) is False and path not in self._declared
+
     def counts(self, path: str) -> bool:
-        """Return whether an absolute path may be that of an input."""
+        """Return whether an absolute, plain path may be that of an input."""
         if path in self._declared:
             return True
-        directory, name = os.path.split(path)
+        place = path.rfind(os.sep)
+        directory, name = path[:place], path[place + 1 :]
         known = self._directories.get(directory)
         if known is None:
             known = self._directories[directory] = self.watches(directory)

@@ -39,7 +39,7 @@ class Watch:
         self._filter = Filter(places, self._declared)
         known = {entry.stamp: entry.sha256 for entry in self._declared.values() if entry.stamp and entry.sha256}
         self._digester = Digester(known, self.look_away)
-        self._began = time.time_ns()
+        self._began = _file_time()
         self._readings: dict[str, list[Reading]] = {}
         self._frames: dict[str, Frame] = {}
         self._written: set[str] = set()
@@ -62,8 +62,13 @@ class Watch:
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take note of an audit event; never raises but for an interruption."""
         handler = self._events.get(event)
-        if handler is not None:
-            self.quietly(handler, *arguments)
+        if handler is None:
+            return
+        if event == "open":
+            path = arguments[0]
+            if type(path) is str and self._filter.is_foreign(path):
+                return
+        self.quietly(handler, *arguments)
 
     def quietly(self, handler: Callable[..., None], *arguments: Any) -> None:
         """Call a handler that may read files itself, and may fail, without anybody noticing but the record."""
@@ -80,9 +85,10 @@ class Watch:
     def read(self, path: str, door: str) -> None:
         """Take note that a file was read through a door."""
         path = _absolute(path)
-        if path in self._written or not self._filter.counts(path):
+        known = path in self._readings
+        if path in self._written or path in self._secrets or not (known or self._filter.counts(path)):
             return
-        if holds_secrets(path) or (path not in self._declared and looks_secret(path)):
+        if not known and self._is_secret(path):
             self._secrets.add(path)
             return
         try:
@@ -91,6 +97,9 @@ class Watch:
             return
         if stat.S_ISREG(found.st_mode):
             self._note(path, found, door)
+
+    def _is_secret(self, path: str) -> bool:
+        return holds_secrets(path) or (path not in self._declared and looks_secret(path))
 
     def declare(self, path: str, name: str) -> None:
         """Take note that a file is an input under this name, wherever it lies."""
@@ -148,14 +157,14 @@ class Watch:
         if not self._filter.counts(path):
             return
         for reading in self._readings.get(path, ()):
-            reading.digested.wait()
+            self._digester.digest(reading)
         if made:
             self._written.add(path)
 
     def end(self) -> Observed:
         """Wait for the digests, look at every file again, and return what was seen."""
         self.look_away()
-        self._digester.end()
+        self._digester.end(reading for found in self._readings.values() for reading in found)
         code = files_of_modules()
         readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
         files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
@@ -234,7 +243,16 @@ def stop(watch: Watch | None = None) -> Observed:
     return watch.end()
 
 
+def _file_time() -> int:
+    """Return the time, in nanoseconds, by the clock that files are stamped with."""
+    coarse = getattr(time, "CLOCK_REALTIME_COARSE", None)
+    return time.time_ns() if coarse is None else time.clock_gettime_ns(coarse)
+
+
 def _absolute(path: str) -> str:
+    """Return a path as absolute and plain, links as they are."""
+    if path.startswith("/") and not ("/." in path or "//" in path or path.endswith("/")):
+        return path  # what `normpath` would say, at once
     if not os.path.isabs(path):  # noqa: PTH117 - called for every file
         path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
     return os.path.normpath(path)
