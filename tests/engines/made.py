@@ -18,7 +18,7 @@ def kind(module: str, name: str, *bases: type) -> type:
     return type(name, bases or (object,), {"__module__": module})
 
 
-def of(module: str, name: str, **attributes: Any) -> Any:
+def of(module: str, name: str, /, **attributes: Any) -> Any:
     """Return an object of such a class with these attributes; a user's own class inherits from the engine's."""
     made = kind("__main__", "Mine", kind(module, name))()
     for key, value in attributes.items():

@@ -35,7 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (info / "entry_points.txt").write_text(f"[{GROUP}]\nhouse = house_evidence:{target}\n")
         monkeypatch.syspath_prepend(str(tmp_path))
         sys.modules.pop("house_evidence", None)
-        importlib.metadata.MetadataPathFinder.invalidate_caches()
+        importlib.invalidate_caches()
 
     yield make
     sys.modules.pop("house_evidence", None)
