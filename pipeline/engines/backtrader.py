@@ -115,12 +115,17 @@ def _stamps(data: Any) -> pd.DatetimeIndex:
 
 def _datas(strategy: Any) -> dict[str, Any]:
     """Return the feeds by their name; one without a name is data0, data1, …"""
-    names = [str(data._name or f"data{place}") for place, data in enumerate(strategy.datas)]
-    return dict(zip(names, strategy.datas, strict=True))
+    found: dict[str, Any] = {}
+    for place, data in enumerate(strategy.datas):
+        name = str(data._name or f"data{place}")
+        found[f"{name}.{place}" if name in found else name] = data
+    return found
 
 
 def _name(strategy: Any, data: Any) -> str:
-    return next(name for name, feed in _datas(strategy).items() if feed is data or feed._name == data._name)
+    feeds = _datas(strategy)
+    own = [name for name, feed in feeds.items() if feed is data]
+    return own[0] if own else next((name for name, feed in feeds.items() if feed._name == data._name), str(data._name))
 
 
 def _multiplier(strategy: Any, data: Any) -> float:

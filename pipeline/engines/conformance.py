@@ -40,14 +40,18 @@ class AdapterConformance:
     given: ClassVar[Given] = Given()
     known: ClassVar[tuple[str, ...]] = ()
     found: ClassVar[bool] = True
+    _result: ClassVar[Result]
 
     def value(self) -> Any:
         """Return an object of the engine."""
         raise NotImplementedError
 
     def result(self) -> Result:
-        """Return what the adapter makes of the object."""
-        return self.adapter.adapt(self.value(), self.given)
+        """Return what the adapter makes of the object; it is made once for all tests of the class."""
+        kind = type(self)
+        if "_result" not in vars(kind):
+            kind._result = self.adapter.adapt(self.value(), self.given)
+        return kind._result
 
     def test_recognises_its_object_and_no_other(self) -> None:
         """What it does not know it leaves to others, and does not fail on it."""

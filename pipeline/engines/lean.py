@@ -37,7 +37,7 @@ class LeanAdapter:
         curve = _points(content, "Strategy Equity", "Equity")
         if not len(curve):
             raise ResultError("The Lean result has no equity: its chart Strategy Equity is empty.")
-        equity = curve.groupby(pd_index(curve).normalize()).last().rename_axis("timestamp").rename("equity")
+        equity = _daily(curve).rename("equity")
         performance = _get(content, "totalPerformance") or {}
         capital = number(_get(_get(performance, "portfolioStatistics") or {}, "startEquity"))
         capital = capital or number((_get(content, "statistics") or {}).get("Start Equity")) or float(curve.iloc[0])
@@ -54,10 +54,10 @@ class LeanAdapter:
             benchmarks=_benchmark(content, equity, capital),
             trades=trades,
             fills=_fills(found),
-            leverage=_leverage(content, pd_index(equity)),
+            leverage=_leverage(content, equity),
             reported=_reported(content, _get(settings, "tradingDaysPerYear")),
             notes=(
-                "The equity is the last sample of each day, as Lean's chart holds it (at most some 4,000 samples).",
+                "The equity is the last sample of each day in New York; Lean's chart holds at most some 4,000 samples.",
                 "Lean lists closed trades only, their profit rounded to cents; what is open is in the equity only.",
             ),
         )
@@ -66,11 +66,13 @@ class LeanAdapter:
 ADAPTER = LeanAdapter()
 
 
-def pd_index(series: pd.Series) -> pd.DatetimeIndex:
-    """Return the index of a series of days."""
+def _daily(values: pd.Series) -> pd.Series:
+    """Return the last value of each day in New York; a sample at midnight there ends the day before."""
     import pandas as pd
 
-    return pd.DatetimeIndex(series.index)
+    wall = pd.DatetimeIndex(values.index).tz_convert("America/New_York").tz_localize(None)
+    days = (wall - pd.Timedelta(1, "ns")).normalize().tz_localize("UTC").rename("timestamp")
+    return values.groupby(days).last()
 
 
 def _get(content: Mapping[str, Any], name: str) -> Any:
@@ -147,20 +149,20 @@ def _benchmark(content: Mapping[str, Any], equity: pd.Series, capital: float) ->
     prices = _points(content, "Benchmark", "Benchmark")
     if not len(prices):
         return {}
-    daily = prices.groupby(pd_index(prices).normalize()).last().reindex(equity.index).ffill()
+    daily = _daily(prices).reindex(equity.index).ffill()
     if daily.isna().any() or float(daily.iloc[0]) <= 0.0:
         return {}
     return {"benchmark": (capital * daily / daily.iloc[0]).rename("equity")}
 
 
-def _leverage(content: Mapping[str, Any], labels: pd.DatetimeIndex) -> pd.Series | None:
+def _leverage(content: Mapping[str, Any], equity: pd.Series) -> pd.Series | None:
     """Return long plus short exposure a day, from the chart Exposure; None where it does not cover the equity."""
     long = _points(content, "Exposure", "Equity - Long Ratio")
     short = _points(content, "Exposure", "Equity - Short Ratio")
     if not len(long):
         return None
     gross = long.add(short.abs(), fill_value=0.0)
-    daily = gross.groupby(pd_index(gross).normalize()).last().reindex(labels).ffill()
+    daily = _daily(gross).reindex(equity.index).ffill()
     return None if daily.isna().any() else daily.rename("leverage")
 
 

@@ -42,11 +42,10 @@ def as_result(value: Any, given: Given | None = None) -> Result:
 
 def _adapted(value: Any, given: Given) -> Result:
     for adapter in built_in():
-        if adapter.recognises(value):
-            return adapter.adapt(value, given)
+        if (result := _asked(adapter, adapter.name, value, given)) is not None:
+            return result
     for name in sorted(entry.name for entry in _entries()):
-        result = _by_another(installed(name), name, value, given)
-        if result is not None:
+        if (result := _asked(installed(name), name, value, given)) is not None:
             return result
     raise unknown(value)
 
@@ -77,8 +76,8 @@ def installed(name: str) -> Adapter:
     return cast("Adapter", adapter)
 
 
-def _by_another(adapter: Adapter, name: str, value: Any, given: Given) -> Result | None:
-    """Return what an installed adapter makes of the object, None of one it leaves to others.
+def _asked(adapter: Adapter, name: str, value: Any, given: Given) -> Result | None:
+    """Return what an adapter makes of the object, None of one it leaves to others.
 
     What it raises or returns else is a ResultError.
     """
@@ -89,7 +88,11 @@ def _by_another(adapter: Adapter, name: str, value: Any, given: Given) -> Result
     except EvidenceError:
         raise
     except Exception as error:
-        raise ResultError(f"The adapter {name!r} failed on the object: {type(error).__name__}: {error}.") from error
+        raise ResultError(
+            f"The adapter {name!r} failed on {_kind(value)}: {type(error).__name__}: {error}. It may be of a version "
+            "that the adapter does not know: give its equity as a Series, "
+            'run.save(equity, kind="equity", capital=100_000).'
+        ) from error
     if not isinstance(result, Result):
         raise ResultError(f"The adapter {name!r} returned {_kind(result)}, not a pipeline.results.contract.Result.")
     return result
@@ -111,4 +114,5 @@ def unknown(value: Any) -> ResultError:
 
 def _kind(value: Any) -> str:
     kind = type(value)
-    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{'an' if name[0] in 'aeio' else 'a'} {name}"

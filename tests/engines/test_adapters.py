@@ -360,9 +360,10 @@ def test_lean_trades_are_net_of_fees_and_days_are_days() -> None:
 
 
 def test_lean_of_before_reads_the_same() -> None:
-    """PascalCase and {x, y} points; no closed trades are unknown trades."""
+    """PascalCase and {x, y} points; a sample at midnight in New York ends the day before; trades are unknown."""
     result = result_of(made.SAMPLES / "lean_test_report_data.json")
-    assert (result.capital, len(result.equity), result.trades) == (1_000_000.0, 1, None)
+    assert (result.capital, result.trades) == (1_000_000.0, None)
+    assert [str(day.date()) for day in result.equity.index] == ["2021-01-03", "2021-01-04"]
 
 
 def test_lean_fills_are_in_the_file_beside(tmp_path: Path) -> None:
@@ -378,6 +379,14 @@ def test_iaf_trades_add_up() -> None:
     """The first snapshot is there twice; net gains are the change of the equity."""
     result = result_of(made.SAMPLES / "iaf_run.json")
     assert result.trades["net_pnl"].sum() == pytest.approx(result.equity.iloc[-1] - result.capital)
+
+
+def test_an_object_of_a_version_that_is_not_known_is_no_traceback() -> None:
+    """What an adapter cannot read is named, with the lines that help."""
+    with pytest.raises(ResultError, match=r"'freqtrade.*failed on a dict: KeyError: 'starting_balance'"):
+        result_of({"strategy": {"S": {"trades": []}}})
+    with pytest.raises(ResultError, match=r"failed on a __main__\.Mine: AttributeError.*give its equity as a Series"):
+        result_of(made.of("vectorbt.portfolio.base", "Portfolio"))
 
 
 def test_a_broken_file_says_so(tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_its_figures_name_their_conventions() -> None:
     assert "risk-free 1.00%" in as_result(strategy(analyzers=(some,))).reported[0].convention
 
 
+def test_feeds_without_a_name_are_numbered() -> None:
+    """Two of them are two instruments."""
+    mine = strategy()
+    for data in mine.datas:
+        data._name = ""
+    result = as_result(mine)
+    assert result.symbols == ("data0", "data1")
+    assert result.fills is not None
+    assert result.fills["symbol"].tolist() == ["data0", "data1"]
+
+
 def test_futures_have_no_plain_value() -> None:
     """With a multiplier units times price are no money: positions and cash are left out, trades count it."""
     result = as_result(strategy(mult=2.0))

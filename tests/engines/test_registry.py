@@ -113,9 +113,9 @@ def test_the_tests_of_the_page_pass() -> None:
     [
         ("ADAPTER = 1 / 0", "could not be loaded: ZeroDivisionError"),
         ("ADAPTER = 5", "has no recognises"),
-        (BROKEN.format("True", "1 / 0"), "failed on the object"),
-        (BROKEN.format("True", "7"), "returned a int"),
-        (BROKEN.format("1 / 0", "7"), "failed on the object"),
+        (BROKEN.format("True", "1 / 0"), "failed on an object"),
+        (BROKEN.format("True", "7"), "returned an int"),
+        (BROKEN.format("1 / 0", "7"), "failed on an object"),
     ],
 )
 def test_a_broken_adapter_is_named(install: Any, code: str, words: str) -> None:

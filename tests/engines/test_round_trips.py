@@ -58,7 +58,7 @@ def test_no_fills_are_no_trades() -> None:
     assert {"symbol", "side", "net_pnl", "is_open"} <= set(trades)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(-4, 4).filter(bool), st.floats(1.0, 99.0), st.floats(0.0, 2.0)),
              min_size=1, max_size=15)

@@ -126,7 +126,7 @@ def test_a_symbol_without_prices_may_wait() -> None:
     assert run(weights, prices).equity.iloc[-1] == pytest.approx(1.2 * (0.5 + 1.0) * 10.0 / 12.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @examples(seed=st.integers(0, 10_000), bps=st.sampled_from([0.0, 3.0, 50.0]), at_open=st.booleans())
 def test_cash_and_positions_are_the_equity(seed: int, bps: float, at_open: bool) -> None:
     """At every label; what the fills cost is what the cash lost; the return is that of the weights less the costs."""
