@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WALLET = (
-    "The equity is the wallet of each day before that day's fills, and ends with what the forced exits at the end left."
+    "freqtrade writes the wallet down before the fills of a candle, so each value stands at the candle before; the "
+    "last is the final balance, after the forced exits."
 )
 REALISED = "The file holds no wallet: the equity is the realised balance a day, open positions are not in it."
 
@@ -106,10 +107,12 @@ def _equity(
         return pd.Series(equity.to_numpy(), pd.DatetimeIndex(labels.to_numpy(), tz="UTC"), name="equity"), REALISED
     frame = pd.read_feather(io.BytesIO(found.bytes_of(wallet)))
     equity = frame.groupby("date")["total_quote"].sum().rename("equity")
-    equity.index = _dates(equity.index).rename("timestamp")
-    gap = float(facts["final_balance"]) - float(equity.iloc[-1])
-    equity.iloc[-1] = float(facts["final_balance"])
-    return equity, f"{WALLET} These took {gap:+,.2f} at the last label."
+    stamps = _dates(equity.index)
+    before = stamps[0] - (stamps[1] - stamps[0] if len(stamps) > 1 else pd.Timedelta(days=1))
+    final = float(facts["final_balance"])
+    note = f"{WALLET} These took {final - float(equity.iloc[-1]):+,.2f} at the last label."
+    labels = stamps.insert(0, before).rename("timestamp")
+    return pd.Series([*equity.to_list(), final], labels, name="equity"), note
 
 
 def _market(found: ResultFile, equity: pd.Series, capital: float) -> dict[str, pd.Series]:

@@ -62,7 +62,7 @@ def _dates(values: Any) -> pd.DatetimeIndex:
 
 
 def _trades(rows: list[Mapping[str, Any]] | None, end: Any) -> pd.DataFrame | None:
-    """Return the trades; the exit price is the last one reported, net gain is after fees."""
+    """Return the trades; the exit price is the mean of the sales, or the last price that was reported."""
     if rows is None:
         return None
     return trades_frame(
@@ -72,10 +72,18 @@ def _trades(rows: list[Mapping[str, Any]] | None, end: Any) -> pd.DataFrame | No
         exit_time=_dates([row.get("closed_at") or end.isoformat() for row in rows]),
         quantity=[row["amount"] for row in rows],
         entry_price=[row["open_price"] for row in rows],
-        exit_price=[number(row.get("last_reported_price")) or float("nan") for row in rows],
+        exit_price=[_sold_at(row) for row in rows],
         net_pnl=[number(row.get("net_gain")) or 0.0 for row in rows],
         is_open=[not row.get("closed_at") for row in rows],
     )
+
+
+def _sold_at(row: Mapping[str, Any]) -> float:
+    sales = [order for order in row.get("orders") or () if str(order.get("order_side")).upper() == "SELL"]
+    units = sum(float(order["amount"]) for order in sales)
+    if units:
+        return sum(float(order["amount"]) * float(order["price"]) for order in sales) / units
+    return number(row.get("last_reported_price")) or float("nan")
 
 
 def _fills(rows: list[Mapping[str, Any]] | None) -> pd.DataFrame | None:

@@ -27,6 +27,7 @@ from pipeline.engines.adapter import Given
 from pipeline.engines.conformance import AdapterConformance
 from pipeline.engines.registry import as_result
 from pipeline.errors import ResultError
+from pipeline.results.reconcile import reconcile
 from tests.engines import made
 
 FREQTRADE = made.SAMPLES / "freqtrade_2026.9_made.zip"
@@ -124,6 +125,27 @@ class TestInvestingAlgorithm(AdapterConformance):
 
     def value(self) -> Any:
         return json.loads((made.SAMPLES / "iaf_run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        (made.vectorbt_portfolio(), {}),
+        (made.bt_result(), {}),
+        (made.zipline_perf(), {}),
+        (made.skfolio_portfolio(), {}),
+        (made.nautilus_reports()[0], {"prices": made.nautilus_reports()[1]}),
+        (FREQTRADE, {}),
+        (LEAN, {}),
+        (made.SAMPLES / "iaf_run.json", {}),
+    ],
+    ids=["vectorbt", "bt", "zipline", "skfolio", "nautilus", "freqtrade", "lean", "iaf"],
+)
+def test_the_parts_of_a_result_agree(value: Any, given: dict[str, Any]) -> None:
+    """What an adapter says twice, in other words, is the same: all identities that can be checked hold."""
+    found = reconcile(result_of(value, **given))
+    assert not found.broken
+    assert found.mark == "RECONCILED"
 
 
 def test_vectorbt_counts_the_first_bar() -> None:
@@ -322,6 +344,7 @@ def test_freqtrade_is_its_wallet_and_its_final_balance() -> None:
     gross = (result.trades["exit_price"] - result.trades["entry_price"]) * result.trades["quantity"]
     np.testing.assert_allclose(result.trades["gross_pnl"], gross, atol=1e-6)
     assert "-1.22" in result.notes[0]
+    assert [str(result.equity.index[place].date()) for place in (0, -1)] == ["2022-01-25", "2023-01-01"]
     assert result.costs == {"fee_bps": pytest.approx(10.0)}
     assert told(result, "sharpe").convention.startswith("of the profits of trades")
 

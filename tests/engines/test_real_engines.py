@@ -20,6 +20,13 @@ def near(value: float) -> Any:
     return pytest.approx(value, rel=1e-9, abs=1e-9)
 
 
+def reconciled(*found: dict[str, Any]) -> None:
+    """Its parts agree with each other."""
+    for ours in found:
+        assert not ours["broken"]
+        assert ours["mark"] == "RECONCILED"
+
+
 def same(ours: dict[str, Any], own: dict[str, Any], *names: str) -> None:
     for name in names:
         assert ours[name] == near(own[name]), name
@@ -37,6 +44,7 @@ def test_bt(version: str, tmp_path: Path) -> None:
     assert ours["fills"] == own["transactions"]
     assert ours["worth_gap"] < 1e-6
     assert max(told["same"].values()) < 1e-9
+    reconciled(ours)
 
 
 @pytest.mark.parametrize("version", ["vectorbt-1.2.0", "vectorbt-0.28"])
@@ -55,6 +63,7 @@ def test_vectorbt(version: str, tmp_path: Path) -> None:
         assert ours["worth_gap"] < 1e-6
     assert told["shared"]["ours"]["capital"] == 10_000.0
     assert "column='AAA'" in told["refused"]
+    reconciled(told["ours"], told["shared"]["ours"])
 
 
 @pytest.mark.parametrize("version", ["backtesting-0.6.6", "backtesting-0.5.0"])
@@ -74,6 +83,7 @@ def test_backtesting(version: str, tmp_path: Path) -> None:
     assert ours["net_pnl"] == near(ours["equity"][-1] - ours["capital"])
     assert told["copied"]["equity"] == ours["equity"]
     assert set(told["best"]["params"]) == {"fast", "slow"}
+    reconciled(ours, told["copied"], told["best"])
 
 
 @pytest.mark.parametrize("version", ["skfolio-1.12.2", "skfolio-0.5.0"])
@@ -90,6 +100,7 @@ def test_skfolio(version: str, tmp_path: Path) -> None:
         assert one["own"]["max_drawdown"] == near(float((path - np.maximum.accumulate(np.append(0.0, path))[1:]).min()))
     assert told["walked"]["ours"]["folds"] == 4
     assert told["walked"]["ours"]["strategy"] is None
+    reconciled(told["ours"], told["walked"]["ours"], told["added"]["ours"])
 
 
 def test_backtrader(tmp_path: Path) -> None:
@@ -103,6 +114,7 @@ def test_backtrader(tmp_path: Path) -> None:
     assert ours["fees"] == near(ours["fill_fees"])
     assert ours["worth_gap"] < 1e-6
     assert ours["params"] == {"fast": "4", "slow": "20"}
+    reconciled(ours, told["alone"])
 
 
 @pytest.mark.parametrize("version", ["zipline-3.2.1", "zipline-3.0.4"])
@@ -114,6 +126,7 @@ def test_zipline(version: str, tmp_path: Path) -> None:
     assert [label[:10] for label in ours["labels"]] == own["sessions"]
     assert ours["worth_gap"] < 1e-6
     assert ours["fill_fees"] > 0.0
+    reconciled(ours)
 
 
 @pytest.mark.parametrize("version", ["nautilus-1.231.0", "nautilus-1.211.0"])
@@ -126,6 +139,7 @@ def test_nautilus(version: str, tmp_path: Path) -> None:
         assert ours["net_pnl"] == near(ours["equity"][-1] - ours["capital"])
         assert ours["equity"] == pytest.approx(told[name]["by_reports"]["equity"], rel=1e-12)
     margin, cash = told["margin"], told["cash"]
+    reconciled(margin["ours"], cash["ours"])
     closed = margin["ours"]["open"] == 0
     assert not closed or margin["ours"]["equity"][-1] == near(margin["own"]["total_end"])
     assert cash["own"]["lowest_total"] < 0.95 * 100_000.0 < min(cash["ours"]["equity"])

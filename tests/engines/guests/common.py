@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.backtest.metrics import drawdown, return_stats
 from pipeline.engines.adapter import Given
 from pipeline.engines.registry import as_result
+from pipeline.results.reconcile import reconcile
 
 
 def prices(symbols=("AAA", "BBB"), days=260, seed=1):
@@ -37,7 +38,10 @@ def facts(value, periods, **given):
     result = as_result(value, Given(**given))
     stats = return_stats(result.returns.to_numpy(), periods_per_year=periods)
     trades, fills = result.trades, result.fills
+    reconciled = reconcile(result)
     found = {
+        "mark": reconciled.mark,
+        "broken": [f"{one.name}: {one.off_by} at {one.first}" for one in reconciled.broken],
         "engine": [result.engine.name, result.engine.version],
         "labels": [str(label) for label in result.equity.index],
         "equity": result.equity.tolist(),
