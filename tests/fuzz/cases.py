@@ -204,8 +204,9 @@ def ledger_mutated(rng: random.Random) -> tuple[Any, ...]:
     how = rng.randrange(6)
     if how < 3:
         ways = [mutations.some_bytes, mutations.a_line, mutations.a_number]
-        return "ledger.jsonl", ways[how](rng, genuine.LEDGER)
-    entries = genuine.ledger_entries()
+        return "ledger.jsonl", ways[how](rng, rng.choice([genuine.LEDGER, genuine.LEDGER_2]))
+    version = rng.choice([1, 2])
+    entries = [{**entry, "version": version} for entry in genuine.ledger_entries()]
     at = rng.randrange(len(entries))
     if how == 3:  # well chained and signed, whatever it says
         entries[at]["details"] = mutations.change_value(
@@ -219,7 +220,7 @@ def ledger_mutated(rng: random.Random) -> tuple[Any, ...]:
         entries.insert(at, dict(rng.choice(entries)))
     try:
         return "ledger.jsonl", genuine.ledger_of(entries, signed=rng.random() < 0.7)
-    except (ValueError, TypeError):  # what no JSON of ours can hold cannot be signed by us
+    except (ValueError, TypeError, AttributeError):  # what no JSON of ours can hold cannot be signed by us
         return "ledger.jsonl", mutations.some_bytes(rng, genuine.LEDGER)
 
 

@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pipeline.digest import sha256_bytes
 from pipeline.evidence.dsse import sign_detached
 from pipeline.evidence.keys import signer_of, signer_pem
-from pipeline.evidence.ledger import ENTRY_TYPE, START
+from pipeline.evidence.leaf import split
+from pipeline.evidence.ledger import ENTRY_TYPE, START, line_of
 from pipeline.evidence.strict_json import canonical
 from tests.evidence.sealed_runs import trust_in
 
 REPOSITORY = Path(__file__).parents[2]
 SIGNER = signer_of(Ed25519PrivateKey.from_private_bytes(b"a" * 32))  # alice of docs/vectors
 TRUST = trust_in(SIGNER)
-BUNDLE = (REPOSITORY / "docs" / "vectors" / "good.zip").read_bytes()
+BUNDLE = (REPOSITORY / "docs" / "vectors" / "leaves.zip").read_bytes()
 RUN_IDS = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(4)]
 
 BOB = Ed25519PrivateKey.from_private_bytes(b"b" * 32).public_key().public_bytes_raw()
@@ -144,7 +145,14 @@ def columnar(suffix: str) -> bytes:
 
 
 def ledger_line(entry: dict[str, Any], *, signed: bool = True, digest: str | None = None) -> bytes:
-    """Return the line of an entry as the ledger has it: with its signature, and its digest unless another is given."""
+    """Return the line of an entry as the ledger has it: with its signature, and its digest unless another is given.
+
+    An entry of version 2 is written in parts.
+    """
+    if entry["version"] == 2:
+        parts = split(entry, ("a" * 32, "b" * 32))
+        line = line_of(parts, sign_detached(canonical(parts), ENTRY_TYPE, SIGNER) if signed else [])
+        return line if digest is None else line.replace(json.loads(line)["digest"].encode(), digest.encode(), 1)
     signatures = sign_detached(canonical(entry), ENTRY_TYPE, SIGNER) if signed else []
     body = canonical({"entry": entry, "signatures": signatures})
     return b'{"digest":"%s",%s\n' % ((digest or sha256_bytes(body)).encode(), body[1:])
@@ -190,3 +198,4 @@ def ledger_of(entries: list[dict[str, Any]], *, signed: bool = True) -> bytes:
 
 
 LEDGER = ledger_of(ledger_entries())
+LEDGER_2 = ledger_of([{**entry, "version": 2} for entry in ledger_entries()])
