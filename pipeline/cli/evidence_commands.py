@@ -287,7 +287,7 @@ def bundle(
         typer.Option(
             "--with",
             metavar="PARTS",
-            help="ledger,notebook,code,inputs,strategies, or none.",
+            help="Some of ledger,notebook,code,inputs,strategies, or none; default: up to 64 MiB.",
         ),
     ] = None,
     trust: TrustFile = None,
