@@ -69,10 +69,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ForkServer]:
-    """Return a fork server that has imported what runs use, without what draws."""
+def server() -> Iterator[ForkServer | None]:
+    """Return a fork server that has imported what runs use, without what draws; None where kernels cannot be forked.
+
+    A run that is given None has a fresh kernel.
+    """
+    from pipeline.kernels import fork_available
     from pipeline.notebook.forked import fork_server
 
+    if not fork_available():
+        yield None
+        return
     libraries = ("numpy", "pandas", "pydantic", "rfc8785", "psutil", "importlib.metadata", "yaml")
     with fork_server(libraries, warm=("pipeline.notebook.warm:package",)) as server:
         server.wait_ready()

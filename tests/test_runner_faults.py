@@ -56,7 +56,7 @@ def assert_failed(outcome: RunOutcome, kind: type[EvidenceError]) -> Run:
     return run
 
 
-def test_a_cell_that_raises(project: Settings, server: ForkServer) -> None:
+def test_a_cell_that_raises(project: Settings, server: ForkServer | None) -> None:
     """The record names the cell by its place in the input notebook, the exception and its message."""
     outcome = run_cells(project, "x = 1", "raise ValueError('no <b>luck</b>\\n€')", "print('never')", kernels=server)
     run = assert_failed(outcome, CellFailedError)
@@ -79,7 +79,7 @@ def test_a_notebook_that_never_ends(project: Settings) -> None:
     assert "run.timeout = 3.0" in str(outcome.error)
 
 
-def test_a_kernel_that_is_killed(project: Settings, server: ForkServer) -> None:
+def test_a_kernel_that_is_killed(project: Settings, server: ForkServer | None) -> None:
     """A dead kernel fails its run at the cell that was being executed."""
     outcome = run_cells(project, "x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", kernels=server)
     run = assert_failed(outcome, KernelDiedError)
@@ -98,7 +98,7 @@ def test_a_kernel_that_is_killed(project: Settings, server: ForkServer) -> None:
         pytest.param("(run_dir / 'trades.csv').unlink()", "without writing trades.csv", marks=pytest.mark.slow),
     ],
 )
-def test_malformed_artifacts(project: Settings, server: ForkServer, damage: str, message: str) -> None:
+def test_malformed_artifacts(project: Settings, server: ForkServer | None, damage: str, message: str) -> None:
     """A notebook that ends with artifacts outside the contract is a failed run, not a finished one."""
     outcome = run_cells(project, ARTIFACTS + damage, kernels=server)
     assert_failed(outcome, ArtifactError)
@@ -113,7 +113,7 @@ def test_a_notebook_that_writes_nothing(project: Settings) -> None:
     assert "run.save(result)" in str(outcome.error)
 
 
-def test_an_input_that_changes_while_the_run_executes(project: Settings, server: ForkServer) -> None:
+def test_an_input_that_changes_while_the_run_executes(project: Settings, server: ForkServer | None) -> None:
     """The manifest never claims a digest of data that the notebook may not have read."""
     data = project.root / "bars.csv"
     data.write_text("timestamp,open,high,low,close\n")

@@ -28,7 +28,7 @@ from tests.tiers import mostly_slow
 QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
 
 
-def run_cells(project: Settings, kernels: ForkServer, *cells: str, **more: Any) -> RunOutcome:
+def run_cells(project: Settings, kernels: ForkServer | None, *cells: str, **more: Any) -> RunOutcome:
     write_notebook(project.root / "notebooks" / "n.ipynb", *cells)
     spec = RunSpec.from_mapping({"run": {"notebook": "notebooks/n.ipynb"}, **QUIET, **more})
     return run_backtest(spec, settings=project, kernels=kernels)
@@ -75,7 +75,7 @@ def test_what_cannot_be_sealed_is_found(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("cell", "said"), mostly_slow(UNSEALABLE.items()), ids=[*UNSEALABLE.values()])
 def test_what_cannot_be_sealed_is_moved_aside_and_named(
-    project: Settings, server: ForkServer, cell: str, said: str
+    project: Settings, server: ForkServer | None, cell: str, said: str
 ) -> None:
     """The run fails and says what was there; its directory then holds what the seal covers, and nothing is lost."""
     outcome = run_cells(project, server, ARTIFACTS + cell)
@@ -89,7 +89,7 @@ def test_what_cannot_be_sealed_is_moved_aside_and_named(
 
 
 @pytest.mark.slow
-def test_what_is_moved_aside_does_not_hide_the_error(project: Settings, server: ForkServer) -> None:
+def test_what_is_moved_aside_does_not_hide_the_error(project: Settings, server: ForkServer | None) -> None:
     """The error stays the error; what was moved is a warning."""
     outcome = run_cells(project, server, ARTIFACTS + "os.symlink('x', run_dir / 'link')\nraise KeyError('real')")
     assert "KeyError: 'real'" in failed(outcome.run)["message"]
@@ -135,7 +135,7 @@ REPLACED = {
 
 
 @pytest.mark.parametrize("cell", mostly_slow(REPLACED.values()), ids=[*REPLACED])
-def test_a_run_directory_that_is_gone_is_made_again(project: Settings, server: ForkServer, cell: str) -> None:
+def test_a_run_directory_that_is_gone_is_made_again(project: Settings, server: ForkServer | None, cell: str) -> None:
     """The run is sealed as FAILED; where a link in its place leads, nothing is moved."""
     elsewhere = project.results.parent / "elsewhere"
     elsewhere.mkdir()
@@ -161,7 +161,7 @@ RAISED = [
 @pytest.mark.parametrize("where", ["track_run", "_execute", "check_artifacts"])
 @pytest.mark.parametrize("failure", mostly_slow(RAISED, 4, 7), ids=[type(failure).__name__ for failure in RAISED])
 def test_an_exception_of_any_class_is_sealed(
-    project: Settings, server: ForkServer, monkeypatch: pytest.MonkeyPatch, where: str, failure: Exception
+    project: Settings, server: ForkServer | None, monkeypatch: pytest.MonkeyPatch, where: str, failure: Exception
 ) -> None:
     """Raised in place of a stage, since no input is known that raises it there."""
 
@@ -181,7 +181,7 @@ def test_an_exception_of_any_class_is_sealed(
 
 
 def test_what_ends_the_process_is_raised_after_the_seal(
-    project: Settings, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+    project: Settings, server: ForkServer | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A SystemExit, as a handler of SIGTERM may raise it, seals the run and is not swallowed; Ctrl-C does not seal."""
     for kind, status in ((SystemExit, "FAILED"), (KeyboardInterrupt, "KILLED")):
@@ -196,7 +196,9 @@ def test_what_ends_the_process_is_raised_after_the_seal(
 
 
 @pytest.mark.parametrize("file", mostly_slow(["modules.json", "tracking.json"]))
-def test_records_that_cannot_be_read_are_left_out_of_the_seal(project: Settings, server: ForkServer, file: str) -> None:
+def test_records_that_cannot_be_read_are_left_out_of_the_seal(
+    project: Settings, server: ForkServer | None, file: str
+) -> None:
     """A notebook that writes over the run's own records fails its run; it does not leave it unsealed."""
     name = f"debug/{file}" if file == "modules.json" else file
     spoil = f"import atexit\natexit.register(lambda: (run_dir / {name!r}).write_bytes(b'\\xff['))"
@@ -206,7 +208,7 @@ def test_records_that_cannot_be_read_are_left_out_of_the_seal(project: Settings,
     assert any("not in the seal" in warning for warning in outcome.run.record.warnings)
 
 
-def test_an_input_that_is_gone_at_the_end(project: Settings, server: ForkServer) -> None:
+def test_an_input_that_is_gone_at_the_end(project: Settings, server: ForkServer | None) -> None:
     """Removed is changed."""
     (project.root / "bars.csv").write_text("timestamp,open,high,low,close\n")
     write_notebook(
@@ -218,7 +220,7 @@ def test_an_input_that_is_gone_at_the_end(project: Settings, server: ForkServer)
     failed(outcome.run)
 
 
-def test_a_run_that_cannot_be_opened_has_not_started(project: Settings, server: ForkServer) -> None:
+def test_a_run_that_cannot_be_opened_has_not_started(project: Settings, server: ForkServer | None) -> None:
     """Before its entry in the ledger nothing was begun: no directory is left that would stay unsealed for ever."""
     run_cells(project, server, ARTIFACTS)
     with (project.results / "ledger.jsonl").open("ab") as ledger:
@@ -229,7 +231,7 @@ def test_a_run_that_cannot_be_opened_has_not_started(project: Settings, server: 
 
 
 def test_a_seal_that_cannot_be_written_says_why(
-    project: Settings, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+    project: Settings, server: ForkServer | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unsealed run that was not interrupted has its reason in the record; raised in place of a full disk."""
 
@@ -244,7 +246,9 @@ def test_a_seal_that_cannot_be_written_says_why(
     assert run.record.error["message"].endswith("never sealed: manifest.json could not be written: no space")
 
 
-def test_a_value_the_evidence_cannot_hold_is_refused_before_the_start(project: Settings, server: ForkServer) -> None:
+def test_a_value_the_evidence_cannot_hold_is_refused_before_the_start(
+    project: Settings, server: ForkServer | None
+) -> None:
     """JSON has no canonical form for it, so it could never be sealed."""
     write_notebook(project.root / "notebooks" / "n.ipynb", ARTIFACTS, parameters="run_id = x = None")
     run = {"notebook": "notebooks/n.ipynb", "parameters": {"x": "\ud800"}}
@@ -253,7 +257,7 @@ def test_a_value_the_evidence_cannot_hold_is_refused_before_the_start(project: S
     assert list_runs(settings=project) == []
 
 
-def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: ForkServer) -> None:
+def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: ForkServer | None) -> None:
     """A notebook edited after it was read is an input that changed; the kept one and the digest are of what ran."""
     edit = "Path('notebooks/n.ipynb').write_text('{}')"
     outcome = run_cells(project, server, ARTIFACTS + edit)
@@ -265,7 +269,7 @@ def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: Fork
 
 
 @pytest.mark.slow
-def test_exit_after_the_results_is_a_warning(project: Settings, server: ForkServer) -> None:
+def test_exit_after_the_results_is_a_warning(project: Settings, server: ForkServer | None) -> None:
     """`sys.exit(0)` when all is saved ends a finished run, and names what did not run; before that it is the reason."""
     outcome = run_cells(project, server, ARTIFACTS, "import sys\nsys.exit(0)", "x = 1", "x = 2")
     assert outcome.error is None
@@ -293,7 +297,7 @@ def test_integers_that_json_cannot_hold_are_refused(value: Any) -> None:
 
 
 @pytest.mark.slow
-def test_braces_in_every_path(project: Settings, server: ForkServer, tmp_path: Path) -> None:
+def test_braces_in_every_path(project: Settings, server: ForkServer | None, tmp_path: Path) -> None:
     """Braces are letters: in the project, its results, the data, the strategy's directory and the report's source."""
     root = tmp_path / "{run_id} {0}" / "}{"
     project.root.rename(root.parent.mkdir(parents=True) or root)

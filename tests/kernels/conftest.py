@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.kernels import ForkServer
+from pipeline.kernels import ForkServer, fork_available
 from tests.kernels.notebooks import PRELOAD, environment
 
 
 @pytest.fixture(scope="session")
 def kernels() -> Iterator[ForkServer]:
-    """Return a fork server that has imported some libraries."""
+    """Return a fork server that has imported some libraries; skips where kernels cannot be forked."""
+    if not fork_available():
+        pytest.skip("kernels cannot be forked here")
     with environment(), ForkServer(PRELOAD) as server:
         server.wait_ready()
         yield server

@@ -14,9 +14,12 @@ from typing import Any
 
 import nbformat
 import papermill
+import pytest
 from nbformat import v4
 
-from pipeline.kernels import ForkServer, KernelProcess, Launch
+from pipeline.kernels import ForkServer, KernelProcess, Launch, fork_available
+
+NEEDS_FORK = pytest.mark.skipif(not fork_available(), reason="kernels cannot be forked here")
 
 IDENTIFIER = "[0-9a-f]{32}"
 PRELOAD = ("numpy", "pandas", "matplotlib.pyplot", "plotly.graph_objects", "tqdm.auto", "ipywidgets")

@@ -19,7 +19,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from pipeline.kernels import ForkServer
-from tests.kernels.notebooks import PRELOAD, environment, execute, execute_in_thread, notebook, text
+from tests.kernels.notebooks import NEEDS_FORK, PRELOAD, environment, execute, execute_in_thread, notebook, text
 
 LOOK = """
 import os, random, sys, threading, numpy as np, pandas as pd, matplotlib.pyplot as plt, warnings, logging, decimal
@@ -40,7 +40,7 @@ warnings.simplefilter('ignore'); logging.basicConfig(); decimal.getcontext().pre
 files = [open(os.devnull) for _ in range(50)]
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, NEEDS_FORK]
 
 
 def test_nothing_leaks_into_the_next_kernel(kernels: ForkServer, tmp_path: Path) -> None:

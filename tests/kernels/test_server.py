@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.kernels import ForkClient, ForkServer, ForkServerError, KernelRefusedError, Launch, fork_available
 from pipeline.kernels.wire import Unpacker, pack
-from tests.kernels.notebooks import environment, execute, notebook, text
+from tests.kernels.notebooks import NEEDS_FORK, environment, execute, notebook, text
 
 
 def start(kernels: ForkServer | ForkClient, directory: Path, **changed: str) -> int:
@@ -76,6 +76,7 @@ def test_without_fork_ordinary_kernels_are_used(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_threads_that_a_fork_would_lose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that leaves a thread running cannot be preloaded; the error names it."""
     (tmp_path / "threaded.py").write_text(
@@ -87,6 +88,7 @@ def test_threads_that_a_fork_would_lose(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_modules_that_are_missing_or_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not installed is skipped and named; what cannot be imported is an error."""
     (tmp_path / "broken.py").write_text("raise OSError('no licence')\n")
@@ -120,6 +122,7 @@ def test_the_socket_is_private(kernels: ForkServer) -> None:
     assert Path(kernels.address).parent.stat().st_mode & 0o077 == 0
 
 
+@NEEDS_FORK
 def test_stopping_leaves_nothing(tmp_path: Path) -> None:
     """A server that is stopped removes its directory and its process."""
     with ForkServer(()) as server:
@@ -131,6 +134,7 @@ def test_stopping_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_stopping_does_not_wait_for_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asked for a server in vain, since a spec was refused, gets the answer at once."""
     begun, done = tmp_path / "begun", tmp_path / "done"
@@ -155,6 +159,7 @@ def test_wire_takes_any_cut() -> None:
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_package_is_usable_alone() -> None:
     """Importing it, its server included, loads no other module of this project."""
     check = (
@@ -166,6 +171,7 @@ def test_package_is_usable_alone() -> None:
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_command_line(tmp_path: Path) -> None:
     """`install` writes a kernelspec, `serve` runs a program with a server beside it."""
     command = [sys.executable, "-m", "pipeline.kernels"]
@@ -179,6 +185,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_the_users_ipython_configuration_counts(tmp_path: Path) -> None:
     """Configuration and startup files of the IPython directory work; a kernel with another configuration is refused."""
     profile = tmp_path / "ipython" / "profile_default"
@@ -194,6 +201,7 @@ def test_the_users_ipython_configuration_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_directories_made_for_the_server_outlive_its_kernels(tmp_path: Path) -> None:
     """Where no home can be written to, matplotlib makes itself a directory, and removes it at its exit."""
     look = notebook("import matplotlib, os\nprint(os.path.isdir(matplotlib.get_configdir()))")

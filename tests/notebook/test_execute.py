@@ -14,7 +14,7 @@ from pipeline.kernels import ForkServer
 from pipeline.notebook.execute import Executed, execute_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import read_notebook
-from tests.kernels.notebooks import Dying
+from tests.kernels.notebooks import NEEDS_FORK, Dying
 from tests.notebooks import write_notebook
 from tests.tiers import mostly_slow
 
@@ -76,7 +76,9 @@ ERRORS = [
 @pytest.mark.parametrize(
     ("cell", "ename", "evalue"), mostly_slow(ERRORS, 0, 2, 5), ids=[f"{ename} {evalue}" for _, ename, evalue in ERRORS]
 )
-def test_the_error_is_the_kernels(server: ForkServer, tmp_path: Path, cell: str, ename: str, evalue: str) -> None:
+def test_the_error_is_the_kernels(
+    server: ForkServer | None, tmp_path: Path, cell: str, ename: str, evalue: str
+) -> None:
     """Name, text and cell of an error are those of the kernel's reply, whether or not there is an error output."""
     with pytest.raises(CellFailedError) as failed:
         execute(tmp_path, server, "x = 1", cell, "print('never')")
@@ -89,7 +91,7 @@ def test_the_error_is_the_kernels(server: ForkServer, tmp_path: Path, cell: str,
     assert "never" not in shown(tmp_path)
 
 
-def test_a_long_error_is_shortened(server: ForkServer, tmp_path: Path) -> None:
+def test_a_long_error_is_shortened(server: ForkServer | None, tmp_path: Path) -> None:
     """Message and record of an error are bounded and say how much they leave out; the notebook has all of it."""
     with pytest.raises(CellFailedError) as failed:
         execute(tmp_path, server, "raise ValueError('begin' + 'x' * 100_000 + 'end')")
@@ -135,12 +137,12 @@ def test_a_notebook_that_ends_itself(kernels: ForkServer | None, tmp_path: Path,
     assert "mine" in json.loads((tmp_path / "modules.json").read_bytes())
 
 
-def test_an_exit_in_the_last_cell_is_none(server: ForkServer, tmp_path: Path) -> None:
+def test_an_exit_in_the_last_cell_is_none(server: ForkServer | None, tmp_path: Path) -> None:
     """Nothing is said when nothing was left out."""
     assert execute(tmp_path, server, "x = 1", "exit()").left_early is None
 
 
-def test_an_exit_with_a_reason_is_an_error(server: ForkServer, tmp_path: Path) -> None:
+def test_an_exit_with_a_reason_is_an_error(server: ForkServer | None, tmp_path: Path) -> None:
     """`sys.exit` with anything but success is a failed cell, and the message says what it is."""
     with pytest.raises(
         CellFailedError, match=r"SystemExit: no data \(in cell 1 .*\): .* sys\.exit\. Not run: cell 2\."
@@ -164,6 +166,7 @@ def test_how_a_kernel_ended_is_said(kernels: ForkServer | None, tmp_path: Path, 
 
 
 @pytest.mark.slow
+@NEEDS_FORK
 def test_a_forked_kernel_that_dies_early_is_followed_by_a_fresh_one(server: ForkServer, tmp_path: Path) -> None:
     """Before the first cell nothing has been done that could not be done again; the run carries a note."""
     write_notebook(tmp_path / "in.ipynb", "print('ran')")
@@ -187,7 +190,7 @@ def test_a_notebook_may_make_errors_of_warnings_and_clear_its_environment(
     assert json.loads((tmp_path / "modules.json").read_bytes())
 
 
-def test_the_bytes_that_were_read_are_executed(server: ForkServer, tmp_path: Path) -> None:
+def test_the_bytes_that_were_read_are_executed(server: ForkServer | None, tmp_path: Path) -> None:
     """A file that is replaced after it was digested is not what is executed."""
     path = write_notebook(tmp_path / "in.ipynb", "print('digested')")
     given = read_notebook(path)
@@ -198,7 +201,7 @@ def test_the_bytes_that_were_read_are_executed(server: ForkServer, tmp_path: Pat
     assert shown(tmp_path) == "digested\n"
 
 
-def test_braces_in_a_path_are_letters(server: ForkServer, tmp_path: Path) -> None:
+def test_braces_in_a_path_are_letters(server: ForkServer | None, tmp_path: Path) -> None:
     """papermill would fill them with parameters, and execute another file."""
     folder = tmp_path / "{0} {run_id}" / "}{"
     folder.mkdir(parents=True)

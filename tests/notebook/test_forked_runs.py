@@ -25,7 +25,10 @@ from pipeline.run import Run
 from pipeline.runner import run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import read_spec
+from tests.kernels.notebooks import NEEDS_FORK
 from tests.notebooks import write_notebook
+
+pytestmark = NEEDS_FORK
 
 PACKAGE = Path(pipeline.__file__).parent
 

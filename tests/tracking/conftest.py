@@ -101,7 +101,9 @@ def open_run(settings: Settings) -> Callable[..., tuple[RunDir, RunTracking]]:
 def scene(
     template_database: Path, tmp_path: Path, open_run: Callable[..., tuple[RunDir, RunTracking]], settings: Settings
 ) -> Any:
-    """A notebook whose store can go away."""
+    """A notebook whose store can go away; skips where its process cannot be forked."""
+    if not hasattr(os, "fork"):
+        pytest.skip("the notebook's process is a fork of the test's")
     from scenes import Scene  # its module imports this folder's tests, which need this file first
 
     return Scene(template_database, tmp_path, open_run, settings)

@@ -230,6 +230,7 @@ def _in_child(work: Callable[[], None], *, kill_after: float | None = None) -> i
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes it kills")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["sqlite", "file"])
