@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pipeline.kernels import ForkServer
 
-settings.register_profile("fixed", derandomize=True)  # the same verdict for everybody
-settings.register_profile("explore")  # new examples each time: pytest --hypothesis-profile explore
+settings.register_profile("fixed", derandomize=True, deadline=None)  # the same verdict for everybody, on any machine
+settings.register_profile("explore", deadline=None)  # new examples each time: pytest --hypothesis-profile explore
 settings.load_profile("fixed")
 
 import_nbformat()  # before a test module does, which would wait for it

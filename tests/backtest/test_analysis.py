@@ -60,6 +60,7 @@ def test_drawdowns_by_hand() -> None:
     assert str(worst_drawdowns(curve([1, 2, 3]))["recovery"].dtype) == str(day.dtype)
 
 
+@pytest.mark.slow
 @given(DAYS)
 @settings(max_examples=40, deadline=None)
 def test_drawdowns_cover_the_curve(returns: list[float]) -> None:

@@ -291,6 +291,7 @@ def test_no_look_ahead(random_market, name, mode, seed, cut, stop) -> None:
     pd.testing.assert_frame_equal(before, part.fills, check_exact=True)
 
 
+@pytest.mark.slow
 @given(SIGNALS, SEED, COST, COST, STOP, st.booleans(), st.sampled_from([0.01, 0.3]))
 @settings(max_examples=60, deadline=None)
 def test_compiled_loop_equals_plain_python(random_market, signals, seed, fee, slip, stop, mode, volatility) -> None:

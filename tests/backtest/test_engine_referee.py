@@ -141,6 +141,7 @@ def test_reversals_on_real_data(sp500: pd.DataFrame, mode: bool, stop: float | N
     assert_same(result, class_referee(sp500, signal, mode=mode, stop=stop, sided=True))
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 10**6), st.integers(2, 200), st.booleans(),
     st.sampled_from([None, 1.0, 4.0, 15.0]), st.sampled_from([0.0, 0.02]), st.booleans(),

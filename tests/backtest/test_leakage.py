@@ -10,6 +10,7 @@ from pipeline.backtest import BacktestEngine, get_strategy, strategy_names
 from pipeline.backtest.dependence import POWERS
 from pipeline.backtest.leakage import check_leakage, require_no_leak
 from pipeline.errors import StrategyError, UsageError
+from tests.tiers import mostly_slow
 
 
 def long_where(values: pd.Series) -> pd.Series:
@@ -101,7 +102,7 @@ def test_planted_leaks_are_found(leak, seed: int, market: pd.DataFrame) -> None:
         require_no_leak(verdict)
 
 
-@pytest.mark.parametrize("name", sorted({*strategy_names()} - {"buy_and_hold"}))
+@pytest.mark.parametrize("name", mostly_slow(sorted({*strategy_names()} - {"buy_and_hold"})))
 def test_bundled_strategies_are_clean(name: str, sp500: pd.DataFrame, market: pd.DataFrame) -> None:
     """No alarm on bundled strategies, with default params on real data and short windows on made-up data."""
     signal_fn = get_strategy(name).signal_fn

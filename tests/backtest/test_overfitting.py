@@ -81,6 +81,7 @@ def test_noise_of_few_trials_is_near_a_blind_choice() -> None:
     assert np.mean([each.pbo for each in found]) == pytest.approx(2 / 3, abs=0.03)
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float64, (16, 5), elements=st.integers(-2, 2).map(lambda value: value / 100)))
 @settings(max_examples=40, deadline=None)
 def test_a_blind_choice_is_the_mean_over_all_choices(values: np.ndarray) -> None:
@@ -116,6 +117,7 @@ def test_agrees_with_ffn() -> None:
     assert (ours.rows_dropped, ours.n_splits, ours.n_trials) == (3, 70, 7)
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(np.float64, (16, 4), elements=st.integers(-3, 3).map(lambda value: value / 100)),
     st.permutations(range(4)),
@@ -164,6 +166,7 @@ def test_ffn_on_all_12870_splits() -> None:
     assert probability_of_overfitting(NOISE).logits == pytest.approx(theirs["logits"].to_numpy(), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_effective_trials_of_known_groups() -> None:
     """Ten groups of ten twins are ten trials by the eigenvalues; independent trials are nearly all."""
     rng = np.random.default_rng(0)

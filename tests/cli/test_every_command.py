@@ -18,6 +18,7 @@ from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from tests.conftest import small_file_system
 from tests.evidence.sealed_runs import World
+from tests.tiers import mostly_slow
 
 COMMANDS: dict[str, Any] = dict(every_command())
 SERVERS = ("ui", "site serve")
@@ -29,7 +30,11 @@ REQUIRED = {  # what a command cannot be called without
 }
 FAULT = "fault of evidence"  # what is said of an error that nobody thought of
 
+EVERYDAY = ("run", "list", "show", "verify", "render", "bundle", "ledger check", "study list")
 each_command = pytest.mark.parametrize("name", COMMANDS)
+everyday_command = pytest.mark.parametrize(
+    "name", mostly_slow(COMMANDS, *(place for place, name in enumerate(COMMANDS) if name in EVERYDAY))
+)
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_each_command_names_things_alike(name: str) -> None:
             assert not item.required, f"{item.name} defaults to `last`, as everywhere"
 
 
-@each_command
+@everyday_command
 def test_each_command_says_that_a_run_is_not_there(name: str, run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 and the same JSON document for every error."""
     places = [item for item in COMMANDS[name].params if not is_option(item) and item.name != "token"]
@@ -165,7 +170,7 @@ def test_each_command_says_that_a_path_is_wrong(
             call(capsys, needed(name, **{place: path}))
 
 
-@each_command
+@everyday_command
 def test_each_command_says_that_nothing_can_be_written(
     name: str, run: RunDir, project: Settings, read_only: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,7 +180,7 @@ def test_each_command_says_that_nothing_can_be_written(
     call(capsys, needed(name))
 
 
-@each_command
+@everyday_command
 def test_each_command_says_that_the_results_are_a_file(
     name: str, project: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

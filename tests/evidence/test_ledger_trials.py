@@ -108,6 +108,7 @@ def test_a_run_that_stands_for_nothing_known_counts(ledger: Path) -> None:
     assert trial_count(ledger, "ma", "1") == 12
 
 
+@pytest.mark.slow
 def test_counts_never_fall(tmp_path: Path) -> None:
     """Whatever is appended to whatever there is, the count of every search is at least what it was."""
     generator = random.Random(7)

@@ -80,6 +80,7 @@ def test_a_report_s_statement_of_any_shape_is_answered(world: World, signed: Run
         assert verify_run(signed, trust=world.trust, ledger=check_ledger(world.ledger)).problems
 
 
+@pytest.mark.slow
 def test_a_ledger_s_entry_of_any_shape_is_answered(world: World, signed: RunDir, tmp_path: Any) -> None:
     """Any part of the last entry replaced or gone, its digest made to fit: found, without a crash."""
     kept = head(world.ledger)

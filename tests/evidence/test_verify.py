@@ -22,6 +22,7 @@ from pipeline.run import list_runs
 from pipeline.rundir import RunDir, new_run_id, write_atomic
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
+from tests.tiers import mostly_slow
 
 FILES = {
     "stats.json": b'{"sharpe": 1.0}\n',
@@ -175,7 +176,9 @@ def test_a_run_without_a_manifest_is_unsealed(tmp_path: Path) -> None:
         verify_run(run).raise_for_problems()
 
 
-@pytest.mark.parametrize("name", ["", "manifest.json", "manifest.dsse.json", "plots", "report", "report/index.html"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["plots", "", "manifest.json", "manifest.dsse.json", "report", "report/index.html"])
+)
 def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str) -> None:
     """A colleague's private file or directory: named, and the other runs are verified and listed all the same."""
     world = World(tmp_path / "results", new_signer())
