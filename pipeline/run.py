@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.results.what import WhatRan
 
 LAST = "last"
+READ = ("input:", "frame:", "network:")  # what a run read besides what its spec names
 UNREADABLE = "UNREADABLE"
 
 
@@ -36,6 +37,8 @@ class RunRecord:
     """What is known of one run; times are ISO-8601 UTC text, `stages` are seconds.
 
     `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed), or UNREADABLE.
+    `inputs` are what it read besides
+    data, benchmark and notebook, each with `uri`, `sha256`, `found` (declared or observed) and `input`, its name.
     `error` of a failed run has kind, message, cell, ename, evalue, traceback.
     """
 
@@ -59,6 +62,7 @@ class RunRecord:
     locks: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] | None = None
+    inputs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -344,10 +348,20 @@ def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]
             modules=_named(inputs, "module:", lambda item: item["digest"]["sha256"]),
             locks=_named(inputs, "lock:", lambda item: item["digest"]["sha256"]),
             overrides=mask_shown(definition["externalParameters"]["overrides"]),
+            inputs=tuple(_input(item) for name, item in inputs.items() if name.startswith(READ)),
         )
     except (KeyError, TypeError, AttributeError):
         return _unreadable_record(run_id)
     return record if _is_record(record) else _unreadable_record(run_id)
+
+
+def _input(item: dict[str, Any]) -> dict[str, Any]:
+    """Return one thing that a run read besides its data: what, its digest, how it was found, under which name."""
+    told = item["annotations"]
+    if not all(isinstance(text, str) for text in (item["uri"], told["found"], told.get("input", ""))):
+        raise TypeError("an input is of another form")
+    digest = item.get("digest", {}).get("sha256")
+    return {"uri": item["uri"], "sha256": digest, "found": told["found"], "input": told.get("input")}
 
 
 def _artifacts(manifest: dict[str, Any]) -> list[Artifact]:

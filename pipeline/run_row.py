@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.results.what import WhatRan
 from pipeline.run import UNREADABLE, Artifact, Run, RunRecord
 
-BULKY = ("packages", "modules")
+BULKY = ("packages", "modules", "inputs")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """All that `evidence show` prints of one run: its row, packages and modules, its sealed files with their URLs."""
+    """All that `evidence show` prints of one run: its row, packages, modules and inputs, its sealed files with their URLs."""
 
     row: RunRow
     artifacts: tuple[tuple[Artifact, str | None], ...]

@@ -40,6 +40,7 @@ from pipeline.sealing import (
     finish_tracking,
     notebook_warnings,
     open_run,
+    read_datasets,
     silent,
     track_run,
 )
@@ -133,7 +134,7 @@ def run_backtest(
             with run.stage("artifacts"):
                 _check_artifacts(run, left_early)
                 run.check_inputs()
-        error = _read_back(tracking, caught.error)
+        error = _read_back(run, tracking, caught.error)
         with run.stage("seal"):
             error = close_run(run, error)
         with run.stage("tracking_end"):
@@ -309,11 +310,12 @@ def _write_places(run: OpenRun, tracking: RunTracking) -> Path:
     return run.dir.places
 
 
-def _read_back(tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:
+def _read_back(run: OpenRun, tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:
     """Take what the notebook logged past the journal into it, before the seal; return the run's error."""
     if tracking is None:
         return error
     try:
+        tracking.record_inputs(read_datasets(run))
         tracking.before_seal()
     except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
         return error or as_evidence_error(failure, "while what the notebook logged was read back")

@@ -33,7 +33,7 @@ from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.observed import Observed, read_observed
 from pipeline.inputs.places import Known, Places, Stamp, name_of, stamp_of
-from pipeline.inputs.record import dependencies, files_to_keep
+from pipeline.inputs.record import FRAME, OBSERVED, dependencies, files_to_keep
 from pipeline.masking import masked
 from pipeline.notebook.by_hand import TYPED, Session, executed_code
 from pipeline.report.escape import code_span
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.protocol import Status
     from pipeline.tracking.session import RunTracking
 
+DATA = ("data", "benchmark")
+MOST_DATASETS = 100  # of one run, in MLflow
 DESCRIBED = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 Progress = Callable[[str], None]
 
@@ -448,9 +450,24 @@ def track_run(run: OpenRun, tags: Mapping[str, str] | None = None) -> RunTrackin
 
 
 def run_datasets(run: OpenRun) -> list[dict[str, Any]]:
-    """Return the data that went into a run as MLflow describes it: what the spec names, by digest."""
-    named = [name for name in ("data", "benchmark") if name in run.inputs]
-    return [file_dataset(masked(run.inputs[name][0]), run.digests[name], context=name) for name in named]
+    """Return the data that goes into a run as MLflow describes it: what the spec names, by digest."""
+    named = {name: run.declared.get(name, name) for name in run.inputs if name != NOTEBOOK}
+    datasets = [file_dataset(masked(run.inputs[n][0]), run.digests[n], context=context) for n, context in named.items()]
+    return datasets[:MOST_DATASETS]
+
+
+def read_datasets(run: OpenRun) -> list[dict[str, Any]]:
+    """Return what else a run was seen to read, or declared meanwhile, in the same way."""
+    with contextlib.suppress(ArtifactError):  # the seal says so
+        observed = read_observed(run.dir.inputs)
+        known = {uri for uri, _ in run.inputs.values()}
+        files = [
+            (file.path, file.sha256, file.declared or OBSERVED) for file in observed.files if file.declared not in DATA
+        ]
+        found = [(f"{FRAME}{frame.name}", frame.sha256, frame.name) for frame in observed.frames] + files
+        digested = [(name, sha, context) for name, sha, context in found if sha is not None and name not in known]
+        return [file_dataset(name, sha, context=context) for name, sha, context in digested[:MOST_DATASETS]]
+    return []
 
 
 def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None:

@@ -118,11 +118,12 @@ class InteractiveRun(NotebookRun):
 
     def _close(self, error: EvidenceError | None) -> EvidenceError | None:
         """Seal the run as FINISHED, or FAILED; return the error its seal carries, or tracking's own in strict mode."""
-        from pipeline.sealing import close_run, finish_tracking
+        from pipeline.sealing import close_run, finish_tracking, read_datasets
         from pipeline.tracking.protocol import TrackingWarning
 
         try:
             self._gather()
+            self._tracking.record_inputs(read_datasets(self._opened))
             self._tracking.before_seal()
         except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
             error = error or as_evidence_error(failure, "before the seal")

@@ -61,7 +61,8 @@ With `--json` standard output is one JSON document, always of the same shape:
 An `error` inside of a document (a run's, a report's, a delivery's) has the same two keys, or is null; that of a failed
 cell has `cell`, `ename`, `evalue` and `traceback` too. `kind` is one of the [kinds of errors](#kinds-of-errors), or
 Python's own; of a run that was not sealed `killed`, of one that cannot be read `manifest`. A run is one object
-everywhere: `list` and `run` print the same keys, `show` adds `packages`, `modules` and `artifacts`, `run` adds `reused`
+everywhere: `list` and `run` print the same keys, `show` adds `packages`, `modules`,
+`inputs` and `artifacts`, `run` adds `reused`
 and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
 
 ## Kinds of errors

@@ -305,6 +305,11 @@ def print_run(run: Run, *, as_json: bool) -> None:
         for name, value in values.items():
             shown = json.dumps(value, ensure_ascii=False) if title == "params" else format_stat(value)
             out.print(f"  {one_line(name):<20} {one_line(shown)}")
+    if row.record.inputs:
+        out.print(Text("\ninputs", style="bold"))
+    for item in row.record.inputs:
+        called = f"{item['found']} {item['input'] or ''}".rstrip()
+        out.print(f"  {str(item['sha256'] or '-')[:12]:<12}  {one_line(item['uri']):<40} {one_line(called)}")
     out.print(Text("\nfiles", style="bold"))
     for artifact, url in details.artifacts:
         line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {one_line(artifact.path):<30} {one_line(url or '')}"

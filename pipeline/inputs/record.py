@@ -11,7 +11,7 @@ from pipeline.inputs.declared import PREFIX
 from pipeline.inputs.observed import Observed, ObservedFile
 
 DECLARED, OBSERVED = "declared", "observed"
-FRAME = "frame:"
+FRAME, NETWORK = "frame:", "network:"
 
 
 def dependencies(
@@ -37,6 +37,9 @@ def dependencies(
         annotations = {"found": DECLARED, "input": frame.name, "data_sha256": frame.data_sha256, "rows": frame.rows}
         more = {"columns": frame.columns, "kept": frame.kept, **({"replayed": True} if frame.replayed else {})}
         yield Input(f"{FRAME}{frame.name}", f"{FRAME}{frame.name}", {"sha256": frame.sha256}, annotations | more)
+    for host in observed.hosts:
+        times = {"found": OBSERVED, "first": host.first, "last": host.last}
+        yield Input(f"{NETWORK}{host.name}", f"{NETWORK}{host.name}", {}, times)
 
 
 def _seen(file: ObservedFile) -> dict[str, Any]:

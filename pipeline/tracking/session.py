@@ -211,6 +211,14 @@ class RunTracking:
             return True
         return False
 
+    def record_inputs(self, datasets: Sequence[Mapping[str, Any]]) -> None:
+        """Record what the run was seen to read, before the seal; it is delivered with the rest."""
+        if datasets and not self._sealed:
+            tracker = JournalTracker(self.home, mode=self.mode)
+            with self._guarded():
+                tracker.record("inputs", {"items": [dict(item) for item in datasets]})
+            self.warnings += tracker.warnings
+
     def before_seal(self) -> None:
         """Take what the notebook logged past the journal into it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 import pipeline
+from pipeline.cli.output import print_run
 from pipeline.digest import sha256_file
 from pipeline.errors import DataError, SpecError
 from pipeline.evidence.compare import read_inputs
@@ -23,10 +25,13 @@ from pipeline.inputs.given import REPLAYED, declare, frames_of
 from pipeline.inputs.network import Host
 from pipeline.inputs.observed import Observed
 from pipeline.inputs.watch import watching
+from pipeline.report.page import Page
+from pipeline.report.sections.provenance import provenance
 from pipeline.run import Run
 from pipeline.sealing import close_run, data_inputs, open_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
+from pipeline.start import InteractiveRun
 from tests.inputs.test_runs import of_inputs
 from tests.inputs.watching import watched
 from tests.replay.conftest import small as small  # noqa: PLC0414 - a fixture
@@ -225,11 +230,16 @@ def test_declared_files_are_sealed_with_their_names(small: Settings) -> None:
     assert run.verify().ok
 
 
-def test_a_run_by_hand_is_watched_and_declares(small: Settings) -> None:
+def test_a_run_by_hand_is_watched_and_declares(
+    small: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From `start_run` to `finish`: what is read, what is declared, in one line."""
     (small.root / "data" / "more.csv").write_text("a\n1\n")
     (small.root / "notes.txt").write_text("read me")
     run = pipeline.start_run(settings=small, tracking={"mode": "off"}, name="by hand")
+    journal: list[dict[str, Any]] = []
+    assert isinstance(run, InteractiveRun)
+    monkeypatch.setattr(run._tracking, "record_inputs", journal.extend)
     more = pd.read_csv(run.input("data/more.csv", name="more"))
     frame = run.input(more, name="frame")
     (small.root / "notes.txt").read_text()
@@ -242,3 +252,13 @@ def test_a_run_by_hand_is_watched_and_declares(small: Settings) -> None:
     }  # fmt: skip
     assert [*read_inputs(Run(run.dir).manifest or {}).frames] == ["frame"]
     assert not watching()
+    assert {item["name"]: json.loads(item["profile"])["sha256"] for item in journal} == {
+        item["uri"]: item["sha256"] for item in Run(run.dir).record.inputs
+    }
+    print_run(Run(run.dir), as_json=False)
+    shown = capsys.readouterr().out
+    assert re.search(r"[0-9a-f]{12}  data/more\.csv +declared more\n", shown)
+    assert re.search(r"[0-9a-f]{12}  notes\.txt +observed\n", shown)
+    told = provenance(Page(Run(run.dir)))
+    assert "data/more.csv" in told
+    assert "frame:frame" in told

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pipeline.report.page import Page
 
 
+MOST_INPUTS = 20  # named one by one
+
+
 def provenance(page: Page) -> str:
     """Return the facts that identify the run and everything it was made from."""
     record = page.record
@@ -28,6 +31,12 @@ def provenance(page: Page) -> str:
         ("Code", _git(record.git)),
         ("Data", _source(record.data)),
         *((("Benchmark", _source(record.benchmark)),) if record.benchmark else ()),
+        *(("Input" if item["found"] == "declared" else "Read", _read(item)) for item in record.inputs[:MOST_INPUTS]),
+        *(
+            (("Inputs", f"and {more} more: debug/inputs.json"),)
+            if (more := len(record.inputs) - MOST_INPUTS) > 0
+            else ()
+        ),
         ("Notebook", _source(record.notebook)),
         ("Made by", record.origin or DASH),
         ("Started", _time(record.started_at)),
@@ -147,6 +156,16 @@ def _source(source: dict[str, Any] | None) -> Cell:
     if not source:
         return DASH
     return Html(f"<code>{html_text(source.get('uri', ''))}</code><br>{_digest(source.get('sha256')).text}")
+
+
+def _read(item: dict[str, Any]) -> Cell:
+    """Return one thing that the run read: a file, a frame, or a host, which cannot be read again."""
+    name, host = item["uri"], item["uri"].removeprefix("network:")
+    if host != name:
+        return Html(f"<code>{html_text(host)}</code><br>from the network: no digest says what it was")
+    called = f" ({html_text(item['input'])})" if item["input"] else ""
+    known = _digest(item["sha256"]).text if item["sha256"] else "changed before it could be digested"
+    return Html(f"<code>{html_text(name)}</code>{called}<br>{known}")
 
 
 def _digest(digest: str | None) -> Html:
