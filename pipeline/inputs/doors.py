@@ -7,6 +7,7 @@ later are set when that has happened.
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.evidence.modules import found_after
+from pipeline.inputs.duckdb_door import open_door
 from pipeline.inputs.network import host_of
 from pipeline.inputs.watch import Watch, watching
 
@@ -133,6 +135,8 @@ def _files(given: Any) -> Iterator[str]:
         path = os.fsdecode(given)
         if host_of(path) is not None:
             yield path
+        elif any(sign in path for sign in "*?["):
+            yield from sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - what a path is for the library
         elif os.path.isdir(path):  # noqa: PTH112 - what a path is in the words of the library
             yield from (str(file) for file in sorted(Path(path).rglob("*")) if file.is_file())
         else:
@@ -198,6 +202,22 @@ def _feather(module: ModuleType) -> None:
     _set(module, "write_feather", "pyarrow.feather", written=_argument("dest", 1))
 
 
+def _polars(module: ModuleType) -> None:
+    """Set a door before each reader; what a lazy one is to read is digested when it is named."""
+    for name in [name for name in dir(module) if name.startswith(("read_", "scan_"))]:
+        _set(module, name, f"polars.{name}", given=_argument("source"))
+    for name in [name for name in dir(module.DataFrame) if name.startswith("write_")]:
+        _set(module.DataFrame, name, f"polars.{name}", written=_argument("file", 1))
+
+
+def _curl(module: ModuleType) -> None:
+    _set(module.Session, "request", "curl_cffi", given=_argument("url", 2))
+
+
+def _file_class(door: str, argument: str) -> Callable[[ModuleType], None]:
+    return lambda module: _set(module.File, "__init__", door, given=_argument(argument, 1))
+
+
 DOORS: dict[str, Callable[[ModuleType], None]] = {
     "pyarrow": _arrow,
     "pyarrow.parquet.core": _parquet,
@@ -205,5 +225,10 @@ DOORS: dict[str, Callable[[ModuleType], None]] = {
     "pyarrow.feather": _feather,
     "pyarrow.csv": _functions("pyarrow.csv", "input_file", "read_csv", "open_csv"),
     "pyarrow.json": _functions("pyarrow.json", "input_file", "read_json", "open_json"),
+    "polars": _polars,
+    "duckdb": open_door,
+    "tables.file": _file_class("tables", "filename"),
+    "h5py._hl.files": _file_class("h5py", "name"),
+    "curl_cffi.requests.session": _curl,
     "pyarrow.orc": _functions("pyarrow.orc", "source", "read_table"),
 }

@@ -202,6 +202,7 @@ class _Process:
 
     watches: tuple[Watch, ...] = ()
     hooked: bool = False
+    endings: tuple[Callable[[], None], ...] = ()
 
 
 _process = _Process()
@@ -233,12 +234,19 @@ def watching() -> tuple[Watch, ...]:
     return _process.watches
 
 
+def at_end(act: Callable[[], None]) -> None:
+    """Have something done before a watch ends: a door that looks at what was read only now and then."""
+    _process.endings += (act,)
+
+
 def stop(watch: Watch | None = None) -> Observed:
     """End a watch, by default the oldest, and return what was seen; nothing when nobody watched."""
     if watch is None:
         watch = next(iter(_process.watches), None)
     if watch is None:
         return Observed()
+    for act in _process.endings:
+        act()
     _process.watches = tuple(other for other in _process.watches if other is not watch)
     return watch.end()
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ def test_a_file_made_while_the_run_was_executed_is_marked(root: Path) -> None:
     """A writer that was not seen, a child process or native code, made it."""
 
     def act() -> None:
+        time.sleep(0.05)  # a file's time is that of the last tick of a coarse clock
         os.system("printf 1 > data/child.csv")
         Path("data/child.csv").read_text()
 
