@@ -83,6 +83,8 @@ def _set(
         if written is not None:
             _tell(None, lambda: written(arguments, named))
         result = function(*arguments, **named)
+        if given is not None:
+            _tell(door, lambda: given(arguments, named), answered=True)
         if found is not None:
             _tell(door, lambda: found(arguments[0] if result is None else result))
         return result
@@ -91,20 +93,21 @@ def _set(
     setattr(owner, name, through)
 
 
-def _tell(door: str | None, paths: Callable[[], Iterator[str]]) -> None:
-    """Have the watch take note of files: read through a door, or written."""
+def _tell(door: str | None, paths: Callable[[], Iterator[str]], *, answered: bool = False) -> None:
+    """Have the watches take note of files, read through a door or written, or, once they `answered`, of hosts."""
     for each in watching():
-        each.quietly(_note, each, door, paths)
+        each.quietly(_note, each, door, paths, answered)
 
 
-def _note(watch: Watch, door: str | None, paths: Callable[[], Iterator[str]]) -> None:
+def _note(watch: Watch, door: str | None, paths: Callable[[], Iterator[str]], answered: bool) -> None:  # noqa: FBT001
     for path in paths():
-        if door is None:
-            watch.wrote(path)
-        elif (host := host_of(path)) is not None:
+        host = host_of(path)
+        if answered and host is not None:
             watch.network.spoke_to(host)
-        else:
-            watch.read(path, door)
+        elif host is None and door is None:
+            watch.wrote(path)
+        elif host is None and not answered:
+            watch.read(path, str(door))
 
 
 def _argument(name: str, place: int = 0) -> Given:

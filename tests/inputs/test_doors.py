@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,8 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.digest import sha256_file
-from tests.inputs.watching import files_read
+from pipeline.inputs import doors
+from tests.inputs.watching import files_read, watched
 
 FRAME = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=3), "close": [1.0, 2.0, 3.0]})
 
@@ -119,6 +121,20 @@ def test_a_door_raises_what_the_reader_raises(root: Path) -> None:
         files_read(root, lambda: pd.read_parquet("none.parquet"))
     with pytest.raises(pa.ArrowInvalid):
         files_read(root, lambda: pa.parquet.read_table("no.parquet"))
+
+
+def test_a_host_counts_once_it_has_answered(root: Path) -> None:
+    """A reader that is given a URL is called first; only what it returned was read."""
+    module = SimpleNamespace(read=lambda source: source, fail=lambda source: 1 / 0)
+    for name in ("read", "fail"):
+        doors._set(module, name, "x", given=doors._argument("source"))
+    with watched(root) as seen:
+        module.read("https://u:p@a.example/x?token=1")
+        module.read(source="s3://bucket/t.parquet")
+        with pytest.raises(ZeroDivisionError):
+            module.fail("https://b.example/x")
+    assert [host.name for host in seen[0].hosts] == ["a.example", "bucket"]
+    assert seen[0].files == ()
 
 
 def test_a_reader_looks_as_it_did(root: Path) -> None:

@@ -100,6 +100,33 @@ def test_what_the_kernel_reads_is_sealed_kept_and_replayed(reading: Settings) ->
     assert (root / "data" / "more.csv").read_text() == "close\n4\n"
 
 
+MADE = """
+import os, pipeline, pandas as pd
+run = pipeline.start_run()
+made = run.input(lambda: pd.DataFrame({"a": [float(os.urandom(1)[0]), float(os.urandom(1)[0])]}), name="made")
+more = pd.read_csv(run.input("data/bars.csv", name="more"))
+"""
+
+
+@pytest.mark.slow
+def test_declared_inputs_of_a_run_are_replayed(reading: Settings) -> None:
+    """A frame made by chance is the kept one in the replay; a path that the spec gives is what the notebook reads."""
+    score = "value = helper.score(prices) + made.a.sum() + more.close.sum()\nvalue"
+    write_notebook(reading.root / NOTEBOOK, READ, MADE, score, WRITE, parameters=PARAMETERS)
+    outcome = execute(reading, inputs={"more": "data/more.csv"})
+    assert outcome.error is None, outcome.error
+    assert outcome.warnings == ()
+    assert of_inputs(outcome.run)["data/more.csv"]["annotations"]["input"] == "more"
+    (reading.root / "data" / "more.csv").unlink()
+    result = replay_run(outcome.run, settings=reading)
+    assert result.equal, [*result.lines()]
+    assert result.replay is not None
+    frames = {item["uri"]: item["sha256"] for item in outcome.run.record.inputs if item["uri"].startswith("frame:")}
+    again = {item["uri"]: item["sha256"] for item in result.replay.record.inputs if item["uri"].startswith("frame:")}
+    assert frames == again
+    assert [*frames] == ["frame:made"]
+
+
 @pytest.mark.slow
 def test_a_run_in_a_forked_kernel_reads_the_same(reading: Settings) -> None:
     """Forked or fresh, the manifest names the same inputs in the same way."""
