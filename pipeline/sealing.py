@@ -218,7 +218,8 @@ def open_run(
             raise
         raise as_evidence_error(failure, "while the run was opened") from failure
     except BaseException:
-        run.write_state("KILLED", "open")
+        with contextlib.suppress(Exception):  # a full disk must not hide what was raised
+            run.write_state("KILLED", "open")
         raise
     return run
 

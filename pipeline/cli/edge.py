@@ -16,6 +16,7 @@ from pipeline.cli.plain import say
 from pipeline.errors import EvidenceError, UsageError
 
 INTERRUPTED = 130
+ENDING = ("SIGTERM", "SIGHUP")  # what a job's end and a closed terminal send: to a command the same as Ctrl-C
 SHOW_TRACEBACK = "EVIDENCE_TRACEBACK"
 LONGEST_WORD = 300
 NO_ANSWER = "There is nobody to ask: standard input has ended. A passphrase can be given in EVIDENCE_KEY_PASSPHRASE."
@@ -35,7 +36,7 @@ ADVICE = {
 
 
 class Interrupted(EvidenceError):  # noqa: N818 - it is no error
-    """Ctrl-C or SIGTERM while a command was at work."""
+    """Ctrl-C, SIGTERM or SIGHUP while a command was at work."""
 
     exit_code = INTERRUPTED
 
@@ -52,7 +53,9 @@ class Failure:
 def main() -> NoReturn:
     """Run the command line; the console script `evidence`."""
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        for name in ENDING:
+            if hasattr(signal, name):
+                _interrupted_by(getattr(signal, name))
         _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
@@ -219,6 +222,12 @@ class Watched(Stream):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise
+
+
+def _interrupted_by(number: int) -> None:
+    """Have a signal end the command as Ctrl-C does; not one that is ignored, as under `nohup`."""
+    if signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: Any) -> None:

@@ -6,6 +6,7 @@ MLflow run that is the parent of its trials' runs, and a report.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from pipeline.artifacts import parquet_bytes
 from pipeline.backtest.spacing import examine_spacing
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError
+from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError, as_evidence_error
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger import SEALS
 from pipeline.evidence.ledger_check import check_ledger
@@ -32,10 +33,10 @@ from pipeline.runner import plan_run
 from pipeline.sealing import (
     OpenRun,
     Progress,
+    close_run,
     data_inputs,
     finish_tracking,
     reopen_run,
-    seal_run,
     silent,
     track_run,
 )
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
+    from pipeline.tracking.protocol import Status
+
 
 @dataclass(frozen=True)
 class SweepOutcome:
@@ -76,6 +79,15 @@ class SweepOutcome:
     error: EvidenceError | None
     warnings: tuple[str, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the trials are worth (None when that could not be said), they themselves, and the best ones' runs."""
+
+    statistics: SweepStatistics | None
+    trials: tuple[Trial, ...]
+    best_runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,8 @@ def run_sweep(
             return _stopped(run, search, resumed=resumed)
         return _conclude(run, tracking, search, forward, resumed=resumed)
     except BaseException:
-        _write_state(run, "KILLED", next(reversed(run.stages), "open"))
+        with contextlib.suppress(Exception):  # a full disk must not hide what was raised
+            _write_state(run, "KILLED", next(reversed(run.stages), "open"))
         raise
 
 
@@ -194,7 +207,31 @@ def _stopped(run: OpenRun, search: Search, *, resumed: bool) -> SweepOutcome:
 def _conclude(
     run: OpenRun, tracking: RunTracking, search: Search, forward: ForwardSearch | None, *, resumed: bool
 ) -> SweepOutcome:
-    """Judge the trials, make the best ones whole runs, seal, deliver, render."""
+    """Judge the trials, make the best ones whole runs, seal, deliver, render.
+
+    Whatever is raised between the search and the seal, the sweep is sealed as FAILED, and says why.
+    """
+    error: EvidenceError | None = None
+    judged: Judged | None = Judged(None, tuple(search.told), ())
+    try:
+        judged = _judge(run, tracking, search, forward)
+    except Exception as failure:  # noqa: BLE001 - of whatever class, it is in the seal
+        error = as_evidence_error(failure, f"in the stage {next(reversed(run.stages), 'open')}")
+    if judged is None:
+        run.write_state("KILLED", "best")
+        return _stopped(run, search, resumed=resumed)
+    with run.stage("seal"):
+        error = close_run(run, error)
+    untold = _finish(run, tracking, "FAILED" if error else "FINISHED")
+    seconds = sum(run.stages.values())
+    return SweepOutcome(
+        Run(run.dir), True, resumed, judged.statistics, judged.trials, judged.best_runs, error or untold,
+        tuple(run.warnings), seconds,
+    )  # fmt: skip
+
+
+def _judge(run: OpenRun, tracking: RunTracking, search: Search, forward: ForwardSearch | None) -> Judged | None:
+    """Return what the trials are worth, with all that the sweep leaves written; None when it was stopped meanwhile."""
     spec, trials = search.work.spec, tuple(search.told)
     with run.stage("statistics"):
         returns, used = returns_table(search), conventions_of(search.work)
@@ -219,8 +256,7 @@ def _conclude(
             chosen = leading(trials, statistics.ranking, spec.sweep.best)
             best_runs = run_best_trials(run, search, chosen)
         if len(best_runs) < len(chosen) and search.stop.is_set():
-            run.write_state("KILLED", "best")
-            return _stopped(run, search, resumed=resumed)
+            return None
         trials = tuple(search.told)
     with run.stage("artifacts"):
         _write_artifacts(run, search, returns, statistics, best_runs)
@@ -234,24 +270,20 @@ def _conclude(
             f"Edited while the sweep ran: {', '.join(changed)}. Trials and best runs that began after it may have "
             "used the new source."
         )
-    with run.stage("seal"):
-        seal_run(run)
-    error = _finish(run, tracking)
-    seconds = sum(run.stages.values())
-    return SweepOutcome(Run(run.dir), True, resumed, statistics, trials, best_runs, error, tuple(run.warnings), seconds)
+    return Judged(statistics, trials, best_runs)
 
 
-def _finish(run: OpenRun, tracking: RunTracking) -> EvidenceError | None:
+def _finish(run: OpenRun, tracking: RunTracking, status: Status) -> EvidenceError | None:
     """Deliver and render a sealed sweep; until that is done, its state stays beside it. Return tracking's error."""
     error: EvidenceError | None = None
     _write_state(run, "RUNNING", "tracking_end")
     with run.stage("tracking_end"):
         try:
-            finish_tracking(run, tracking, "FINISHED")
+            finish_tracking(run, tracking, status)
         except TrackingError as failure:
             error = failure
         run.warnings += tracking.warnings
-    if run.spec.report.enabled:
+    if run.spec.report.enabled and run.dir.statistics.is_file():
         with run.stage("report"):
             _render(run, tracking)
     run.dir.clear_scratch()
@@ -283,7 +315,8 @@ def _finish_sealed(
     entries = check_ledger(directory.ledger).runs.get(directory.run_id, [])
     if not any(entry.event.kind in SEALS for entry in entries):
         record_seal(directory, signer)
-    error = _finish(run, _track(run, resumed=True))
+    status: Status = "FINISHED" if Run(directory).status == "FINISHED" else "FAILED"
+    error = _finish(run, _track(run, resumed=True), status)
     sweep, seconds = Sweep(Run(directory)), sum(run.stages.values())
     return SweepOutcome(
         sweep.run, True, True, sweep.statistics, sweep.trials, sweep.best_runs, error, tuple(run.warnings), seconds
@@ -298,6 +331,11 @@ def _render(run: OpenRun, tracking: RunTracking) -> None:
         record = render_sweep(Run(run.dir), renderer=run.spec.report.renderer, settings=run.settings)
     except RenderError as failure:
         run.warnings.append(f"No report was rendered: {failure}")
+        return
+    except EvidenceError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - the sweep is sealed; its report can be rendered again
+        run.warnings.append(f"No report was rendered: {as_evidence_error(failure, 'in the report')}")
         return
     run.warnings += [record.note] if record.note else []
     record_report(run.dir, run.signer)

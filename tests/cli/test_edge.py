@@ -16,9 +16,12 @@ import pytest
 from pipeline.cli.edge import Lasting, Watched, describe, run_command
 from pipeline.cli.failure import MOST_LINES, error_lines, own_frame
 from pipeline.errors import DataError
+from pipeline.evidence.ledger import RUN_KILLED, RUN_STARTED
+from pipeline.evidence.ledger_check import check_ledger
 from pipeline.rundir import write_atomic
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import FILES, World
+from tests.notebooks import write_notebook
 
 EVIDENCE = f"{sys.executable} -c 'from pipeline.cli import main; main()'"
 TRACEBACK = """
@@ -177,17 +180,17 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(project: Settings) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("words", ["list", "verify --all", "render last", "site build", "doctor", "study list"])
 def test_each_moment_may_be_interrupted(words: str, sent: signal.Signals, project: Settings) -> None:
     """Whenever the signal comes: exit code 130 and one sentence, or the command was done already."""
     World(project.results, None).run()
     code = "import sys; from pipeline.cli import main; print('here', file=sys.stderr, flush=True); main()"
-    for wait in (0.02, 0.1, 0.3, 0.6):
+    for wait in (0.0, 0.01, 0.03, 0.1, 0.3, 0.6):
         process = subprocess.Popen(
             [sys.executable, "-c", code, *words.split()],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell may ignore it
+            preexec_fn=ignore_nothing,  # noqa: PLW1509 - a shell may ignore signals
         )  # fmt: skip
         assert process.stderr is not None
         assert process.stderr.readline() == "here\n"
@@ -196,6 +199,38 @@ def test_each_moment_may_be_interrupted(words: str, sent: signal.Signals, projec
         _, said = process.communicate(timeout=120)
         assert "Traceback" not in said, said
         assert process.returncode in {0, 130, -sent}, said
+
+
+def ignore_nothing() -> None:
+    """Be interrupted by what a shell in the background, or `nohup`, lets its commands ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_interrupted_within_a_cell_says_one_sentence(project: Settings, sent: signal.Signals) -> None:
+    """Ctrl-C, a job's end, a closed terminal: exit code 130, no traceback of any library, the ledger knows of it."""
+    mark = project.root / "busy"
+    write_notebook(project.root / "notebooks" / "busy.ipynb", f"open({str(mark)!r}, 'w').close()\nwhile True: pass")
+    (project.root / "busy.toml").write_text('[run]\nnotebook = "notebooks/busy.ipynb"\n[tracking]\nmode = "off"\n')
+    words = ["run", "-c", "busy.toml"]
+    code = "from pipeline.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words, "--no-report"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=ignore_nothing,  # noqa: PLW1509
+    )  # fmt: skip
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(sent)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said + out
+    assert said.rstrip().endswith("Interrupted."), said
+    ledger = check_ledger(project.results / "ledger.jsonl")
+    assert [entry.event.kind for entry in ledger.entries] == [RUN_STARTED, RUN_KILLED]
 
 
 @pytest.mark.slow

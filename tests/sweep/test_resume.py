@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import InputChangedError, SpecError
-from pipeline.evidence.ledger import RUN_SEALED
+from pipeline.evidence.ledger import RUN_FAILED, RUN_SEALED
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.modules import ImportWatcher, modules_of_this_process
+from pipeline.run import Run
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.batches import Batch
@@ -237,3 +239,29 @@ def test_a_grid_of_floats_has_the_values_that_are_written(project: Settings) -> 
     assert [trial.params["backtest.stop_pct"] for trial in outcome.trials] == [0.1, 0.2, 0.3]
     assert Sweep(outcome.run).statistics is not None
     assert outcome.run.verify().ok
+
+
+@pytest.mark.parametrize("how", ["an odd file", "an exception"])
+def test_a_search_that_ended_is_sealed_whatever_comes_then(project: Settings, how: str) -> None:
+    """A file that cannot be sealed, an exception of any class: the sweep is FAILED, says why, and verifies."""
+
+    def hook(stage: str) -> None:
+        if how == "an odd file" and stage == "artifacts":
+            (run_id,) = run_ids(project.results)
+            os.mkfifo(RunDir(project.results, run_id).path / "pipe")
+        if how == "an exception" and stage == "statistics":
+            raise ZeroDivisionError("no trials")
+
+    outcome = search(project, spec(report={"enabled": True, "renderer": "embedded"}), hooks=Hooks(stage=hook))
+    assert outcome.finished
+    assert outcome.error is not None
+    assert ("'pipe' (a named pipe)" if how == "an odd file" else "ZeroDivisionError: no trials") in str(outcome.error)
+    run = Run(outcome.run.dir)
+    assert run.status == "FAILED"
+    assert run.record.error is not None
+    assert run.record.error["message"] == str(outcome.error)
+    assert run.verify().ok
+    assert (outcome.statistics is None) is (how == "an exception")
+    kinds = [e.event.kind for e in check_ledger(run.dir.ledger).runs[run.run_id]]
+    assert RUN_FAILED in kinds
+    assert not run.dir.scratch.exists()
