@@ -82,9 +82,17 @@ def execute_notebook(
         if failure.errno not in DISK_FULL and failure.filename != str(output):
             raise
         raise StorageError(f"The executed notebook {output} could not be written: {failure.strerror}.") from failure
+    except KeyboardInterrupt:
+        # The cell that was interrupted fails in a task that nobody waits for any more, and asyncio logs its traceback.
+        logging.getLogger("asyncio").addFilter(_of_a_task_that_is_waited_for)
+        raise
     if error is not None:
         raise error
     return Executed(tuple(execution.notes), _left_early(prepared, execution))
+
+
+def _of_a_task_that_is_waited_for(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Task exception was never retrieved")
 
 
 def _cell_failed(prepared: PreparedNotebook, error: CellError) -> EvidenceError:

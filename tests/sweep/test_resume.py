@@ -241,6 +241,7 @@ def test_a_grid_of_floats_has_the_values_that_are_written(project: Settings) -> 
     assert outcome.run.verify().ok
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
 @pytest.mark.parametrize("how", ["an odd file", "an exception"])
 def test_a_search_that_ended_is_sealed_whatever_comes_then(project: Settings, how: str) -> None:
     """A file that cannot be sealed, an exception of any class: the sweep is FAILED, says why, and verifies."""
