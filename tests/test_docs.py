@@ -25,7 +25,10 @@ FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^    [^\n]*\n)+", re.MULTILINE)
 FOLDERS = "config|docs|notebooks|reports|scripts|benchmarks|tests|pipeline"
 RUN_FILES = {path.as_posix() for path in (Layout(Path()).trades_summary, Layout(Path()).report_text)}
-MADE_BY_USERS = {"config/trusted_keys.toml"}  # `evidence keys init` makes it
+MADE_BY_USERS = {
+    "config/trusted_keys.toml",
+    "notebooks/first.ipynb",
+}  # `evidence keys init` and `evidence init` make them
 SPAN = re.compile(r"`([^`\n]+)`")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())

@@ -37,8 +37,8 @@ def hostile_run(settings: Settings) -> RunDir:
     """Seal a run whose every text holds codes for the terminal, and one file that was named by an enemy."""
     config = RunSpec().to_dict()
     config["run"] |= {"name": CODES, "experiment": CODES, "tags": {CODES: CODES}}
-    config["strategy"] |= {"name": CODES, "params": {CODES: CODES}}
-    config["data"]["symbol"] = CODES
+    config["strategy"] = {"name": CODES, "params": {CODES: CODES}}
+    config["data"] = {"source": CODES, "symbol": CODES}
     tracking = {"tracking_uri": CODES, "mlflow_run_id": CODES, "run_url": f"http://x/{CODES}", "experiment_id": CODES}
     files = {
         "config_snapshot.json": canonical_json(config),

@@ -20,7 +20,7 @@ from pipeline.run import Run
 from pipeline.rundir import write_json
 from pipeline.sealing import OpenRun, open_run, seal_run
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import ENGINE_SECTIONS, RunSpec
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "backtest_report.qmd"
 SPEC = {
@@ -121,5 +121,5 @@ _OPEN: dict[str, OpenRun] = {}
 def _open(results: Path, spec: dict[str, Any] | None, number: int | None) -> OpenRun:
     settings = Settings(root=results.parent, results=results)
     inputs = {"data": ("sample:sp500", source_path("sample:sp500"))}
-    chosen = RunSpec.from_mapping(spec or {})
+    chosen = RunSpec.from_mapping(spec or {}).asking(ENGINE_SECTIONS)
     return open_run(chosen, settings, origin="evidence-run", inputs=inputs, run_id=run_id(number))

@@ -18,7 +18,7 @@ from pipeline.evidence.dsse import sign_manifest
 from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment
 from pipeline.rundir import RunDir
-from pipeline.spec import RunSpec
+from pipeline.spec import ENGINE_SECTIONS, RunSpec
 
 STRATEGIES = ("ma_crossover", "rsi_reversion", "donchian", "buy_and_hold", "bollinger")
 SYMBOLS = ("SPX", "NDX", "VIX", "WTI")
@@ -73,7 +73,7 @@ def varied(number: int, **changes: Any) -> Planned:
 def make_run(results: Path, planned: Planned, signer: Any = None) -> RunDir:
     """Write a run directory and seal it, as the pipeline does, without its notebook and its ledger."""
     run = RunDir.create(results, planned.run_id)
-    spec = RunSpec.from_mapping(_spec(planned)).model_dump(mode="json")
+    spec = RunSpec.from_mapping(_spec(planned)).asking(ENGINE_SECTIONS).model_dump(mode="json")
     _write(run, "config_snapshot.json", canonical_json(spec))
     if planned.status == "FINISHED":
         curve = walk(planned)
