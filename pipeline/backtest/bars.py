@@ -56,7 +56,7 @@ def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = Non
     import pandas as pd
 
     from pipeline.backtest.contract import checked
-    from pipeline.backtest.numerals import as_numbers
+    from pipeline.backtest.numerals import as_numbers, doubtful_volume
     from pipeline.backtest.periods import periods_per_year
     from pipeline.backtest.spacing import check_span
 
@@ -68,7 +68,9 @@ def read_bars(path: Path, reading: Reading, *, start: Day = None, end: Day = Non
     if is_newest_first(stamps):
         stamps, written, places = stamps[::-1], written[::-1], table.places[::-1]
         notes = (*notes, NEWEST_FIRST)
-    bars = checked(as_numbers(written, reading.decimal, where), stamps, places, where=where, written=written)
+    numbers = as_numbers(written, reading.decimal, where)
+    notes = (*notes, *doubtful_volume(numbers, reading.decimal))
+    bars = checked(numbers, stamps, places, where=where, written=written)
     df = _between(bars, start, end, where)
     check_span(pd.DatetimeIndex(df.index), where)
     told = periods_per_year(pd.DatetimeIndex(bars.index)) if len(bars) > 1 else None
@@ -161,13 +163,32 @@ def _prices(
     from pipeline.backtest.numerals import blank
 
     names = {name: chosen[name] for name in (*PRICES, "volume") if name in chosen}
+    other = None if "volume" in reading.columns else _volume_beside_zeros(table, names.get("volume"))
+    notes: tuple[str, ...] = ()
+    if other is not None:
+        notes = (f"The column {names['volume']!r} is 0 in every row, so the volume is that of {other!r}.",)
+        names["volume"] = other
     values = table.rows[list(names.values())].set_axis(list(names), axis=1)
     if "volume" not in names or not (blanks := blank(values["volume"])).any():
-        return values, ()
+        return values, notes
     missing = f"volume is blank in {rows_of(blanks, table.places)}"
     if "volume" in reading.columns:
         raise DataError(f"{where}: {missing}. Fill it, or leave it out with columns.volume = '' in the spec.")
-    return values.drop(columns="volume"), (f"The column {missing}, so it was left out.",)
+    return values.drop(columns="volume"), (*notes, f"The column {missing}, so it was left out.")
+
+
+def _volume_beside_zeros(table: Table, volume: str | None) -> str | None:
+    """Return the other column of volumes where the first holds but zeros: MetaTrader's <TICKVOL> beside <VOL>."""
+    if volume is None or _some_volume(table.rows[volume]):
+        return None
+    others = [str(name) for name in table.rows.columns if known_as(str(name)) == "volume" and str(name) != volume]
+    return next((name for name in others if _some_volume(table.rows[name])), None)
+
+
+def _some_volume(column: pd.Series) -> bool:
+    import pandas as pd
+
+    return not pd.to_numeric(column, errors="coerce").eq(0).all()
 
 
 def _between(df: pd.DataFrame, start: Any, end: Any, where: str) -> pd.DataFrame:

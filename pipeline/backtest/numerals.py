@@ -45,6 +45,23 @@ def as_numbers(values: pd.DataFrame, decimal: str | None, where: str, section: s
     return out
 
 
+def doubtful_volume(values: pd.DataFrame, decimal: str | None) -> tuple[str, ...]:
+    """Return what is to be said of a volume whose points may stand between thousands: `1.234` beside whole prices."""
+    if decimal is not None or "volume" not in values.columns:
+        return ()
+    volume, prices = values["volume"].dropna(), values.drop(columns="volume")
+    fractions = volume[volume % 1 != 0]
+    grouped = (volume == (volume * 1_000).round() / 1_000).all() and (volume < 1_000).all() and (fractions > 1).all()
+    if not len(fractions) or not grouped or (prices % 1 != 0).any(axis=None):
+        return ()
+    first = fractions.iloc[0]
+    said = (
+        f"A volume of {first:.3f} was read as {first:g}, not as {first * 1_000:,.0f}, and no other number of the file "
+        "tells which it is. Give data.decimal = '.' for the first, ',' for the second."
+    )
+    return (said,)
+
+
 def has_separators(text: pd.Series) -> bool:
     """Say whether numbers as text have commas, or points between thousands."""
     return bool(text.str.contains(r",|\.\d{3}\.", regex=True).any())

@@ -25,6 +25,7 @@ from pipeline.kernels import ForkServerError, KernelSource
 from pipeline.kernels.engine import DIED_EARLY, ForkedNotebookClient
 from pipeline.kernels.saving import SparingNotebookClient
 from pipeline.notebook.execution import CellError, Execution
+from pipeline.notebook.hiding import hiding_text
 from pipeline.notebook.inside import MODULES_FILE
 from pipeline.notebook.request import DEFAULTS, KernelRequest
 
@@ -85,7 +86,8 @@ class PreparedClient(SparingNotebookClient):
         """Have the kernel execute code of ours; raises RunFailedError when it cannot."""
         content = self._reply_to(code)
         if content["status"] == "error":
-            raise RunFailedError(f"The kernel could not {what}: {content['ename']}: {content['evalue']}.")
+            hint = hiding_text(Path(self.resources["metadata"]["path"]))
+            raise RunFailedError(f"The kernel could not {what}: {content['ename']}: {content['evalue']}.{hint}")
 
     def _reply_to(self, code: str) -> dict[str, Any]:
         reply = self.wait_for_reply(self.kc.execute(code, silent=True, store_history=False))

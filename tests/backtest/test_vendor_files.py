@@ -140,6 +140,39 @@ def test_other_encodings_and_archives(tmp_path: Path) -> None:
         read(tmp_path / "two.csv.zip")
 
 
+def test_a_volume_of_zeros_gives_way_to_another_one(tmp_path: Path) -> None:
+    """MetaTrader's <VOL> is 0 for most brokers, and <TICKVOL> is what they count; a volume that is named is taken."""
+    path, form = tmp_path / "EURUSD.csv", {"date_format": "%Y.%m.%d %H:%M:%S"}
+    path.write_text(METATRADER_5)
+    with pytest.warns(DataWarning, match=r"'<VOL>' is 0 in every row, so the volume is that of '<TICKVOL>'"):
+        assert load_ohlcv(path, **form)["volume"].tolist() == [100.0, 100.0]
+    assert read(path, columns={"volume": "<VOL>"}, **form)["volume"].tolist() == [0.0, 0.0]
+    path.write_text(METATRADER_5.replace("100\t0", "100\t7"))
+    assert read(path, **form)["volume"].tolist() == [7.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "doubtful"),
+    [
+        ("2020-01-06;15;30;10;20;1.234\n2020-01-07;20;40;15;32;900\n", True),
+        ("2020-01-06;15;30;10;20;1.234\n2020-01-07;20;40;15;32;1900\n", False),
+        ("2020-01-06;15;30;10;20;0.234\n2020-01-07;20;40;15;32;1.5\n", False),
+        ("2020-01-06;1.5;3;1;2;1.234\n2020-01-07;2;4;1.5;3.25;900\n", False),
+        ("2020-01-06;15;30;10;20;1.234\n2020-01-07;20;40;15;32;1.2345\n", False),
+    ],
+)
+def test_a_volume_with_two_meanings_is_told(tmp_path: Path, rows: str, doubtful: bool) -> None:
+    """Thousands by points, as in German files, beside whole prices; where another number tells, nothing is said."""
+    path = tmp_path / "bars.csv"
+    path.write_text("Date;Open;High;Low;Close;Volume\n" + rows)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DataWarning)
+        load_ohlcv(path)
+    assert any("1.234 was read as 1.234, not as 1,234" in str(item.message) for item in told) is doubtful
+    if doubtful:
+        assert read(path, decimal=",")["volume"].tolist() == [1234.0, 900.0]
+
+
 def test_the_first_bar_of_a_file_without_header_is_kept(tmp_path: Path) -> None:
     """The first line is a bar; it is said so, and columns are named by their number."""
     (tmp_path / "bars.csv").write_text(ROWS)

@@ -181,6 +181,23 @@ def test_a_kernel_that_cannot_be_prepared_fails_the_run(kernels: ForkServer | No
         execute(tmp_path, kernels, "import pipeline.rundir\npipeline.rundir.write_json = None")
 
 
+@pytest.mark.slow
+def test_a_module_that_hides_a_library_is_named(tmp_path: Path) -> None:
+    """No run can be made beside a `numpy.py`: the error says which file is imported in place of which library."""
+    (tmp_path / "numpy.py").write_text("")
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(RunFailedError, match=r"could not be prepared: .*Python imports [^,]*numpy\.py in place of"):
+        execute(tmp_path, None, "x = 1")
+
+
+@pytest.mark.slow
+def test_a_module_that_hides_what_the_run_needs_not_is_the_notebooks(tmp_path: Path) -> None:
+    """Beside a `yaml.py` a notebook imports that one, as in Jupyter."""
+    (tmp_path / "yaml.py").write_text("value = 7\n")
+    execute(tmp_path, None, "import yaml\nprint(yaml.value)")
+    assert shown(tmp_path) == "7\n"
+
+
 def test_a_notebook_may_make_errors_of_warnings_and_clear_its_environment(
     kernels: ForkServer | None, tmp_path: Path
 ) -> None:
