@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 MASK = "***"
+SECRET_NUMBER = 100_000  # a smaller one under the name of a secret is a setting (`key = 3`, `pass = 2`)
 WEB = ("http", "https", "git+https", "ssh+https")
 # A name with one of these words is that of a secret; the word may end a longer one, as in PGPASSWORD.
 SECRET_WORDS = (
@@ -56,8 +57,8 @@ def _tells(before: str, word: str, after: str) -> bool:
 def mask_table(value: Any, place: str = "", *, secret: bool = False) -> tuple[Any, dict[str, str]]:
     """Return JSON or TOML values with their secrets as `***`, and each secret by its place (`db.password`, `keys[0]`).
 
-    Secret is any text that is, or is below, the value of a secret's name, and a URL that carries one; numbers, booleans
-    and empty text are none. What is masked already has a place, too.
+    Secret is any text that is, or is below, the value of a secret's name, a whole number of six digits or more there,
+    and a URL that carries one; other numbers, booleans and empty text are none. What is masked has a place, too.
     """
     found: dict[str, str] = {}
     if isinstance(value, Mapping):
@@ -72,6 +73,8 @@ def mask_table(value: Any, place: str = "", *, secret: bool = False) -> tuple[An
         return [item for item, _ in pairs], {name: text for _, inner in pairs for name, text in inner.items()}
     if isinstance(value, str) and value and (secret or value == MASK or has_secret(value)):
         return MASK, {place: value}
+    if secret and isinstance(value, int) and abs(value) >= SECRET_NUMBER:
+        return MASK, {place: str(value)}
     return value, found
 
 

@@ -82,9 +82,11 @@ def test_names_that_only_sound_like_secrets(name: str) -> None:
 
 
 def test_secrets_in_a_table() -> None:
-    """Texts under the name of a secret, however deep, and URLs with one; numbers, empty texts and the rest stay."""
+    """Texts and long numbers under the name of a secret, however deep, and URLs with one; the rest stays."""
     given = {
         "api_token": "abc",
+        "bot_token": 110201543,
+        "order_id": 110201543,
         "n_tokens": 5,
         "password": 12345,
         "secret": "",
@@ -97,12 +99,14 @@ def test_secrets_in_a_table() -> None:
     assert shown == {
         **given,
         "api_token": "***",
+        "bot_token": "***",
         "db": {"user": "me", "password": "***"},
         "credentials": {"binance": ["***", "***", True]},
         "store": "***",
     }
     assert found == {
         "api_token": "abc",
+        "bot_token": "110201543",
         "db.password": "x",
         "credentials.binance[0]": "k",
         "credentials.binance[1]": "s",
