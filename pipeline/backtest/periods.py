@@ -132,7 +132,7 @@ class _Bars:
         years, first, count = np.unique(when.astype("datetime64[Y]"), return_index=True, return_counts=True)
         last = first + count - 1
         early = (when[first] - years.astype("datetime64[ns]")) / np.timedelta64(1, "D")
-        late = ((years + 1).astype("datetime64[ns]") - when[last]) / np.timedelta64(1, "D")
+        late = ((years + np.timedelta64(1, "Y")).astype("datetime64[ns]") - when[last]) / np.timedelta64(1, "D")
         whole = (early < EDGE_DAYS) & (late < EDGE_DAYS)
         after = np.append(np.diff(self.stamps), 0) / _DAY_NS  # the distance of each bar to the next one
         holes = np.array([bool((after[a:b] > HOLE_DAYS).any()) for a, b in zip(first, last, strict=True)])
