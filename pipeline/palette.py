@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one theme, as #rrggbb."""
+    """Colours of one theme, as #rrggbb; `series1` to `series8` are for parts that lie beside each other."""
 
     strategy: str
     benchmark: str
@@ -23,6 +23,14 @@ class Palette:
     muted: str
     grid: str
     background: str
+    series1: str
+    series2: str
+    series3: str
+    series4: str
+    series5: str
+    series6: str
+    series7: str
+    series8: str
 
 
 LIGHT = Palette(
@@ -35,6 +43,14 @@ LIGHT = Palette(
     muted="#56606e",
     grid="#e3e7ec",
     background="#ffffff",
+    series1="#0b5fa5",
+    series2="#b3470b",
+    series3="#1a7f5a",
+    series4="#8a4f9e",
+    series5="#3b8fc4",
+    series6="#9a7400",
+    series7="#c2477f",
+    series8="#4a6f7c",
 )
 DARK = Palette(
     strategy="#6db3ee",
@@ -46,6 +62,14 @@ DARK = Palette(
     muted="#a7b0bd",
     grid="#2c3541",
     background="#12171e",
+    series1="#6db3ee",
+    series2="#f0935a",
+    series3="#5fc79b",
+    series4="#c99ad8",
+    series5="#9fd3f5",
+    series6="#dcb94a",
+    series7="#f296bd",
+    series8="#8fb6c2",
 )
 
 FONT_FAMILY = ("Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans")

@@ -105,12 +105,15 @@ def parameter_sensitivity(case: Case, steps: Sequence[float] = STEPS) -> pd.Data
     return _table(rows)
 
 
-def split_by_year(result: BacktestResult, *, benchmark: pd.Series | None = None) -> pd.DataFrame:
+def split_by_year(
+    result: BacktestResult, *, benchmark: pd.Series | None = None, first_counts: bool = False
+) -> pd.DataFrame:
     """Return one row a calendar year (UTC), indexed by `year`; returns of a year start at the close before it.
 
     Columns: start, end (first and last bar), bars, total_return, annual_volatility, sharpe, max_drawdown (from peaks
     inside the year), exposure, and benchmark_return for an equity or price series on the same bars. NaN where
-    undefined.
+    undefined. With `first_counts` the first bar ends a period: its return counts from the initial cash, as does that of
+    the benchmark, whose equity starts from the same.
     """
     equity, rows = result.equity_curve, []
     years = pd.DatetimeIndex(equity.index).year.to_numpy()
@@ -119,12 +122,15 @@ def split_by_year(result: BacktestResult, *, benchmark: pd.Series | None = None)
         first = max(int(inside[0]) - 1, 0)
         start = result.config["initial_cash"] if inside[0] == 0 else None
         part = equity.iloc[first : int(inside[-1]) + 1]
+        if first_counts and start is not None:
+            part = pd.concat([part.iloc[:1], part])
         row = {"year": int(year), "start": equity.index[inside[0]], "end": equity.index[inside[-1]]}
         row |= _period_stats(simple_returns(part, start), result.conventions)
         row["max_drawdown"] = min(float(drawdown(part, start).min()), 0.0)
         row["exposure"] = float((result.positions.iloc[inside] != 0.0).mean())
         if benchmark is not None:
-            held = benchmark.iloc[[first, int(inside[-1])]].to_numpy(dtype=np.float64)
+            held = benchmark.iloc[[first, int(inside[-1])]].to_numpy(dtype=np.float64, copy=True)
+            held[0] = start if first_counts and start is not None else held[0]
             row["benchmark_return"] = float(held[1] / held[0] - 1.0)
         rows.append(row | {"bars": len(inside)})
     order = ["year", "start", "end", "bars", "total_return", "annual_volatility", "sharpe", "max_drawdown", "exposure"]

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.conventions import Conventions
 from pipeline.engines.adapter import Given
+from pipeline.engines.objects import relabelled
 from pipeline.engines.registry import as_result
 from pipeline.errors import UsageError, nearest
 from pipeline.results.checks import check_result
 from pipeline.results.contract import Engine, OwnFile, OwnMetric, Result
+from pipeline.results.recompute import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOR_ADAPTERS = tuple(field.name for field in dataclasses.fields(Given))
 OF_RESULTS = tuple(field.name for field in dataclasses.fields(Result) if field.name not in ("equity", "conventions"))
+ON_LABELS = ("positions", "weights", "prices", "cash", "leverage")
 CONVENTIONS = ("periods_per_year", "risk_free_rate")
 
 
@@ -34,7 +37,8 @@ def result_of(value: Any, given: Mapping[str, Any]) -> Result:
             raise UsageError(f"run.save knows nothing of {name!r}. {nearest(name, known)}")
     adapting = Given(**{name: value for name, value in given.items() if name in FOR_ADAPTERS})
     result = as_result(value, adapting)
-    parts = {name: _part(name, given[name], result) for name in OF_RESULTS if name in given and name != "capital"}
+    told = [name for name in FOR_ADAPTERS if getattr(result, name, None) is not None]  # on the result's labels by now
+    parts = {name: _part(name, given[name], result) for name in OF_RESULTS if name in given and name not in told}
     if rates := {name: given[name] for name in CONVENTIONS if name in given}:
         parts["conventions"] = _conventions(result.conventions, **rates)
     completed = dataclasses.replace(result, **parts)
@@ -54,18 +58,25 @@ def _part(name: str, value: Any, result: Result) -> Any:
         return {str(key): _benchmark(curve, result) for key, curve in value.items()}
     if name == "files":
         return {str(key): _file(str(key), item) for key, item in value.items()}
+    value = relabelled(value, f"the {name}") if name in ON_LABELS else value
     return tuple(value) if name in ("folds", "metrics", "notes", "reported") else value
 
 
 def _benchmark(curve: pd.Series, result: Result) -> pd.Series:
-    """Return a series of prices or of equity as the equity of the result's capital, on the result's labels."""
+    """Return a series of prices or of equity as the equity of the result's capital, on the result's labels.
+
+    Where the first label ends a period and the series reaches back before it, it has that period's return, too.
+    """
     import pandas as pd
 
     from pipeline.backtest.benchmark import match_benchmark
     from pipeline.backtest.timestamps import utc_labels
 
     series = curve.set_axis(utc_labels(pd.DatetimeIndex(curve.index)))
-    return match_benchmark(series, pd.DatetimeIndex(result.equity.index), result.capital).equity
+    labels, path = pd.DatetimeIndex(result.equity.index), pd.DatetimeIndex(path_of(result).index)
+    if len(path) > len(labels) and len(series) and series.index[0] <= path[0]:
+        return match_benchmark(series, path, result.capital).equity.iloc[1:]
+    return match_benchmark(series, labels, result.capital).equity
 
 
 def _file(name: str, value: Any) -> OwnFile:

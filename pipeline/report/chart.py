@@ -26,6 +26,7 @@ from pipeline.report.scales import Scale, date_ticks, number_text, number_ticks,
 WIDE, HALF = 920, 448
 RIGHT, TOP, BOTTOM = 12, 28, 40
 ROLES = ("strategy", "benchmark", "drawdown", "gain", "loss")
+COLOURED = (*ROLES, *(f"series{number}" for number in range(1, 9)))
 KINDS = {"date", "category", "linear", "log"}
 DRAWN_RULE = re.compile(r"^[^{}@\n]*\{[^{}]*\b(?:fill|stroke)\b[^{}]*\}", re.MULTILINE)
 VARIABLE = re.compile(r"var\(--(\w+)\)")
@@ -139,7 +140,7 @@ def draw(figure: dict[str, Any], *, name: str, label: str, width: int = WIDE, he
         raise RenderError(f"The figure {name} cannot be drawn as a static one: {error}. Leave out --static.") from None
     across = chart.horizontal()
     bands = {name: chart.vertical(name) for name in chart.axes}
-    parts = [_frame(chart, axis, scale) for axis, scale in bands.items()]
+    parts = [_windows(chart, across), *(_frame(chart, axis, scale) for axis, scale in bands.items())]
     parts.append(_bottom(chart, across))
     bars = [curve for curve in chart.curves if curve.kind == "bar"]
     for curve in chart.curves:
@@ -191,7 +192,7 @@ def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
         x = [_placed(v, kind, numbers) for v in xs]
         heights = [-float(rows.index(str(v))) if rows else v for v in _values(trace.get("y", []))]
         y = [None if v is None or not math.isfinite(v) else float(v) for v in heights]
-        curves.append(Curve(trace, role if role in ROLES else ROLES[i % len(ROLES)], x, y))
+        curves.append(Curve(trace, role if role in COLOURED else ROLES[i % len(ROLES)], x, y))
     return Chart(curves, layout, width, height, kind, categories, rows)
 
 
@@ -250,6 +251,19 @@ def _frame(chart: Chart, name: str, down: Scale) -> str:
     if title:
         middle = (down.start + down.end) / 2
         parts.append(f'<text transform="translate(14 {middle:.1f}) rotate(-90)" text-anchor="middle">{title}</text>')
+    return "".join(parts)
+
+
+def _windows(chart: Chart, across: Scale) -> str:
+    """Return the shaded stretches of time behind the curves."""
+    parts = []
+    for shape in chart.layout.get("shapes", ()) if chart.kind == "date" else ():
+        ends = sorted(across.place(seconds_of(shape[name])) for name in ("x0", "x1"))
+        low, high = (min(max(end, across.start), across.end) for end in ends)
+        parts.append(
+            f'<rect class="window" x="{low:.1f}" y="{TOP}" width="{high - low:.1f}" '
+            f'height="{chart.height - TOP - BOTTOM}"/>'
+        )
     return "".join(parts)
 
 
@@ -312,6 +326,8 @@ def _points(curve: Curve, across: Scale, down: Scale) -> str:
         return line
     zero = f"{down.place(0.0):.1f}"
     ends = f"L{across.place(curve.x[chosen[-1]]):.1f} {zero}L{across.place(curve.x[chosen[0]]):.1f} {zero}z"
+    if (curve.spec.get("meta") or {}).get("solid"):
+        return f'<path class="area solid {curve.role}" d="{"".join(path)}{ends}"/>'
     return f'<path class="area {curve.role}" d="{"".join(path)}{ends}"/>{line}'
 
 
@@ -345,7 +361,8 @@ def _legend(chart: Chart) -> str:
     parts, x = [], chart.left
     for curve in shown:
         text = html.unescape(str(curve.spec["name"]))
-        kind = "fill" if curve.kind == "bar" else "line"
+        solid = bool((curve.spec.get("meta") or {}).get("solid"))
+        kind = "fill" if curve.kind == "bar" or solid else "line"
         parts.append(f'<path class="{kind} {curve.role} key" d="M{x:.0f} 12h16v{4 if kind == "fill" else 0}h-16z"/>')
         parts.append(f'<text x="{x + 22:.0f}" y="18">{html_text(text)}</text>')
         x += 44 + 6.4 * len(text)
@@ -370,8 +387,9 @@ def as_image(svg: str, style: str = "") -> str:
     colours = asdict(LIGHT)
     fonts = ",".join(f"'{name}'" for name in FONT_FAMILY)
     rules = f"text{{font:12px {fonts},sans-serif;fill:{LIGHT.muted}}}.rule,.axis{{stroke:{LIGHT.grid}}}"
+    rules += f".area.solid{{fill-opacity:1}}.window{{fill:{LIGHT.benchmark};fill-opacity:.12}}"
     rules += f".zero{{stroke:{LIGHT.muted}}}.line{{fill:none;stroke-width:1.5}}.area{{fill-opacity:.18}}"
-    for role in ROLES:
+    for role in COLOURED:
         rules += f".line.{role}{{stroke:{colours[role]}}}.fill.{role},.area.{role}{{fill:{colours[role]}}}"
     rules += f".trace{{fill:none;stroke:{LIGHT.strategy};stroke-width:1.5}}.small text{{font-size:10.5px}}"
     rules += f".dot{{fill:{LIGHT.background};stroke:{LIGHT.strategy};stroke-width:1.5}}.base{{fill:{LIGHT.strategy}}}"

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
     from pipeline.evidence.verify import Verification
+    from pipeline.report.holdings import Holdings
     from pipeline.report.robust import Intervals, Range, Robustness
     from pipeline.report.trials import TrialIndex, Trials
+    from pipeline.results.boundary import Boundary
+    from pipeline.results.kept import Kept
     from pipeline.run import Run, RunRecord
 
 FINISHED = "FINISHED"
@@ -93,8 +96,47 @@ class Facts:
 
     @cached_property
     def trades(self) -> pd.DataFrame:
-        """The trades; empty when the run left none that can be read."""
-        return _read(self.run, "trades", needed=("side", "net_pnl", "is_open"))
+        """The trades; empty when the run left none that can be read. Without an exit a trade is open."""
+        found = _read(self.run, "trades", needed=("side", "net_pnl"))
+        if "is_open" in found or not len(found.columns):
+            return found
+        return found.assign(is_open=found["exit_time"].isna() if "exit_time" in found else False)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """The tables, folds and figures of the result."""
+        from pipeline.results.kept import Kept
+
+        return Kept(self.run.dir)
+
+    @cached_property
+    def boundary(self) -> Boundary | None:
+        """What of the result was checked, taken as given and not examined: as sealed, else as its record says."""
+        from pipeline.results.boundary import Boundary
+
+        try:
+            sealed = (self.run.manifest or {})["predicate"]["evidence_run"]["boundary"]
+            return Boundary.from_dict(sealed)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            return None if self.run.result is None else self.run.result.boundary
+
+    @cached_property
+    def held(self) -> pd.Series | None:
+        """Whether something is held at each label, by weights, positions or trades; None where nothing tells."""
+        from pipeline.report.rebuilt import TRADE_NEEDS, open_trades
+
+        if self.holdings is not None:
+            return self.holdings.held
+        if self.result is None or not set(self.trades.columns) >= TRADE_NEEDS:
+            return None
+        return open_trades(self.trades, self.result.equity_curve.index) > 0
+
+    @cached_property
+    def holdings(self) -> Holdings | None:
+        """The weights of each symbol over time and what follows from them; None where they are not known."""
+        from pipeline.report.holdings import read_holdings
+
+        return read_holdings(self)
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
@@ -125,9 +167,20 @@ class Facts:
         return given if given is not None and math.isclose(start, given, rel_tol=1e-9) else start
 
     @property
+    def unit(self) -> str:
+        """What amounts are in: the currency, else `units of the prices`, or of the capital for another engine."""
+        from pipeline.report.numbers import money_unit
+
+        other = self.foreign and self.conventions.currency is None
+        return "units of the capital" if other else money_unit(self.conventions)
+
+    @property
     def benchmark_name(self) -> str:
         """What the benchmark is called inside a sentence."""
         from pipeline.backtest.benchmark import benchmark_label
+
+        if self.foreign and self.run.result is not None and self.run.result.benchmarks:
+            return self.run.result.benchmarks[0]
 
         given = (
             self.setting("benchmark", "source"),
@@ -152,7 +205,7 @@ class Facts:
         if known is None or len(known) < 2 or known.iloc[0] <= 0:
             return {}
         used = self.conventions
-        return compute_stats(known, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
+        return compute_stats(self.path_of(known), periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
 
     @cached_property
     def verification(self) -> Verification:
@@ -188,22 +241,59 @@ class Facts:
 
         if self.robustness.intervals is not None or self.result is None:
             return self.robustness.intervals
-        return computed_intervals(self.result, self.benchmark_equity)
+        other, cash = self.benchmark_equity, self.result.config["initial_cash"]
+        beside = None if other is None else self.path_of(other)
+        return computed_intervals(self.path_of(self.result.equity_curve), cash, self.conventions, beside)
 
     def interval(self, name: str) -> Range | None:
         """Return one bootstrap interval, None when it is undefined."""
         return self.intervals.get(name) if self.intervals is not None else None
 
+    @property
+    def foreign(self) -> bool:
+        """Say whether another engine than this package's own made the result; False where nothing tells."""
+        from pipeline.results.bundled import ENGINE
+
+        found = self.run.result
+        return found is not None and (found.engine is None or found.engine.name != ENGINE)
+
+    @cached_property
+    def first_counts(self) -> bool:
+        """Say whether the first label ends a period, whose return counts from the capital."""
+        found = self.run.result
+        if found is None or self.initial_cash is None or self.equity.empty:
+            return False
+        if found.first_label is not None:
+            return found.first_label == "period"
+        return self.foreign and float(self.equity["equity"].iloc[0]) != found.capital
+
+    @cached_property
+    def returns(self) -> pd.Series:
+        """Simple returns by the label they end at, those that stats.json is made from; empty without a usable curve."""
+        import pandas as pd
+
+        from pipeline.backtest.metrics import simple_returns
+
+        if self.result is None:
+            return pd.Series(dtype=float)
+        path = self.path_of(self.result.equity_curve)
+        return pd.Series(simple_returns(path, self.result.config["initial_cash"]), index=path.index[1:])
+
+    def path_of(self, curve: pd.Series) -> pd.Series:
+        """Return a curve of equity with what it starts from before it, where its first return counts from there."""
+        from pipeline.results.recompute import with_capital
+
+        return with_capital(curve, self.initial_cash or float(curve.iloc[0])) if self.first_counts else curve
+
     @cached_property
     def sharpe_evidence(self) -> SharpeEvidence | None:
         """PSR, track record length and analytic interval of the Sharpe ratio; None when nothing can be annualised."""
-        from pipeline.backtest.metrics import simple_returns
         from pipeline.backtest.significance import assess_sharpe
 
-        result, used = self.result, self.conventions
-        if result is None or used.periods_per_year is None:
+        used = self.conventions
+        if self.result is None or used.periods_per_year is None:
             return None
-        returns = simple_returns(result.equity_curve, result.config["initial_cash"])
+        returns = self.returns.to_numpy()
         return assess_sharpe(returns, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
 
     @cached_property

@@ -109,7 +109,7 @@ def line(
         "type": "scatter",
         "mode": "lines",
         "name": name,
-        "x": _timestamps(thinned.index),
+        "x": timestamps(thinned.index),
         "y": [rounded(value) for value in thinned.to_numpy(dtype=float)],
         "line": {"width": width, "simplify": False},
         "meta": {"role": role},
@@ -148,7 +148,8 @@ def bars(labels: Sequence[Any], values: Sequence[float], name: str, role: str, *
     }
 
 
-def _timestamps(index: Any) -> list[str]:
+def timestamps(index: Any) -> list[str]:
+    """Return labels as text: days, or times of day in UTC."""
     stamps = _utc(index)
     return [str(text) for text in stamps.strftime("%Y-%m-%d" if _daily(stamps) else "%Y-%m-%dT%H:%M:%S")]
 

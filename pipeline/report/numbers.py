@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,6 +147,16 @@ METRICS = {
     "periods_per_year": Metric("Bars a year", NUMBER, "Annualises volatility and ratios."),
 }
 HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "annual_volatility", "total_trades")
+# What takes the place of a headline that is not known; and what is not shown where it is not known, as there is nothing
+# of its kind: no trades, no weights, no fills.
+IN_PLACE = "calmar"
+OPTIONAL = frozenset(
+    {
+        "total_trades", "open_trades", "exposure", "turnover", "fees_paid", "slippage_paid", "avg_gross_exposure",
+        "avg_net_exposure", "avg_concentration", "avg_effective_positions",
+    }
+)  # fmt: skip
+OF_TRADES = frozenset({"win_rate", "profit_factor", "avg_trade", "best_trade", "worst_trade", "avg_bars_held"})
 WITH_BENCHMARK = frozenset(
     {
         "total_return", "cagr", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown",
@@ -182,11 +192,14 @@ def bars_a_year(used: Conventions) -> str:
     return "" if used.periods_per_year is None else f"{several(used.periods_per_year, 'bar')} a year"
 
 
-def meaning_here(name: str, used: Conventions) -> str:
-    """Return the convention behind a metric, with what this run used where runs differ in it."""
-    meaning, bars = metric(name).meaning, bars_a_year(used)
+def meaning_here(name: str, used: Conventions, *, meaning: str = "", unit: str = "") -> str:
+    """Return the convention behind a metric, with what this run used where runs differ in it.
+
+    `meaning` and `unit` of amounts are given where they are others than usual.
+    """
+    meaning, bars = meaning or metric(name).meaning, bars_a_year(used)
     if metric(name).kind == MONEY:
-        return f"{meaning} In {money_unit(used)}."
+        return f"{meaning} In {unit or money_unit(used)}."
     here = {
         "annual_volatility": bars,
         "sharpe": f"{bars}, {risk_free(used)}",
@@ -203,6 +216,19 @@ def _origin(used: Conventions) -> str:
         return "inferred from the bars"
     known = used.inferred_periods
     return "given" if known is None else f"given; the bars themselves tell {known:,.6g}"
+
+
+def shown_names(stats: Mapping[str, object]) -> list[str]:
+    """Return the names of the metrics to show, in order: without those of trades, weights, fills that are not there."""
+    known = [name for name in stats if not (name in OPTIONAL and stats[name] is None)]
+    no_trades = stats.get("total_trades") is None
+    return ordered([name for name in known if not (no_trades and name in OF_TRADES and stats[name] is None)])
+
+
+def headlines(stats: Mapping[str, object]) -> list[str]:
+    """Return the names of the headline numbers there are; in the place of one that is not known stands another."""
+    shown = [IN_PLACE if name in OPTIONAL and stats.get(name) is None else name for name in HEADLINE]
+    return [name for name in shown if name in stats]
 
 
 def ordered(names: list[str]) -> list[str]:

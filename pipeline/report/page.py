@@ -38,6 +38,60 @@ class Page(Facts):
 
         return summary.metrics(self)
 
+    def own_metrics(self) -> str:
+        """Metrics of the user's own, with unit and meaning; empty without any."""
+        from pipeline.report.sections import result
+
+        return result.own_metrics(self)
+
+    def benchmarks(self) -> str:
+        """The benchmarks beside each other; empty for fewer than two."""
+        from pipeline.report.sections import portfolio
+
+        return portfolio.benchmarks(self)
+
+    def what_was_checked(self) -> str:
+        """The identities of the result, the engine's own numbers, the verification boundary; empty for an old run."""
+        from pipeline.report.sections import result
+
+        return result.checked(self)
+
+    def weights(self) -> str:
+        """Weights and exposure over time, interactive; empty where they are not known."""
+        from pipeline.report.sections import portfolio
+
+        return portfolio.weights(self)
+
+    def holdings_table(self) -> str:
+        """The largest holdings, what each contributed, and its turnover; empty without weights."""
+        from pipeline.report.sections import portfolio
+
+        return portfolio.holdings(self)
+
+    def correlation(self) -> str:
+        """Correlation of the largest holdings, as a shaded table; empty without prices."""
+        from pipeline.report.sections import portfolio
+
+        return portfolio.correlation(self)
+
+    def folds(self) -> str:
+        """Train and test windows and the stitched out-of-sample curve; empty without folds."""
+        from pipeline.report.sections import folds
+
+        return folds.folds(self)
+
+    def own_figures(self) -> str:
+        """The interactive figures of the user's own; empty without any."""
+        from pipeline.report.sections import own
+
+        return own.figures(self)
+
+    def own_tables(self) -> str:
+        """The tables of the user's own; empty without any."""
+        from pipeline.report.sections import own
+
+        return own.tables(self)
+
     def equity_figure(self) -> str:
         """Equity and drawdown, interactive."""
         from pipeline.report.sections import performance

@@ -40,6 +40,13 @@ def rebuilt(page: Facts) -> BacktestResult | None:
     return BacktestResult(dict(page.stats), equity, trades, config, fills, positions, signals, page.conventions)
 
 
+def open_trades(trades: pd.DataFrame, index: pd.Index) -> pd.Series:
+    """Return how many trades are open at each close, whatever their side and symbol."""
+    import pandas as pd
+
+    return pd.Series(_positions(trades.assign(side="long", quantity=1.0), pd.DatetimeIndex(index)), index)
+
+
 def _positions(trades: pd.DataFrame, index: pd.DatetimeIndex) -> Any:
     """Return the signed quantity held at each close: from the bar of entry up to the bar before the exit."""
     import numpy as np

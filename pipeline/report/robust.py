@@ -11,7 +11,7 @@ from pipeline.rundir import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.backtest.engine import BacktestResult
+    from pipeline.backtest.conventions import Conventions
     from pipeline.run import Run
 
 Row = dict[str, Any]
@@ -112,15 +112,16 @@ def read_robustness(run: Run) -> Robustness:
     )
 
 
-def computed_intervals(result: BacktestResult, benchmark: pd.Series | None) -> Intervals | None:
-    """Return the intervals of a backtest's equity curve, made as a run makes them; None when it has none."""
+def computed_intervals(
+    equity: pd.Series, initial_cash: float, conventions: Conventions, benchmark: pd.Series | None
+) -> Intervals | None:
+    """Return the intervals of an equity curve, made as a run makes them; None when it has none."""
     from pipeline.errors import EvidenceError
     from pipeline.robustness import bootstrap_facts
 
     try:
-        cash = result.config["initial_cash"]
-        facts = bootstrap_facts(result.equity_curve, cash, result.conventions, benchmark)
-    except (EvidenceError, ValueError, TypeError, KeyError):
+        facts = bootstrap_facts(equity, initial_cash, conventions, benchmark)
+    except (EvidenceError, ValueError, TypeError):
         return None
     return parse_intervals(facts, COMPUTED)
 

@@ -77,6 +77,9 @@ def _few(page: Page) -> str:
     trades = page.stats.get("total_trades")
     if not _is(trades) or trades >= FEW:
         return ""
+    if trades == 0:
+        still = page.stats.get("open_trades")
+        return f"It closed no trade; {several(int(still), 'position')} held to the end." if _is(still) and still else ""
     return f"It rests on {several(int(trades), 'closed trade')}."
 
 

@@ -140,5 +140,11 @@ class Result:
         path = np.append(self.capital, self.equity.to_numpy(dtype=float))
         alive = path[:-1] > 0.0
         returns = pd.Series(np.where(alive, path[1:] / np.where(alive, path[:-1], 1.0) - 1.0, 0.0), self.equity.index)
-        start = self.first_label == "start" or (self.first_label is None and path[1] == path[0])
-        return returns.iloc[1:] if start else returns
+        return returns if self.first_counts else returns.iloc[1:]
+
+    @property
+    def first_counts(self) -> bool:
+        """Whether the first label ends a period, whose return counts from the capital."""
+        if self.first_label is None:
+            return float(self.equity.iloc[0]) != self.capital
+        return self.first_label == "period"

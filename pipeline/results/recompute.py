@@ -49,16 +49,20 @@ def recompute(result: Result) -> dict[str, Stat]:
 
 
 def path_of(result: Result) -> pd.Series:
-    """Return the equity with the capital before it where its first label ends a period: its returns are all there.
+    """Return the equity with the capital before it where its first label ends a period: its returns are all there."""
+    return with_capital(result.equity, result.capital) if result.first_counts else result.equity
 
-    The capital has the label that lies a usual distance before the first one; a single label has no such distance.
+
+def with_capital(equity: pd.Series, capital: float) -> pd.Series:
+    """Return the equity with the capital before it, a usual distance of its labels before the first one.
+
+    A single label has no such distance, and stays alone.
     """
-    equity = result.equity
-    if len(result.returns) < len(equity) or len(equity) < 2:
+    if len(equity) < 2:
         return equity
     index = pd.DatetimeIndex(equity.index)
     usual = pd.Timedelta(int(np.median(np.diff(index.as_unit("ns").asi8))), unit="ns")
-    before = pd.Series([result.capital], index=index[:1] - usual)
+    before = pd.Series([capital], index=index[:1] - usual)
     path: pd.Series = pd.concat([before, equity])
     return path
 

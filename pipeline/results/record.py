@@ -23,6 +23,7 @@ PARTS = ("trades", "fills", "positions", "weights", "prices", "cash", "leverage"
 class ResultRecord:
     """What is known of a result without its tables; None is unknown.
 
+    `first_label` is "start" or "period", as Result has it, None of a record from before; `benchmarks` are their names.
     `parts` are the tables that were saved beside the equity, `metrics` the user's own, `beside` those of the engine
     with the ones computed here.
     """
@@ -33,6 +34,8 @@ class ResultRecord:
     symbols: tuple[str, ...] = ()
     currency: str | None = None
     capital: float | None = None
+    first_label: str | None = None
+    benchmarks: tuple[str, ...] = ()
     costs: Mapping[str, Any] | None = None
     parts: tuple[str, ...] = ()
     metrics: tuple[OwnMetric, ...] = ()
@@ -57,6 +60,8 @@ class ResultRecord:
             symbols=result.symbols,
             currency=result.currency,
             capital=result.capital,
+            first_label="period" if result.first_counts else "start",
+            benchmarks=tuple(result.benchmarks),
             costs=None if result.costs is None else dict(result.costs),
             parts=tuple(name for name in PARTS if getattr(result, name) is not None),
             metrics=result.metrics,
@@ -77,6 +82,7 @@ class ResultRecord:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of result.json as JSON values."""
         values = {**asdict(self), "symbols": list(self.symbols), "parts": list(self.parts), "notes": list(self.notes)}
+        values["benchmarks"] = list(self.benchmarks)
         values["metrics"] = [asdict(metric) for metric in self.metrics]
         values["beside"] = [each.to_dict() for each in self.beside]
         values["reconciliation"] = None if self.reconciliation is None else self.reconciliation.to_dict()
@@ -95,6 +101,8 @@ class ResultRecord:
                 symbols=tuple(values["symbols"]),
                 currency=values["currency"],
                 capital=values["capital"],
+                first_label=values.get("first_label"),
+                benchmarks=tuple(values.get("benchmarks", ())),
                 costs=values["costs"],
                 parts=tuple(values["parts"]),
                 metrics=tuple(OwnMetric(**metric) for metric in values["metrics"]),
@@ -110,7 +118,15 @@ class ResultRecord:
         return record
 
     def _is_typed(self) -> bool:
-        texts = (self.strategy, self.currency, *self.symbols, *self.parts, *self.notes)
+        texts = (
+            self.strategy,
+            self.currency,
+            self.first_label,
+            *self.symbols,
+            *self.benchmarks,
+            *self.parts,
+            *self.notes,
+        )
         return (
             all(text is None or isinstance(text, str) for text in texts)
             and all(table is None or isinstance(table, dict) for table in (self.params, self.costs))

@@ -16,15 +16,57 @@ from pipeline.report.page import Page
 from pipeline.report.render import find_template
 from pipeline.report.resolve import resolve
 from pipeline.report.selfcontained import check_self_contained, finish
+from pipeline.results.kept import Kept
 from pipeline.site.prose import rendered
 from pipeline.site.redaction import RedactedRun, Redactor
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.report.robust import Robustness
+    from pipeline.results.boundary import Boundary
+    from pipeline.results.contract import Fold
+    from pipeline.rundir import Layout
     from pipeline.settings import Settings
 
 NOT_TEXT = re.compile(r"<style\b.*?</style>|<script>.*?</script>", re.DOTALL)
 LEFT_OUT = "\nLeft out of the public page.\n"
+
+
+class PublicKept(Kept):
+    """What a run kept of its result, as a public page may show it."""
+
+    def __init__(self, files: Layout, redactor: Redactor) -> None:
+        super().__init__(files)
+        self._redactor = redactor
+
+    def part(self, name: str) -> pd.DataFrame | None:
+        """Return a table with the names of its columns and its symbols redacted."""
+        found = super().part(name)
+        if found is None:
+            return None
+        named = found.set_axis([self._redactor.text(column) for column in found.columns], axis=1)
+        return named.assign(symbol=named["symbol"].map(self._redactor.text)) if "symbol" in named else named
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """The folds, params redacted."""
+        found: tuple[Fold, ...] = super().folds
+        return tuple(replace(fold, params=self._redactor.value(fold.params, settings=True)) for fold in found)
+
+    @cached_property
+    def tables(self) -> dict[str, Path]:
+        """The tables whose files may be shown."""
+        return self._shown(super().tables, "tables")
+
+    @cached_property
+    def figures(self) -> dict[str, Path]:
+        """The figures whose files may be shown."""
+        return self._shown(super().figures, "plots")
+
+    def _shown(self, found: dict[str, Path], folder: str) -> dict[str, Path]:
+        shows = self._redactor.shows
+        return {name: path for name, path in found.items() if shows(f"{folder}/{path.name}", path.read_bytes())}
 
 
 @dataclass(frozen=True)
@@ -49,6 +91,19 @@ class PublicPage(Page):
         value = self.redactor.value
         sensitivity, regimes = tuple(value(found.sensitivity)), tuple(value(found.regimes))
         return replace(found, notes=notes, leakage=value(found.leakage), sensitivity=sensitivity, regimes=regimes)
+
+    @cached_property
+    def boundary(self) -> Boundary | None:
+        """What was checked of the result and what was not, with every text redacted."""
+        found = super().boundary
+        return found and replace(
+            found, **self.redactor.value({name: list(texts) for name, texts in vars(found).items()})
+        )
+
+    @cached_property
+    def kept(self) -> Kept:
+        """The tables of the result, names redacted; what is the user's own where the files may be shown."""
+        return PublicKept(self.run.dir, self.redactor)
 
     def environment(self) -> str:
         """Nothing: packages and platform say much about a machine."""

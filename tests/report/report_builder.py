@@ -15,6 +15,8 @@ from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.errors import CellFailedError, EvidenceError
+from pipeline.result_files import write_result
+from pipeline.results.contract import Result
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
 from pipeline.rundir import write_json
@@ -86,6 +88,7 @@ def build_run(
     *,
     spec: dict[str, Any] | None = None,
     result: tuple[BacktestResult, pd.Series] | None = None,
+    saved: Result | None = None,
     error: EvidenceError | None = None,
     warnings: tuple[str, ...] = (),
     tracking: dict[str, Any] | None = None,
@@ -93,11 +96,16 @@ def build_run(
     number: int | None = None,
     seal: bool = True,
 ) -> Run:
-    """Write a run directory below `results` the way the runner does, and return it loaded."""
-    run = _open(results, spec, number)
+    """Write a run directory below `results` the way the runner does, and return it loaded.
+
+    `saved` is a result of any engine, as `run.save` makes it.
+    """
+    run = _open(results, spec, number, data=saved is None)
     _OPEN[run.dir.run_id] = run
     if result is not None:
         write_backtest_artifacts(result[0], run.dir.path, benchmark=result[1])
+    if saved is not None:
+        write_result(saved, run.dir, figure=False)
     if robust is not None:
         write_json(run.dir.robustness, robust)
     if tracking is not None:
@@ -118,8 +126,9 @@ def seal_open(run: Run, *, error: EvidenceError | None = None, warnings: tuple[s
 _OPEN: dict[str, OpenRun] = {}
 
 
-def _open(results: Path, spec: dict[str, Any] | None, number: int | None) -> OpenRun:
+def _open(results: Path, spec: dict[str, Any] | None, number: int | None, *, data: bool = True) -> OpenRun:
     settings = Settings(root=results.parent, results=results)
-    inputs = {"data": ("sample:sp500", source_path("sample:sp500"))}
-    chosen = RunSpec.from_mapping(spec or {}).asking(ENGINE_SECTIONS)
+    inputs = {"data": ("sample:sp500", source_path("sample:sp500"))} if data else {}
+    chosen = RunSpec.from_mapping(spec or {})
+    chosen = chosen.asking(ENGINE_SECTIONS) if data else chosen
     return open_run(chosen, settings, origin="evidence-run", inputs=inputs, run_id=run_id(number))

@@ -29,6 +29,7 @@
   }
   function palette() {
     var names = ["strategy", "benchmark", "drawdown", "gain", "loss", "text", "muted", "line", "background"];
+    for (var i = 1; i <= 8; i += 1) names.push("series" + i);
     var found = {};
     names.forEach(function (name) { found[name] = colour(name); });
     return found;
@@ -44,7 +45,7 @@
       var styled = Object.assign({}, trace);
       if (trace.type === "bar" || trace.mode === "markers") styled.marker = Object.assign({}, trace.marker, { color: own });
       else styled.line = Object.assign({}, trace.line, { color: own });
-      if (trace.fill) styled.fillcolor = faded(own);
+      if (trace.fill) styled.fillcolor = trace.meta.solid ? own : faded(own);
       return styled;
     });
   }
@@ -57,6 +58,9 @@
       hoverlabel: { bgcolor: colours.background, bordercolor: colours.line, font: { color: colours.text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colours.muted, activecolor: colours.strategy },
       dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom"
+    });
+    if (layout.shapes) styled.shapes = layout.shapes.map(function (shape) {
+      return shape.name === "window" ? Object.assign({ fillcolor: faded(colours.benchmark) }, shape) : shape;
     });
     Object.keys(layout).forEach(function (key) {
       if (!/^[xy]axis\d*$/.test(key)) return;

@@ -16,6 +16,8 @@ LABELS = {"days": "days (a bar names a date)", "instants": "instants (a bar has 
 
 def data(page: Page) -> str:
     """Return what the run recorded of its bars, and what is to be looked at."""
+    if not page.data_facts and page.foreign:
+        return ""
     if not page.data_facts:
         return page.missing("\nThis run left no record of its bars (`data.json`).\n")
     try:

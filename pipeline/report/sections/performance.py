@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.report.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import equity_figure, figure_block, yearly_figure
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, money_unit
+from pipeline.report.figures_portfolio import shaded
+from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
+from pipeline.report.sections.folds import tested_windows
 from pipeline.report.tables import wrapped
 
 if TYPE_CHECKING:
@@ -34,9 +36,15 @@ def equity(page: Page) -> str:
     beside = f" and of {page.benchmark_name}" if page.benchmark else ""
     caption = f"Equity of the strategy{beside}, above the strategy's drawdown."
     label = f"Line chart of equity over time above its drawdown. Total return {last}, maximum drawdown {worst}."
+    figure = equity_figure(page.equity, page.benchmark_heading, page.unit)
+    windows = tested_windows(page)
+    if windows:
+        figure["layout"]["shapes"] = shaded(windows)
+        every = "test windows" if len(windows) == len(page.kept.folds) else "every second test window"
+        caption += f" Shaded: {every} of the folds."
     return figure_block(
         "equity",
-        equity_figure(page.equity, page.benchmark_heading, money_unit(page.conventions)),
+        figure,
         caption=caption,
         label=label,
         height=460,
@@ -54,7 +62,9 @@ def yearly(page: Page) -> str:
     if len(own) < 2:
         return ""
     curve = page.equity.get("benchmark_equity")
-    other = yearly_returns(curve.dropna()).to_dict() if curve is not None and not curve.dropna().empty else {}
+    known = curve.dropna() if curve is not None else page.equity["equity"].iloc[:0]
+    start = page.initial_cash if page.first_counts else None
+    other = yearly_returns(known, start).to_dict() if len(known) else {}
     beside = [other.get(year, math.nan) for year in own] if other else None
     figure = yearly_figure([str(year) for year in own], list(own.values()), beside, page.benchmark_heading)
     best, worst = max(own, key=lambda y: own[y]), min(own, key=lambda y: own[y])

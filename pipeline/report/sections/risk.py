@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW = 20
 FEW_RETURNS = 30
+NOT_HELD = ", mostly bars without a position"
 
 
 def rolling(page: Page) -> str:
@@ -30,7 +31,8 @@ def rolling(page: Page) -> str:
     window = min(max(round(per_year), 2), len(result.equity_curve) // 4)
     if window < SHORTEST_WINDOW:
         return ""
-    curve, other = result.equity_curve, page.benchmark_equity
+    curve = page.path_of(result.equity_curve)
+    other = None if page.benchmark_equity is None else page.path_of(page.benchmark_equity)
     rolled = functools.partial(rolling_stats, window=window, periods_per_year=per_year, risk_free_rate=used.rate)
     own = rolled(curve, benchmark=other, initial=result.config["initial_cash"])
     beside = None if other is None else rolled(other)
@@ -50,14 +52,17 @@ def distribution(page: Page) -> str:
     if page.result is None:
         return ""
     from pipeline.backtest.analysis import qq_points, return_histogram
-    from pipeline.backtest.metrics import simple_returns
 
-    returns = simple_returns(page.result.equity_curve, page.result.config["initial_cash"])
+    returns = page.returns.to_numpy()
     points = qq_points(returns)
     if len(returns) < FEW_RETURNS or points.empty:
         return ""
     idle = float((returns == 0.0).mean())
-    left_out = f" {format_number(idle, PERCENT)} of the returns are 0, mostly bars without a position." if idle else ""
+    left_out = (
+        f" {format_number(idle, PERCENT)} of the returns are 0{NOT_HELD if page.held is not None else ''}."
+        if idle
+        else ""
+    )
     worst, best = format_number(float(returns.min()), PERCENT), format_number(float(returns.max()), PERCENT)
     counts = figure_block(
         "distribution",
@@ -105,7 +110,8 @@ def drawdowns(page: Page) -> str:
 
 def activity(page: Page) -> str:
     """Return exposure and turnover by month."""
-    if page.result is None or page.trades.empty:
+    several = page.foreign and "symbol" in page.trades and page.trades["symbol"].nunique() > 1
+    if page.result is None or page.trades.empty or page.holdings is not None or several:
         return ""
     from pipeline.backtest.analysis import monthly_activity
 

@@ -44,6 +44,8 @@ def multiples(page: Page) -> str:
 def tables(page: Page) -> str:
     """Return the re-runs as tables: costs, delay, parameters."""
     rows = page.robustness.sensitivity
+    if page.foreign and not page.robustness.present:
+        return ""  # the part about look-ahead says why
     if not rows:
         why = page.robustness.notes.get("sensitivity")
         said = f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
@@ -66,14 +68,21 @@ def by_year(page: Page) -> str:
     """Return the years of the run as a table, beside the benchmark."""
     if page.result is None:
         return page.missing("\nThis run left no returns to split.\n")
+    import pandas as pd
+
     from pipeline.backtest.sensitivity import split_by_year
 
-    found = split_by_year(page.result, benchmark=page.benchmark_equity)
+    found = split_by_year(page.result, benchmark=page.benchmark_equity, first_counts=page.first_counts)
     beside = "benchmark_return" in found.columns
+    held = page.held
+    if held is not None and page.foreign:
+        found["exposure"] = held.groupby(pd.DatetimeIndex(held.index).year).mean()
     shown = [("total_return", "Return", PERCENT)]
     shown += [("benchmark_return", page.benchmark_heading, PERCENT)] if beside else []
     shown += [("annual_volatility", "Volatility", PERCENT), ("sharpe", "Sharpe", RATIO)]
-    shown += [("max_drawdown", "Max drawdown", PERCENT), ("exposure", "Exposure", PERCENT), ("bars", "Bars", COUNT)]
+    shown += [("max_drawdown", "Max drawdown", PERCENT)]
+    shown += [("exposure", "Exposure", PERCENT)] if held is not None else []
+    shown += [("bars", "Bars", COUNT)]
     rows: list[list[Cell]] = [
         [str(year), *(format_number(_plain(row[name]), kind) for name, _, kind in shown)]
         for year, row in found.iterrows()
@@ -81,8 +90,9 @@ def by_year(page: Page) -> str:
     heads = [Column("Year"), *(Column(label, numeric=True) for _, label, _ in shown)]
     caption = (
         f"By calendar year; volatility and Sharpe ratio annualised, ddof 1, {risk_free(page.conventions)}; drawdown "
-        "from peaks inside the year; exposure is the share of bars with a position"
+        "from peaks inside the year"
     )
+    caption += "; exposure is the share of bars with a position" if held is not None else ""
     return table(caption, heads, rows, name="split")
 
 

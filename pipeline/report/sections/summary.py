@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from pipeline.report.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import (
     DASH,
-    HEADLINE,
     WITH_BENCHMARK,
     format_number,
-    meaning_here,
+    headlines,
     metric,
-    ordered,
     several,
+    shown_names,
 )
 from pipeline.report.tables import Column, Html, table
+from pipeline.report.told import after_costs, meaning_of
 from pipeline.report.verdict import interval, leak_word, verdict
 from pipeline.results.identity import NOT_RECONCILED, RECONCILED
 
@@ -51,7 +51,7 @@ def verdict_line(page: Page) -> str:
 
 def headline(page: Page) -> str:
     """Return the six headline numbers as cards; empty for a run without metrics."""
-    shown = [name for name in HEADLINE if name in page.stats]
+    shown = headlines(page.stats)
     if not shown:
         return ""
     cards = "\n".join(_card(page, name) for name in shown)
@@ -104,15 +104,16 @@ def look_ahead_mark(status: str) -> str:
 
 
 def metrics(page: Page) -> str:
-    """Return all metrics as a table, beside the benchmark's where there is one."""
-    names = ordered(list(page.stats))
+    """Return all metrics that are known as a table, beside the benchmark's where there is one."""
+    names = shown_names(page.stats)
     if not names:
         return page.missing("\nThis run left no metrics (`stats.json`).\n")
     benchmark = page.benchmark
     columns = [Column("Metric"), Column("Strategy", numeric=True)]
     columns += [Column(page.benchmark_heading, numeric=True)] if benchmark else []
     rows = [_metric_row(page, name, benchmark) for name in names]
-    return table("Metrics of the whole period", [*columns, Column("Convention")], rows, name="metrics")
+    said = f"Returns are simple and per bar, {after_costs(page)}. A dash means that a number is undefined for this run."
+    return f"\n{said}\n" + table("Metrics of the whole period", [*columns, Column("Convention")], rows, name="metrics")
 
 
 def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None]) -> list[str | Html]:
@@ -120,7 +121,7 @@ def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None])
     row: list[str | Html] = [shown.label, format_number(page.stats[name], shown.kind)]
     if benchmark:
         row.append(format_number(benchmark.get(name), shown.kind) if name in WITH_BENCHMARK else Html(""))
-    return [*row, Html(f'<span class="meaning">{html_text(meaning_here(name, page.conventions))}</span>')]
+    return [*row, Html(f'<span class="meaning">{html_text(meaning_of(page, name))}</span>')]
 
 
 def _card(page: Page, name: str) -> str:
@@ -133,7 +134,7 @@ def _card(page: Page, name: str) -> str:
         other = format_number(page.benchmark.get(name), shown.kind)
         beside += f'<dd class="beside">{html_text(page.benchmark_name)} {other}</dd>'
     label = html_text(shown.label)
-    meaning = html_text(meaning_here(name, page.conventions))
+    meaning = html_text(meaning_of(page, name))
     return f'<div class="card" title="{meaning}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 
 

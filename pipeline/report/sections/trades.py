@@ -18,7 +18,6 @@ from pipeline.report.numbers import (
     RATIO,
     format_bytes,
     format_number,
-    money_unit,
     several,
 )
 from pipeline.report.tables import Cell, Column, Html, link, table
@@ -65,6 +64,7 @@ FACTS = (
 SUMMARY_NEEDS = {
     "side", "is_open", "net_pnl", "gross_pnl", "fees", "slippage_cost", "return_pct", "bars_held", "mae", "mfe",
 }  # fmt: skip
+COST_NEEDS = ("gross_pnl", "fees", "slippage_cost", "net_pnl")
 # Coloured by their sign, and what they are multiplied by before they are shown.
 SIGNED = {"net_pnl": 1.0, "return_pct": 0.01}
 
@@ -72,10 +72,13 @@ SIGNED = {"net_pnl": 1.0, "return_pct": 0.01}
 def summary(page: Page) -> str:
     """Return counts, sums and averages of all trades and by side."""
     trades = page.trades
+    if page.foreign and not len(trades.columns):
+        return ""
     if trades.empty:
         return page.missing(NO_TRADES) if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
-    if not set(trades.columns) >= SUMMARY_NEEDS:
+    if not set(trades.columns) >= SUMMARY_NEEDS and not page.foreign:
         return "\nThe list of trades lacks columns, so it is not summed up.\n"
+    trades = _whole(trades)
     from pipeline.backtest.analysis import trade_summary
 
     found = trade_summary(trades)
@@ -87,18 +90,21 @@ def summary(page: Page) -> str:
     rows: list[list[Cell]] = [
         [label, *(format_number(_number(found.loc[side, name]), kind) for side in shown)] for name, label, kind in FACTS
     ]
+    if page.foreign:
+        rows = [row for row in rows if any(cell != DASH for cell in row[1:])]
     rows.insert(1, ["Open at the end", *(format_number(int(still_open[side].sum()), COUNT) for side in shown)])
-    caption = (
-        "Trades by side; returns are net, on the entry value; excursions on the entry price; amounts in "
-        f"{money_unit(page.conventions)}"
-    )
+    told = {str(row[0]) for row in rows}
+    parts = ["Trades by side"]
+    parts += ["returns are net, on the entry value"] if "Average return" in told else []
+    parts += ["excursions on the entry price"] if "Average worst excursion (MAE)" in told else []
+    caption = "; ".join([*parts, f"amounts in {page.unit}"])
     return table(caption, columns, rows, name="by-side")
 
 
 def costs(page: Page) -> str:
     """Return what fees and slippage took from the closed trades."""
     trades = page.trades
-    if trades.empty or not set(trades.columns) >= SUMMARY_NEEDS:
+    if trades.empty or not _known(trades, *COST_NEEDS):
         return ""
     closed = trades[~trades["is_open"].astype(bool)]
     gross, fees, net = (float(closed[name].sum()) for name in ("gross_pnl", "fees", "net_pnl"))
@@ -110,13 +116,13 @@ def costs(page: Page) -> str:
         for label, value in lines
     ]
     columns = [Column("Closed trades"), Column("Amount", numeric=True), Column("Of P&L before costs", numeric=True)]
-    return table(f"What costs took, in {money_unit(page.conventions)}", columns, rows, name="by-side")
+    return table(f"What costs took, in {page.unit}", columns, rows, name="by-side")
 
 
 def figures(page: Page) -> str:
     """Return P&L distribution, cumulative P&L, excursions and duration of the closed trades."""
     trades = page.trades
-    if trades.empty or not (SUMMARY_NEEDS | {"exit_time", "trade_id"}) <= set(trades.columns):
+    if trades.empty or not _known(trades, "exit_time", "return_pct", "bars_held"):
         return ""
     import numpy as np
     import pandas as pd
@@ -129,20 +135,36 @@ def figures(page: Page) -> str:
         return ""
     ordered = closed.assign(exit_time=pd.to_datetime(closed["exit_time"], utc=True)).sort_values("exit_time")
     pnl = ordered.set_index("exit_time")["net_pnl"].astype(float)
-    held, unit = closed["bars_held"].to_numpy(dtype=float), money_unit(page.conventions)
+    held, unit = closed["bars_held"].to_numpy(dtype=float), page.unit
+    excursions = _known(closed, "mae", "mfe", "trade_id")
     made = (
         ("trade-returns", drawn.returns_figure(returns), "Net returns of the closed trades, on their entry value.",
          f"Histogram of the net returns of {len(closed):,} closed trades."),
         ("trade-pnl", drawn.cumulative_figure(pnl, unit), "Net P&L of the closed trades, added up at their exits.",
          "Line chart of the cumulative net P&L by time of exit."),
-        ("trade-excursions", drawn.excursion_figure(closed),
+        ("trade-excursions", drawn.excursion_figure(closed) if excursions else {},
          "How far each trade went against and in favour of its position, on the entry price.",
          "Scatter chart of the best against the worst excursion of each trade."),
         ("trade-duration", drawn.duration_figure(held), "How long the closed trades were held.",
          f"Histogram of bars held, {format_number(float(np.median(held)), NUMBER)} at the median."),
     )  # fmt: skip
-    blocks = (figure_block(name, f, caption=text, label=label, height=280) for name, f, text, label in made)
+    shown = (each for each in made if each[1])
+    blocks = (figure_block(name, f, caption=text, label=label, height=280) for name, f, text, label in shown)
     return side_by_side(*blocks)
+
+
+def _known(trades: pd.DataFrame, *columns: str) -> bool:
+    """Say whether all closed trades have all of these columns."""
+    if not set(columns) <= set(trades.columns):
+        return False
+    closed = trades[~trades["is_open"].astype(bool)]
+    return bool(closed[list(columns)].notna().all(axis=None))
+
+
+def _whole(trades: pd.DataFrame) -> pd.DataFrame:
+    """Return the trades with every column that is summed up; NaN where it is not known."""
+    lacking = sorted(SUMMARY_NEEDS - set(trades.columns))
+    return trades.assign(**dict.fromkeys(lacking, math.nan)) if lacking else trades
 
 
 def listing(page: Page) -> str:
@@ -213,7 +235,13 @@ def _cell(name: str, row: dict[Any, Any], *, clock: bool) -> Cell:
         return _timestamp(value, clock=clock)
     if name in SIGNED:
         return _signed(_number(value) * SIGNED[name], PERCENT if name == "return_pct" else MONEY)
-    return format_number(_number(value), KINDS[name]) if name in KINDS else str(value)
+    return format_number(_number(value), KINDS[name]) if name in KINDS else _text(value)
+
+
+def _text(value: Any) -> str:
+    import pandas as pd
+
+    return DASH if pd.isna(value) else str(value)
 
 
 def _signed(value: Any, kind: str) -> Html:

@@ -31,6 +31,10 @@ NOT_EXAMINED = (
     "\nThis run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
     "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
 )
+NOT_RUN_AGAIN = (
+    "\nThe strategy was not run again: that needs a result of `run.backtest`. Look-ahead, costs, delays, parameters "
+    "and regimes were therefore not examined.\n"
+)
 NO_RETURNS = "\nThis run left no returns to judge.\n"
 KINDS = {"sharpe": ("Sharpe ratio", RATIO), "cagr": ("CAGR", PERCENT), "max_drawdown": ("Maximum drawdown", PERCENT)}
 
@@ -80,7 +84,7 @@ def bootstrap(page: Page) -> str:
 def look_ahead(page: Page) -> str:
     """Return the verdict of the look-ahead check with its sentence and what it rests on."""
     if not page.robustness.present:
-        return page.missing(NOT_EXAMINED)
+        return page.missing(NOT_RUN_AGAIN if page.foreign else NOT_EXAMINED)
     leakage = page.robustness.leakage
     if leakage is None:
         said = page.robustness.notes.get("leakage", "")

@@ -1,0 +1,96 @@
+"""Interactive figures and tables that the user put into the run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import RenderError
+from pipeline.report.escape import html_text, raw_block
+from pipeline.report.figures import figure_block
+from pipeline.report.numbers import format_bytes, several
+from pipeline.report.tables import Cell, Column, link, table
+
+if TYPE_CHECKING:
+    from pipeline.report.page import Page
+
+DRAWN = frozenset({"scatter", "bar", "pie"})  # the kinds of traces that the page's plotly.js has
+EMBEDDED_BYTES, STATIC_BYTES = 400_000, 60_000
+ROWS, COLUMNS = 40, 12
+NUMERIC = r"[-+−]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?%?"
+
+
+def figures(page: Page) -> str:
+    """Return the figures of plotly's; one that is too large or of another kind is one line that says where it is."""
+    room, parts = STATIC_BYTES if page.static else EMBEDDED_BYTES, []
+    for number, (name, path) in enumerate(page.kept.figures.items(), start=1):
+        size, figure = path.stat().st_size, _plain(page.kept.figure(name))
+        why = _why_not(figure, size, room, page)
+        if why:
+            parts.append(_left_out(page, f"plots/{path.name}", size, why))
+            continue
+        room -= size
+        caption = f"The figure {name}, as the run left it."
+        parts.append(figure_block(f"own-{number}", figure, caption=caption, label=caption))
+    return "".join(parts)
+
+
+def tables(page: Page) -> str:
+    """Return the first rows of each table."""
+    parts = []
+    for name, path in page.kept.tables.items():
+        found = page.kept.table(name)
+        if found.empty:
+            parts.append(_left_out(page, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
+            continue
+        shown = found.iloc[:ROWS, :COLUMNS]
+        numeric = [bool(shown[column].str.fullmatch(NUMERIC).all()) for column in shown.columns]
+        heads = [
+            Column("" if str(column).startswith("Unnamed: ") else str(column), numeric=known)
+            for column, known in zip(shown.columns, numeric, strict=True)
+        ]
+        rows: list[list[Cell]] = [[_short(cell) for cell in row] for row in shown.itertuples(index=False)]
+        cut = len(found) > ROWS or len(found.columns) > COLUMNS
+        size = f"{several(len(found), 'row')} and {several(len(found.columns), 'column')}"
+        caption = f"{name}{f', the beginning of {size}' if cut else ''}"
+        parts.append(table(caption, heads, rows, name="own"))
+    return "".join(parts)
+
+
+def _short(text: str) -> str:
+    """Return a number with at most eight significant digits, other text as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if len(text) <= 10 or math.isnan(value) else f"{value:,.8g}"
+
+
+def _plain(figure: dict[str, Any]) -> dict[str, Any]:
+    """Return a figure without what loads files or is text of the user's in the place of the page's theme."""
+    layout = {name: value for name, value in (figure.get("layout") or {}).items() if name not in ("images", "template")}
+    return {"data": figure.get("data") or [], "layout": layout}
+
+
+def _why_not(figure: dict[str, Any], size: int, room: int, page: Page) -> str:
+    """Return why a figure is not shown; empty when it is."""
+    kinds = {str(trace.get("type", "scatter")) for trace in figure["data"] if isinstance(trace, dict)}
+    if not kinds:
+        return "cannot be read"
+    if not kinds <= DRAWN:
+        return f"is of a kind that this page does not draw ({', '.join(sorted(kinds - DRAWN))})"
+    if size > room:
+        return "is too large for this page"
+    if page.static:
+        from pipeline.report.chart import draw
+
+        try:
+            draw(figure, name="own", label="own")
+        except RenderError:
+            return "is one that only moves on the interactive page"
+    return ""
+
+
+def _left_out(page: Page, name: str, size: int, why: str) -> str:
+    shown = link(name, page.address(name)).text
+    return raw_block(f'<p class="note">{shown} ({format_bytes(size)}) {html_text(why)}.</p>')

@@ -1,0 +1,158 @@
+"""What was checked of a result: identities, the engine's own numbers, the verification boundary; own metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.report.escape import html_text, raw_block
+from pipeline.report.numbers import DASH, PERCENT, format_number, metric
+from pipeline.report.tables import Cell, Column, Html, table
+from pipeline.results.identity import DIFFERS, HOLDS, amount, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeline.report.page import Page
+    from pipeline.results.beside import Beside
+    from pipeline.results.identity import Identity
+
+LISTS = (
+    ("checked", "Checked here"),
+    ("given", "Taken as given"),
+    ("unexamined", "Not modelled or not examined"),
+)
+NOTHING_BESIDE = (
+    "\nNo two parts of the result could be held against each other: that needs trades, weights with prices, or "
+    "positions with prices and cash beside the equity.\n"
+)
+STYLES = {HOLDS: "finished", DIFFERS: "failed"}
+# An engine's name says its unit: the number is shown as it was given, in as many digits as tell it.
+DIGITS = 6
+
+
+def checked(page: Page) -> str:
+    """Return what was checked of the result; empty for a run from before that was recorded."""
+    return _sentence(page) + _identities(page) + _beside(page) + _boundary(page) + _notes(page)
+
+
+def own_metrics(page: Page) -> str:
+    """Return the metrics of the user's own with unit and meaning; empty without any."""
+    found = () if page.run.result is None else page.run.result.metrics
+    rows: list[list[Cell]] = [
+        [
+            each.name,
+            _own(each.value, each.unit),
+            Html(f'<span class="meaning">{html_text(each.meaning or DASH)}</span>'),
+        ]
+        for each in found
+    ]
+    if not rows:
+        return ""
+    columns = [Column("Metric"), Column("Value", numeric=True), Column("Meaning")]
+    return table("Metrics of the run's own, taken as given", columns, rows, name="metrics")
+
+
+def _sentence(page: Page) -> str:
+    found = None if page.run.result is None else page.run.result.reconciliation
+    return "" if found is None else raw_block(f"<p>{html_text(found.sentence)}</p>")
+
+
+def _identities(page: Page) -> str:
+    found = None if page.run.result is None else page.run.result.reconciliation
+    if found is None or not found.identities:
+        return ""
+    if not found.checked:
+        return NOTHING_BESIDE
+    known = [each for each in found.identities if each.status in STYLES]
+    rest = [each for each in found.identities if each.status not in STYLES]
+    rows: list[list[Cell]] = [[each.says, _status(each), _found(each)] for each in (*known, *rest)]
+    columns = [Column("Identity"), Column("Status"), Column("Found")]
+    return table("Do the parts of the result agree?", columns, rows, name="identities")
+
+
+def _status(each: Identity) -> Html:
+    return Html(f'<span class="mark mark-{STYLES.get(each.status, "killed")}">{html_text(each.status)}</span>')
+
+
+def _found(each: Identity) -> Html:
+    """Return what was compared and what differs, by how much, where and when, or what would be needed."""
+    if each.status == HOLDS:
+        said = f"{each.compared:,} compared"
+    elif each.status == DIFFERS:
+        place = ", ".join(filter(None, (each.where, each.first)))
+        said = f"by {amount(each.off_by or 0.0, each.unit)}{f', first at {place}' if place else ''}; "
+        said += f"{each.failed:,} of {each.compared:,} differ"
+    else:
+        said = f"for want of {listed(each.missing)}"
+    return Html(f'<span class="meaning">{html_text(f"{said}. {each.note}".strip())}</span>')
+
+
+def _beside(page: Page) -> str:
+    found = () if page.run.result is None else page.run.result.beside
+    if not found:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            each.name,
+            _number(each.reported),
+            _number(each.ours),
+            _off(each),
+            Html(f'<span class="meaning">{_why(each)}</span>'),
+        ]
+        for each in found
+    ]
+    columns = [
+        Column("Number of the engine"), Column("Engine", numeric=True), Column("Here", numeric=True),
+        Column("Differs by", numeric=True), Column("Why"),
+    ]  # fmt: skip
+    return table("The engine's own numbers beside those computed here", columns, rows, name="metrics")
+
+
+def _off(each: Beside) -> str:
+    return DASH if each.off_by is None else "0" if each.equal else _number(each.off_by)
+
+
+def _why(each: Beside) -> str:
+    if each.equal:
+        return "equal"
+    if each.ours is None:
+        return "no number of its kind is computed here" if each.metric is None else "not known here"
+    label = (
+        f"{metric(each.metric).label}: " if each.metric is not None and metric(each.metric).label != each.name else ""
+    )
+    if not each.reason:
+        return html_text(f"{label}no reason is known")
+    proof = "; computed so, it is equal" if each.found else ""
+    return html_text(f"{label}{each.reason}{proof}")
+
+
+def _boundary(page: Page) -> str:
+    found = page.boundary
+    if found is None:
+        return ""
+    parts = [
+        f"<section><h4>{heading}</h4>\n<ul>\n{_items(getattr(found, name))}\n</ul></section>"
+        for name, heading in LISTS
+        if getattr(found, name)
+    ]
+    return raw_block(f'<div class="boundary">\n{chr(10).join(parts)}\n</div>') if parts else ""
+
+
+def _notes(page: Page) -> str:
+    """Return how the result was made from what was handed in."""
+    notes = () if page.run.result is None else page.run.result.notes
+    return raw_block(f'<p class="note">{html_text(" ".join(notes))}</p>') if notes else ""
+
+
+def _items(texts: Iterable[str]) -> str:
+    return "\n".join(f"<li>{html_text(text)}</li>" for text in texts)
+
+
+def _own(value: float, unit: str) -> str:
+    if unit == "%":
+        return format_number(value / 100.0, PERCENT)
+    return f"{_number(value)} {unit}".rstrip()
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else f"{value:,.{DIGITS}g}".replace("-", "\u2212", 1)
