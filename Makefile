@@ -59,6 +59,7 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tr
 	$(BIN)/python benchmarks/backtest_statistics.py
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/portfolio.py
 	$(BIN)/python benchmarks/site.py
 	$(BIN)/python benchmarks/sweep.py
 

@@ -43,7 +43,7 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     _clear(files)
     write_json(files.stats, stats)
     write_json(files.conventions, conventions.to_dict())
-    write_record(result, files)
+    write_record(result, files, stats)
     benchmark = next(iter(result.benchmarks.values()), None)
     write_atomic(files.equity, equity_csv(result.equity, benchmark, result.capital))
     for name, table in _tables(result).items():
@@ -64,12 +64,13 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     return stats
 
 
-def write_record(result: Result, files: Layout) -> None:
+def write_record(result: Result, files: Layout, stats: Mapping[str, Any] | None = None) -> None:
     """Write `result.json`: what made the result, what it is of, whether its parts agree, what was looked at.
 
-    What is in `robustness.json` by then is known to it. Raises StorageError.
+    What is in `robustness.json` by then is known to it; `stats` are its metrics, where they were computed before.
+    Raises StorageError.
     """
-    found, numbers = reconcile(result), beside(result, recompute(result))
+    found, numbers = reconcile(result), beside(result, recompute(result) if stats is None else stats)
     limits = boundary(result, found, numbers, look_ahead=cast("LookAhead", look_ahead_of(files)))
     write_json(files.result, ResultRecord.of(result, found, numbers, limits).to_dict())
 

@@ -259,13 +259,16 @@ class Facts:
 
     @cached_property
     def first_counts(self) -> bool:
-        """Say whether the first label ends a period, whose return counts from the capital."""
+        """Say whether the first label ends a period, whose return counts from the capital.
+
+        The metrics of this package's own engine have one return fewer than bars, of which the first counts from there.
+        """
         found = self.run.result
-        if found is None or self.initial_cash is None or self.equity.empty:
+        if not self.foreign or found is None or self.initial_cash is None or self.equity.empty:
             return False
         if found.first_label is not None:
             return found.first_label == "period"
-        return self.foreign and float(self.equity["equity"].iloc[0]) != found.capital
+        return float(self.equity["equity"].iloc[0]) != found.capital
 
     @cached_property
     def returns(self) -> pd.Series:

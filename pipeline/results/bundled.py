@@ -38,7 +38,6 @@ def result_of(done: BacktestResult, prices: pd.Series | None = None) -> Result:
     return Result(
         equity=done.equity_curve,
         capital=capital,
-        first_label="start",
         engine=Engine(ENGINE, version(ENGINE)),
         strategy=done.config.get("strategy"),
         params=done.config.get("params"),

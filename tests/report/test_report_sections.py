@@ -49,7 +49,8 @@ def test_ids_are_those_of_pandoc(finished: Run) -> None:
     lines = [line for part in read_qmd(TEMPLATE).parts if isinstance(part, str) for line in part.split("\n")]
     found = [name for line in lines if (name := section_id(line))]
     shown = [link["href"].removeprefix("#") for link in page.select("nav > details > ul > li > a")]
-    assert found == shown
+    assert [name for name in found if name in shown] == shown
+    assert set(found) - set(shown) == {"what-was-checked", "portfolio", "folds", "own"}  # of results of other engines
     assert section_id("## A b, c! {#mine .x}") == "mine"
     assert section_id("### No") is None
 
