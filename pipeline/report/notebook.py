@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
-from pipeline.report.chart import as_image
+from pipeline.report.chart_image import as_image
 from pipeline.report.qmd import Cell, read_qmd
 from pipeline.report.section_files import with_sections
 

@@ -8,7 +8,7 @@ from functools import cache
 from html import unescape
 from pathlib import Path
 
-from pipeline.report.chart import as_image, in_light
+from pipeline.report.chart_image import as_image, in_light
 from pipeline.report.notebook import SVG
 from pipeline.report.resolve import ASSETS
 
