@@ -85,7 +85,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """All that `evidence show` prints of one run: its row, packages, modules, inputs, its sealed files with their URLs."""
+    """All that `evidence show` prints of one run: its row, packages, modules, inputs, sealed files with URLs."""
 
     row: RunRow
     artifacts: tuple[tuple[Artifact, str | None], ...]

@@ -195,8 +195,6 @@ def plan_run(
     if source is None:
         raise SpecError("run.notebook names no notebook. Name one: a run started by hand has none to be executed.")
     notebook = read_notebook(template_path(settings, source, error=NotebookError))
-    if check and saves_nothing(notebook.path, notebook.content, settings.root):
-        raise NotebookError(f"Nothing in {notebook.path} saves a result, so its run would fail. {THREE_LINES}")
     asked = [name for name in ENGINE_SECTIONS if notebook.takes_request(name)]
     spec = with_strategy_params(spec.asking(asked), settings.root) if "strategy" in asked else spec
     _check_label(spec, notebook)
@@ -207,6 +205,8 @@ def plan_run(
     template = template_path(settings, spec.report.template, error=SpecError) if spec.report.enabled else Path()
     told = [name for name in ("data", "backtest") if name not in asked and getattr(spec, name) is not None]
     check_parameters(notebook, [*spec.run.parameters, *told])
+    if check and saves_nothing(notebook.path, notebook.content, settings.root):
+        raise NotebookError(f"Nothing in {notebook.path} saves a result, so its run would fail. {THREE_LINES}")
     return Plan(spec, notebook, _parameters(spec, notebook, asked), inputs, template)
 
 

@@ -65,7 +65,7 @@ def test_what_nobody_keeps_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a plain interpreter there is neither a history nor a file."""
     monkeypatch.setattr(by_hand, "_shell", lambda: None)
     assert executed_code(Session(None)) is None
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", None)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", None, raising=False)
     assert this_session() == Session(None)
 
 

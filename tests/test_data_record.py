@@ -72,7 +72,7 @@ def test_a_zoned_frame_keeps_its_days_to_the_end(project: Settings) -> None:
     df = prices(DAYS.tz_localize("Europe/Berlin"))
     result = run.backtest(df)
     for benchmark in (run.buy_and_hold(df), df["close"] / df["close"].iloc[0] * 100_000.0):
-        run.save(result, benchmark=benchmark, robustness=False)
+        run.save(result, benchmark=benchmark, robustness=False, replace=True)
         equity = Run(run.dir).equity
         assert equity.index[0] == pd.Timestamp("2017-01-02", tz="UTC")
         assert bool(equity["benchmark_equity"].notna().all())

@@ -40,7 +40,7 @@ def run_cells(
 ) -> RunOutcome:
     write_notebook(project.root / "notebooks" / "fault.ipynb", *cells)
     spec = RunSpec.from_mapping({"run": {"notebook": "notebooks/fault.ipynb", **(run or {})}, **QUIET})
-    return run_backtest(spec, settings=project, kernels=kernels)
+    return run_backtest(spec, settings=project, kernels=kernels, check=False)
 
 
 def assert_failed(outcome: RunOutcome, kind: type[EvidenceError]) -> Run:

@@ -31,7 +31,7 @@ QUIET = {"tracking": {"mode": "off"}, "report": {"enabled": False}}
 def run_cells(project: Settings, kernels: ForkServer | None, *cells: str, **more: Any) -> RunOutcome:
     write_notebook(project.root / "notebooks" / "n.ipynb", *cells)
     spec = RunSpec.from_mapping({"run": {"notebook": "notebooks/n.ipynb"}, **QUIET, **more})
-    return run_backtest(spec, settings=project, kernels=kernels)
+    return run_backtest(spec, settings=project, kernels=kernels, check=False)
 
 
 def failed(run: Run) -> dict[str, Any]:
@@ -291,7 +291,7 @@ def test_parameters_that_the_run_sets_are_refused(name: str) -> None:
 def test_integers_that_json_cannot_hold_are_refused(value: Any) -> None:
     """RFC 8785 has no canonical form for them: another reader would see another number."""
     for section, key in (("run", "parameters"), ("strategy", "params")):
-        with pytest.raises(SpecError, match=r"2\*\*53"):
+        with pytest.raises(SpecError, match=r"2\*\*53|more than 64 bits; give it as text"):
             RunSpec.from_mapping({section: {key: {"x": value}}})
     RunSpec.from_mapping({"run": {"parameters": {"x": 2**53 - 1}}})
 

@@ -329,7 +329,7 @@ class _Guard:
 
 
 def _params(spec: RunSpec) -> dict[str, Any]:
-    values = spec.to_dict()
+    values = {name: section for name, section in spec.to_dict().items() if section is not None}
     if values["tracking"]["uri"]:
         values["tracking"]["uri"] = masked(values["tracking"]["uri"])
     return values

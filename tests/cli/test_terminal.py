@@ -144,7 +144,7 @@ def old_run(settings: Settings) -> RunDir:
     url = f"http://alice:{PASSWORD}@mlflow.example:5000"
     config["tracking"] |= {"uri": url, "ui_url": url}
     config["run"]["parameters"] = {"api_token": PASSWORD}
-    config["data"]["source"] = f"{url}/bars.csv"
+    config["data"] = {"source": f"{url}/bars.csv", "symbol": None}
     tracking = {
         "tracking_uri": url,
         "mlflow_run_id": "a" * 32,

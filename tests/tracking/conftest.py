@@ -20,7 +20,7 @@ from mlflow.store.db import utils
 
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec
+from pipeline.spec import ENGINE_SECTIONS, RunSpec
 from pipeline.tracking.session import RunTracking, open_tracking
 from tests.servers import free_port
 
@@ -89,7 +89,7 @@ def open_run(settings: Settings) -> Callable[..., tuple[RunDir, RunTracking]]:
     def opened(uri: str, **section: Any) -> tuple[RunDir, RunTracking]:
         spec = RunSpec.from_mapping(
             {"strategy": {"params": {"fast": 10}}, "tracking": {"uri": uri, **section}, "run": {"tags": {"desk": "fx"}}}
-        )
+        ).asking(ENGINE_SECTIONS)
         run = RunDir.create(settings.results, str(uuid.uuid4()))
         tags = {"symbol": "SPX", "strategy": "ma_crossover"}
         return run, open_tracking(spec.tracking, run=run, spec=spec, settings=settings, tags=tags)
