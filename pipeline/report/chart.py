@@ -173,7 +173,7 @@ def _lying_bars(figure: dict[str, Any], width: int, height: int) -> list[str]:
 
 def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
     layout, traces = figure.get("layout", {}), figure.get("data", [])
-    places = [_values(trace.get("x", range(len(trace.get("y", []))))) for trace in traces]
+    places = [_values(trace["x"]) if "x" in trace else [*range(len(_values(trace.get("y", []))))] for trace in traces]
     kind = str((layout.get("xaxis") or {}).get("type") or _kind_of(places))
     if kind not in KINDS:
         raise ValueError(f"its horizontal axis is of the type {kind!r}")
@@ -186,6 +186,8 @@ def _chart(figure: dict[str, Any], width: int, height: int) -> Chart:
             raise ValueError(f"it has a trace of the type {trace['type']!r}; lines, markers and bars are drawn")
         role = (trace.get("meta") or {}).get("role")
         x = [_placed(v, kind, numbers) for v in xs]
+        if len(xs) != len(_values(trace.get("y", []))):
+            raise ValueError("it has a trace with more values on one axis than on the other")
         heights = [-float(rows.index(str(v))) if rows else v for v in _values(trace.get("y", []))]
         y = [None if v is None or not math.isfinite(v) else float(v) for v in heights]
         curves.append(Curve(trace, role if role in COLOURED else ROLES[i % len(ROLES)], x, y))

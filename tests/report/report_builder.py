@@ -15,7 +15,8 @@ from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.errors import CellFailedError, EvidenceError
-from pipeline.result_files import write_result
+from pipeline.result_files import write_record, write_result
+from pipeline.results.bundled import result_of
 from pipeline.results.contract import Result
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
@@ -108,6 +109,8 @@ def build_run(
         write_result(saved, run.dir, figure=False)
     if robust is not None:
         write_json(run.dir.robustness, robust)
+    if result is not None:
+        write_record(result_of(result[0]), run.dir)
     if tracking is not None:
         write_json(run.dir.tracking, tracking)
     if seal:

@@ -12,6 +12,7 @@ import yaml
 from report_builder import TEMPLATE
 
 from pipeline.errors import RenderError
+from pipeline.report.outline import without_empty
 from pipeline.report.page import build_page
 from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.qmd import Source, read_qmd
@@ -139,7 +140,8 @@ def test_the_cells_in_a_kernel_make_the_same_page(
 ) -> None:
     """Plain Quarto executes the cells in a Jupyter kernel and takes files relative to the `.qmd`: the same page.
 
-    Quarto itself is stood in for by nbclient and pandoc, which are what it uses; the real one is tested elsewhere.
+    Quarto itself is stood in for by nbclient and pandoc, which are what it uses; the real one is tested elsewhere. What
+    it does not do is to leave out headings of sections that show nothing, which is done here for it.
     """
     monkeypatch.setenv("EVIDENCE_RESULTS", str(finished.dir.results))
     source = read_qmd(TEMPLATE)
@@ -169,7 +171,12 @@ def executed_by_a_kernel(source: Source, injected: str) -> str:
     NotebookClient(notebook, resources={"metadata": {"path": str(source.path.parent)}}).execute()
     del notebook.cells[1]
     printed = iter("".join(out.text for out in cell.outputs) for cell in notebook.cells)
-    return "\n".join(part if isinstance(part, str) else next(printed) for part in source.parts)
+    parts: list[tuple[str, bool | None]] = []
+    for part in source.parts:
+        text = part if isinstance(part, str) else next(printed)
+        shows = not isinstance(part, str) and part.options.get("output") == "asis"
+        parts.append((text, bool(text.strip()) if shows else None))
+    return without_empty(parts)
 
 
 def test_the_files_the_shipped_template_names_exist() -> None:

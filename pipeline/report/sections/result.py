@@ -131,7 +131,7 @@ def _boundary(page: Page) -> str:
     if found is None:
         return ""
     parts = [
-        f"<section><h4>{heading}</h4>\n<ul>\n{_items(getattr(found, name))}\n</ul></section>"
+        f"<section><h3>{heading}</h3>\n<ul>\n{_items(getattr(found, name))}\n</ul></section>"
         for name, heading in LISTS
         if getattr(found, name)
     ]
