@@ -38,6 +38,7 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     _check_own(result)
     drawn = {str(name): _picture(str(name), value) for name, value in result.figures.items()}
     conventions, stats = settled(result), finite_stats(recompute(result))
+    conventions = replace(conventions, risk_free_rate=conventions.rate)  # 0 is what the metrics were computed with
     if result.currency is not None:
         conventions = replace(conventions, currency=result.currency)
     _clear(files)

@@ -125,6 +125,7 @@ def test_what_a_notebook_declares_is_what_is_recorded(project: Settings, tmp_pat
     assert (sealed.what.strategy, sealed.what.symbol, sealed.what.params) == ("momentum", "A, B", {"window": 3})
     assert sealed.what.capital == 1_000.0
     assert sealed.stats["periods_per_year"] == 250
+    assert (sealed.conventions.risk_free_rate, sealed.conventions.currency) == (0.0, "USD")
     assert sealed.equity["benchmark_equity"].nunique() == 1
     assert {"tables/picks.csv", "files/model.txt"} <= {file.path for file in sealed.artifacts}
     assert [metric.name for metric in sealed.result.metrics] == ["hit_rate"]
