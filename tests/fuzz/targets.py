@@ -72,7 +72,7 @@ def notebook(place: Path, case: Any) -> None:
     from pipeline.notebook.template import read_notebook
 
     read = read_notebook(content(place, case, "n.ipynb", genuine.NOTEBOOK))
-    prepared = prepare_notebook(read, {"run_id": "x"}, output=place / "out.ipynb", root=place)
+    prepared = prepare_notebook(read, {"run_id": "x"} if read.tagged else {}, output=place / "out.ipynb", root=place)
     from nbformat import reads, writes
 
     assert len(reads(writes(prepared.nb), as_version=4).cells) == len(prepared.places)
