@@ -193,7 +193,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 spec = RunSpec.from_mapping({"run": {"notebook": "notebooks/fault.ipynb"}, "tracking": {"mode": "off"},
                              "report": {"enabled": False}})
-run_backtest(spec, settings=Settings.load())
+run_backtest(spec, settings=Settings.load(), check=False)
 """
 
 

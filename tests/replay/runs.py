@@ -48,7 +48,7 @@ def small_project(root: Path) -> Settings:
     (root / "helper.py").write_text(HELPER)
     (root / "data").mkdir()
     (root / "data" / "bars.csv").write_text("timestamp,close\n2020-01-01,1.5\n2020-01-02,2.5\n")
-    (root / ".gitignore").write_text("results/\n__pycache__/\n")
+    (root / ".gitignore").write_text("/results/\n__pycache__/\n")
     git(root, "init", "-q", "-b", "main")
     commit(root)
     return Settings(root, root / "results")

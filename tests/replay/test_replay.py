@@ -92,7 +92,7 @@ def test_everything_changed_since_comes_back(small: Settings) -> None:
 @pytest.mark.slow
 def test_data_and_notebook_without_git_come_from_the_kept_inputs(small: Settings) -> None:
     """The code is as it was, the files are not: an overlay of the project holds the kept copies in their places."""
-    (small.root / ".gitignore").write_text("results/\n__pycache__/\ndata/\nnotebooks/\n")
+    (small.root / ".gitignore").write_text("/results/\n__pycache__/\ndata/\nnotebooks/\n")
     git(small.root, "rm", "-q", "-r", "--cached", "data", "notebooks")
     commit(small.root)
     run = execute(small).run

@@ -101,7 +101,7 @@ def test_a_project_below_the_top_of_its_repository(small: Settings) -> None:
 
 def test_ignored_data_of_the_project_is_used_in_a_work_tree(small: Settings) -> None:
     """Data that git does not hold and that has not changed is linked into the work tree."""
-    (small.root / ".gitignore").write_text("results/\ndata/\n__pycache__/\n")
+    (small.root / ".gitignore").write_text("/results/\ndata/\n__pycache__/\n")
     git(small.root, "rm", "-q", "-r", "--cached", "data")
     commit(small.root)
     spec, inputs = recorded(small)
