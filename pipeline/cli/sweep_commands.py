@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import console
 from pipeline.cli.edge import INTERRUPTED
 from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, Which, example
 from pipeline.cli.plain import say, say_json
@@ -225,6 +224,8 @@ def _stop_on_interrupt() -> Iterator[Event]:
 def _progress(*, quiet: bool) -> Iterator[OnTrial]:
     """Yield a function that shows on stderr how far a search has come."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pipeline.cli.console import console
 
     if quiet:
         yield lambda _: None

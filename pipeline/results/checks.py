@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ResultError
@@ -159,12 +158,3 @@ def _check_columns(frame: pd.DataFrame, needed: tuple[str, ...], what: str) -> N
 def _shown(labels: Any) -> str:
     more = f" and {len(labels) - FEW} more" if len(labels) > FEW else ""
     return ", ".join(str(label) for label in labels[:FEW]) + more
-
-
-def finite(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return the values that are finite numbers, as floats."""
-    return {
-        str(name): float(value)
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
