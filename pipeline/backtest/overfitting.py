@@ -212,7 +212,7 @@ def walk_forward(
 
 
 def _trial_matrix(trial_returns: pd.DataFrame | np.ndarray) -> np.ndarray:
-    values = np.asarray(trial_returns, dtype=np.float64)
+    values = np.asarray(trial_returns, dtype=np.float64, order="C")  # in any other, sums differ in the last bit
     if values.ndim != 2:
         raise UsageError(f"Trials must be a table, a row a period and a column a trial, not of shape {values.shape}.")
     bad = ~np.isfinite(values)

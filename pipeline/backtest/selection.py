@@ -138,7 +138,7 @@ def _ratios(values: np.ndarray) -> np.ndarray:
 
 
 def _matrix(returns: np.ndarray) -> np.ndarray:
-    values = np.asarray(returns, dtype=np.float64)
+    values = np.asarray(returns, dtype=np.float64, order="C")  # in any other, sums differ in the last bit
     if values.ndim != 2 or not values.shape[1]:
         raise UsageError(f"Trials must be a table, a row a period and a column a trial, not of shape {values.shape}.")
     if not np.isfinite(values).all():

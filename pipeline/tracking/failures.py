@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import TrackingError
+from pipeline.masking import masked_text
 from pipeline.tracking import limits
 
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
@@ -31,3 +32,13 @@ def has_run(tracking_uri: str, run_id: str) -> bool:
     except Exception:  # noqa: BLE001 - whatever it is: the run cannot be reached
         return False
     return bool(found.info.lifecycle_stage == "active")
+
+
+def reason(error: Exception, length: int) -> str:
+    """Return what an error says in one line of at most `length` characters, secrets masked; else its class.
+
+    SQLAlchemy puts a sentence about itself before the database's own.
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    said = next((line for line in lines if line and not line.startswith("(raised as a result of")), "")
+    return masked_text(said)[:length] or type(error).__name__

@@ -15,6 +15,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from pipeline.errors import TrackingError
 from pipeline.masking import masked
@@ -95,14 +96,23 @@ def probe(uri: str) -> None:
     try:
         if database is not None:
             if database.exists():
-                _probe_sqlite(str(database))
+                _probe_sqlite(database)
         elif scheme(uri) in PORTS or scheme(uri) in HTTP:
             _probe_server(uri)
     except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"The tracking store {masked(uri)} cannot be reached: {error}.") from error
 
 
-def _probe_sqlite(database: str) -> None:
+def _probe_sqlite(database: Path) -> None:
+    """Raise when the database cannot be written now.
+
+    SQLite is not asked about a file that may only be read: it opens it for reading, begins the transaction of a
+    writer without an error, and leaves files beside it that are read-only for ever.
+    """
+    for name in ("", "-wal", "-shm"):
+        path = database.with_name(f"{database.name}{name}")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise OSError(f"{path} may only be read here; make it writable, or use another store")
     with closing(sqlite3.connect(database, timeout=timeout(), isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")

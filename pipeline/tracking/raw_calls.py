@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.masking import masked_text
 from pipeline.rundir import MANIFEST
 from pipeline.secrets import of_this_process
 from pipeline.tracking import limits
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of
 from pipeline.tracking.datasets import described
-from pipeline.tracking.failures import is_mistake
+from pipeline.tracking.failures import is_mistake, reason
 from pipeline.tracking.files import joined
 from pipeline.tracking.journal import now_ms, read_journal
 from pipeline.tracking.known_run import KnownRun
@@ -349,9 +348,8 @@ class RawCalls:
         with self._lock:
             told, self.failed = self.failed, True
         if not told:
-            reason = masked_text(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
             self.tracker.warn(
-                f"The tracking store failed: {reason}. Raw MLflow calls now go to the run's journal only, "
+                f"The tracking store failed: {reason(error, 300)}. Raw MLflow calls now go to the run's journal only, "
                 "from where they are delivered later."
             )
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline.errors import TrackingError
-from pipeline.masking import masked, masked_text
+from pipeline.masking import masked
 from pipeline.tracking import limits, sqlite
 from pipeline.tracking.datasets import as_inputs
-from pipeline.tracking.failures import REFUSALS
+from pipeline.tracking.failures import REFUSALS, reason
 from pipeline.tracking.load import Point
 from pipeline.tracking.points import stored_step
 from pipeline.tracking.uri import HTTP, require_mlflow, scheme, sqlite_path
@@ -256,9 +256,9 @@ def _with_tags(tags: dict[str, str]) -> str:
 
 def _translated(error: Exception, what: str, uri: str) -> TrackingError:
     code = getattr(error, "error_code", "")
-    text = masked_text(str(error).strip().partition("\n")[0].replace(uri, masked(uri)))[:500]
+    text = reason(error, 500).replace(uri, masked(uri))
     kind = RejectedError if code in REFUSALS else TrackingError
-    return kind(f"The tracking store {masked(uri)} failed to {what}: {text or type(error).__name__}")
+    return kind(f"The tracking store {masked(uri)} failed to {what}: {text}")
 
 
 def batches(

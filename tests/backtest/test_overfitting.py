@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -105,6 +106,16 @@ def test_equal_columns_are_no_skill() -> None:
         found = probability_of_overfitting(values, n_blocks=8)
         assert not found.logits.any()
         assert found.pbo == found.blind == 1.0
+
+
+def test_the_order_in_memory_does_not_matter() -> None:
+    """The same returns by rows and by columns in memory give the same numbers to the last bit."""
+    by_rows, by_columns = (
+        probability_of_overfitting(order(NOISE)) for order in (np.ascontiguousarray, np.asfortranarray)
+    )
+    for field in dataclasses.fields(by_rows):
+        np.testing.assert_array_equal(getattr(by_rows, field.name), getattr(by_columns, field.name))
+    assert effective_trials(np.ascontiguousarray(NOISE)) == effective_trials(np.asfortranarray(NOISE))
 
 
 def test_agrees_with_ffn() -> None:

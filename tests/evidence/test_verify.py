@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from pipeline.run import list_runs
 from pipeline.rundir import RunDir, new_run_id, write_atomic
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
+from tests.privileges import without_privileges
 from tests.tiers import mostly_slow
 
 FILES = {
@@ -218,18 +217,6 @@ def test_a_pipe_is_not_waited_for(sealed: RunDir) -> None:
     os.mkfifo(sealed.manifest)
     assert [run.status for run in list_runs(settings=Settings(sealed.results, sealed.results))] == ["UNREADABLE"]
     assert kinds(sealed) == [("manifest.json", "unsealed")]
-
-
-def without_privileges(code: str) -> str:
-    """Execute Python without the right of root to read everything; return what it prints."""
-    command = [sys.executable, "-c", code]
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root reads everything, and setpriv, which takes that right away, is not installed")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_times_and_permissions_do_not_matter(sealed: RunDir) -> None:

@@ -17,8 +17,10 @@ from pipeline.errors import TrackingError
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.tracking import MLflowTracker, RunTracking, TrackingWarning, pending, sync_run, sync_runs
+from pipeline.tracking.failures import reason
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import Store
+from tests.privileges import without_privileges
 from tests.tiers import mostly_slow
 
 Opener = Callable[..., tuple[RunDir, RunTracking]]
@@ -151,3 +153,28 @@ def test_a_script_whose_store_is_deleted_is_told(place: Place, settings: Setting
     assert sync_runs(settings) == []
     found = mlflow.get_run(str(tracker.run_id))
     assert (found.info.run_name, found.info.status, found.data.metrics) == ("run", "FINISHED", {})
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "mlflow.db-shm"])
+def test_a_database_that_may_only_be_read_is_told_and_left_alone(sqlite_uri: str, name: str) -> None:
+    """SQLite would open it for reading, and leave files beside it that stay read-only when the database does not."""
+    closed = Path(sqlite_uri.removeprefix("sqlite:///")).with_name(name)
+    closed.touch()
+    closed.chmod(0o444)
+    before = sorted(closed.parent.iterdir())
+    printed = without_privileges(f"""if True:
+        from pipeline.errors import TrackingError
+        from pipeline.tracking.limits import probe
+        try:
+            probe({sqlite_uri!r})
+        except TrackingError as error:
+            print(error)""")
+    assert f"cannot be reached: {closed} may only be read here; make it writable, or use another store." in printed
+    assert sorted(closed.parent.iterdir()) == before
+
+
+def test_the_reason_is_the_databases() -> None:
+    """SQLAlchemy's sentence about itself is not the reason."""
+    said = "(raised as a result of Query-invoked autoflush; …)\n(sqlite3.OperationalError) disk I/O error\n[SQL: …]"
+    assert reason(OSError(said), 300) == "(sqlite3.OperationalError) disk I/O error"
+    assert reason(OSError(""), 300) == "OSError"
