@@ -33,7 +33,8 @@ from pipeline.evidence.ledger import Event, append, append_many
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.evidence.unbundle import verify_bundle
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir, new_run_id, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir, new_run_id
 from tests.evidence.sealed_runs import FILES, World, new_signer, seal
 
 

@@ -29,11 +29,11 @@ from pipeline.backtest.data import load_ohlcv, source_path
 from pipeline.backtest.engine import BacktestEngine
 from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
+from pipeline.files import write_json
 from pipeline.report.bulk import RenderJob, render_many
 from pipeline.report.render import find_sources, render_run, resolve_run
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
-from pipeline.rundir import write_json
 from pipeline.sealing import open_run, seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

@@ -24,9 +24,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pipeline.files import list_files
 from pipeline.report import render_run
 from pipeline.run import Run
-from pipeline.rundir import RunDir, list_files, run_ids
+from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.site import build_site
 from pipeline.site.layout import STATE

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ArtifactError
-from pipeline.rundir import Layout, RunDir, write_atomic, write_json
+from pipeline.files import write_atomic, write_json
+from pipeline.rundir import Layout, RunDir
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pipeline.errors import StorageError
-from pipeline.rundir import write_atomic
+from pipeline.files import write_atomic
 
 QUARTO = """\
 # This file marks the root of the project: runs go to results/ beside it.

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.rundir import Layout, read_json, write_json
+from pipeline.files import read_json, write_json
+from pipeline.rundir import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

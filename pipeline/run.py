@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EvidenceError, RunNotFoundError
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.verify import Verification, verify_run
+from pipeline.files import read_json
 from pipeline.masking import mask_shown
 from pipeline.notebook.quick_import import import_nbformat
 from pipeline.robustness import look_ahead_of
-from pipeline.rundir import RunDir, find_run, read_json, read_state, run_ids
+from pipeline.rundir import RunDir, find_run, run_ids
+from pipeline.running import read_state
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS
 

@@ -17,24 +17,15 @@ results/.running/<run_id>/
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import shutil
-import socket
-import time
-import unicodedata
 import uuid
-import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from pipeline.digest import pretty_json
 from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, UsageError
+from pipeline.files import list_files
 
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MANIFEST = "manifest.json"
@@ -46,12 +37,6 @@ LEDGER = "ledger.jsonl"
 ANCHORS_DIR = "anchors"
 UNSEALED = frozenset({MANIFEST, SIGNATURE})
 RUNNING_DIR = ".running"
-PARTIAL = ".partial-"
-WINDOWS_REFUSES = re.compile(
-    r'[<>:"|?*\x01-\x1f]|[. ](?:/|$)|(?:^|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.[^/]*)?(?:/|$)', re.IGNORECASE
-)
-WINDOWS = os.name == "nt"
-PATIENCE = 2.0  # seconds to wait for whoever has a file open that Windows does not replace meanwhile
 
 
 def new_run_id() -> str:
@@ -309,15 +294,15 @@ class RunDir(Layout):
         Everything except the manifest itself and the views in `report/`. Symbolic links are listed
         (and refused by the seal), never followed.
         """
-        found = (path.relative_to(self.path).as_posix() for path in _walk(self.path))
-        return sorted(name for name in found if name not in UNSEALED and not name.startswith(f"{REPORT_DIR}/"))
+        found = list_files(self.path)
+        return [name for name in found if name not in UNSEALED and not name.startswith(f"{REPORT_DIR}/")]
 
     def report_paths(self) -> list[str]:
         """Return the sorted POSIX paths, relative to the run directory, of all files in `report/`."""
         directory = self.path / REPORT_DIR
         if directory.is_symlink() or not directory.is_dir():
             return []
-        return sorted(path.relative_to(self.path).as_posix() for path in _walk(directory))
+        return [f"{REPORT_DIR}/{name}" for name in list_files(directory)]
 
     @property
     def ledger(self) -> Path:
@@ -327,134 +312,6 @@ class RunDir(Layout):
     def clear_scratch(self) -> None:
         """Remove the scratch directory."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def is_plain_name(name: Any) -> bool:
-    """Say whether `name` is a relative POSIX path, in UTF-8, that stays below its directory on every platform."""
-    if not isinstance(name, str) or not name or "\\" in name or re.search("[\0\ud800-\udfff]", name):
-        return False
-    return not name.startswith("/") and not re.match(r"[A-Za-z]:", name) and not {"", ".", ".."} & {*name.split("/")}
-
-
-def one_form(name: str) -> str:
-    """Return what a file system that tells neither case nor Unicode forms apart makes of a name."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def refused_by_windows(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each path that is no file name on Windows."""
-    for name in names:
-        if WINDOWS_REFUSES.search(name):
-            yield f"{name!r} is no file name on Windows: the run cannot be copied whole to there."
-
-
-def list_files(directory: Path) -> list[str]:
-    """Return the sorted POSIX paths of everything below a directory but directories; links are not followed."""
-    return sorted(path.relative_to(directory).as_posix() for path in _walk(directory))
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    waiting = [directory]
-    while waiting:
-        for entry in os.scandir(waiting.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            else:
-                yield Path(entry.path)
-
-
-def partial_name(path: Path) -> Path:
-    """Return what a file is called while this process writes it: never longer than a system lets names be."""
-    short = path.name if len(path.name) <= 50 else f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
-    return path.parent / f"{PARTIAL}{os.getpid()}-{short}"
-
-
-def replace_file(source: Path, target: Path) -> None:
-    """Give a finished file its final name, in one step; raises OSError.
-
-    Windows replaces no file that somebody has open: there, readers get a moment to end.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            source.replace(target)
-        except PermissionError:
-            if not WINDOWS or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def write_atomic(path: Path, data: bytes) -> Path:
-    """Write a file so that its final name only ever holds all of `data`; raises StorageError."""
-    partial = partial_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace_file(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise StorageError(
-            f"{path} could not be written: {error.strerror}. Free space or check permissions."
-        ) from error
-    return path
-
-
-def append(path: Path, data: bytes) -> None:
-    """Add bytes at the end of a file; raises StorageError, after which a part of them may be there."""
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written: {error.strerror}. Free space or check permissions."
-        ) from error
-
-
-def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
-    """Write a file into a sealed run directory by way of `.running`, atomically; raises StorageError.
-
-    A process that is killed half way leaves nothing behind in the run directory.
-    """
-    waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{os.getpid()}-{run.run_id}-{target.name}", data)
-    try:
-        target.parent.mkdir(exist_ok=True)
-        replace_file(waiting, target)
-    except OSError as error:
-        raise StorageError(f"{target} could not be written: {error.strerror}.") from error
-    return target
-
-
-def move_into_place(source: Path, target: Path) -> None:
-    """Move a finished file to its final name, when there is one; raises StorageError."""
-    try:
-        if source.is_file():
-            target.parent.mkdir(exist_ok=True)
-            replace_file(source, target)
-    except OSError as error:
-        raise StorageError(f"{target} could not be written: {error.strerror}.") from error
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Write strict, readable JSON atomically; NaN raises ValueError."""
-    return write_atomic(path, pretty_json(value))
-
-
-def read_json(path: Path) -> Any:
-    """Read a strict JSON file: NaN and nesting beyond all bounds raise ValueError, as what is no JSON does."""
-    try:
-        return json.loads(path.read_bytes(), parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply") from None
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def run_ids(results: Path) -> list[str]:
@@ -472,35 +329,3 @@ def find_run(results: Path, wanted: str) -> RunDir:
     if matches:
         raise RunNotFoundError(f"{wanted!r} is the start of {len(matches)} run ids in {results}. Give more of it.")
     raise RunNotFoundError(f"There is no run {wanted!r} in {results}. `evidence list` shows what is there.")
-
-
-def write_state(run: RunDir, **facts: Any) -> None:
-    """Record who executes the run, so that others can tell a running run from a killed one."""
-    write_json(run.state, {**_process(os.getpid()), **facts})
-
-
-@lru_cache(maxsize=1)
-def _process(pid: int) -> dict[str, Any]:
-    import psutil
-
-    return {"pid": pid, "pid_created": psutil.Process(pid).create_time(), "host": socket.gethostname()}
-
-
-def read_state(run: RunDir) -> dict[str, Any] | None:
-    """Return what `write_state` recorded, with `alive` added (None when on another host); None without a record."""
-    try:
-        state = read_json(run.state)
-    except (OSError, ValueError):
-        return None
-    return {**state, "alive": _alive(state)} if isinstance(state, dict) else None
-
-
-def _alive(state: dict[str, Any]) -> bool | None:
-    import psutil
-
-    if state.get("host") != socket.gethostname():
-        return None
-    try:
-        return bool(abs(psutil.Process(state["pid"]).create_time() - state["pid_created"]) < 1.0)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError, TypeError, ValueError, OverflowError):
-        return False

@@ -23,6 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill, record_report
+from pipeline.files import move_into_place, write_atomic
 from pipeline.inputs.network import host_of
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
@@ -31,7 +32,6 @@ from pipeline.notebook.masked import mask_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
 from pipeline.run import Run
-from pipeline.rundir import move_into_place, write_atomic
 from pipeline.sealing import (
     OpenRun,
     Progress,

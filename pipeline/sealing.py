@@ -30,6 +30,8 @@ from pipeline.evidence.provenance import Environment, GitState, git_state, lock_
 from pipeline.evidence.recording import checkpoint, record_seal, record_start
 from pipeline.evidence.trial import scope_of
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
+from pipeline.file_names import refused_by_windows
+from pipeline.files import read_json, write_atomic, write_json
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.observed import Observed, read_observed
 from pipeline.inputs.places import Known, Places, Stamp, name_of, stamp_of
@@ -41,16 +43,8 @@ from pipeline.results.boundary import Inputs
 from pipeline.results.record import ResultRecord
 from pipeline.results.what import what_ran
 from pipeline.robustness import LOOK_AHEAD, look_ahead_of, look_ahead_status
-from pipeline.rundir import (
-    RunDir,
-    new_run_id,
-    read_json,
-    read_state,
-    refused_by_windows,
-    write_atomic,
-    write_json,
-    write_state,
-)
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.running import read_state, write_state
 from pipeline.secrets import Secrets, mask_parameters, masked_overrides, masked_toml, masked_values
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values

@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 
 from pipeline.backtest.spacing import DataRecord
 from pipeline.errors import ArtifactError, DataWarning, UsageError
-from pipeline.rundir import RunDir, write_atomic, write_json
+from pipeline.files import write_atomic, write_json
+from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import BundledRequest, RunSpec
 

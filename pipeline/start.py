@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pipeline.artifacts import check_artifacts
 from pipeline.card import show_card
 from pipeline.errors import EvidenceError, SigningWarning, SpecError, TrackingError, as_evidence_error
+from pipeline.files import read_json, write_json
 from pipeline.notebook import inside
 from pipeline.notebook.by_hand import Session, this_session
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json, write_json
+from pipeline.rundir import RunDir
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import rundir
+from pipeline import files
 from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, UsageError
-from pipeline.rundir import (
-    RunDir,
-    find_run,
-    new_run_id,
-    read_state,
-    refused_by_windows,
-    run_ids,
-    write_atomic,
-    write_state,
-)
+from pipeline.file_names import refused_by_windows
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir, find_run, new_run_id, run_ids
+from pipeline.running import read_state, write_state
 
 
 def test_an_existing_run_is_refused(tmp_path: Path) -> None:
@@ -121,8 +115,8 @@ def test_a_file_that_somebody_has_open_is_replaced_when_they_end(
         return real(source, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(rundir, "WINDOWS", windows)
-    monkeypatch.setattr(rundir, "PATIENCE", 0.2)
+    monkeypatch.setattr(files, "WINDOWS", windows)
+    monkeypatch.setattr(files, "PATIENCE", 0.2)
     if fails:
         with pytest.raises(StorageError, match="it is open"):
             write_atomic(tmp_path / "file", b"new")

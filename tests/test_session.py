@@ -18,10 +18,11 @@ from pipeline.artifacts import equity_table
 from pipeline.backtest import BacktestEngine, Conventions, get_strategy, load_ohlcv
 from pipeline.cli.output import print_run, print_runs
 from pipeline.errors import ArtifactError, SigningWarning, SpecError, TrackingError, UsageError
+from pipeline.files import read_json, write_json
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run, list_runs
-from pipeline.rundir import RunDir, new_run_id, read_json, write_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.sealing import _description, notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings

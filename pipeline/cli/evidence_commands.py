@@ -172,7 +172,8 @@ def print_checkpoint(to: OutputFile = None, as_json: AsJson = False) -> None:
     from pipeline.cli import output
     from pipeline.evidence.ledger import head
     from pipeline.evidence.timestamp import checkpoint_bytes
-    from pipeline.rundir import LEDGER, write_atomic
+    from pipeline.files import write_atomic
+    from pipeline.rundir import LEDGER
     from pipeline.settings import Settings
 
     found = head(Settings.load().results / LEDGER)

@@ -96,7 +96,7 @@ def export(to: OutputFile = None, as_json: AsJson = False) -> None:
     """Print the public key (PEM), for somebody else's trust file."""
     from pipeline.cli import output
     from pipeline.evidence.keys import show_key
-    from pipeline.rundir import write_atomic
+    from pipeline.files import write_atomic
 
     info = show_key(prompt=ask)
     if to is not None:

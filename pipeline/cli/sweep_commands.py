@@ -184,7 +184,7 @@ def export(
 ) -> None:
     """Write all trials of a sweep as a table: params, metrics, state, run_id where a trial is a run."""
     from pipeline.cli import output
-    from pipeline.rundir import write_atomic
+    from pipeline.files import write_atomic
     from pipeline.sweep.stored import load_sweep, table_bytes, trials_frame
 
     found = load_sweep(which)

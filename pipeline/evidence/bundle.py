@@ -37,7 +37,9 @@ from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir, one_form, replace_file
+from pipeline.file_names import one_form
+from pipeline.files import replace_file
+from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.evidence.strict_json import canonical, parse_canonical
-from pipeline.rundir import RunDir, write_aside
+from pipeline.rundir import RunDir
+from pipeline.running import write_aside
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope

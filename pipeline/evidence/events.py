@@ -30,7 +30,8 @@ from pipeline.evidence.manifest import SWEEP as SWEEP_BUILD
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trial import RESULT, SCOPE, Scope, TrialResult, configuration, rate_of
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir, read_json
+from pipeline.files import read_json
+from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]

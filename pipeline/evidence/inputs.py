@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from pipeline.digest import sha256_file
 from pipeline.errors import StorageError
-from pipeline.rundir import PARTIAL, replace_file, write_atomic
+from pipeline.files import PARTIAL, replace_file, write_atomic
 
 INPUTS_DIR = ".inputs"
 DATA_LIMIT = 64 * 1024 * 1024

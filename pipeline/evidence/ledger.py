@@ -25,7 +25,7 @@ from pipeline.evidence.dsse import Signed, read_signatures, sign_detached
 from pipeline.evidence.leaf import VERSION, digest_of_parts, joined, new_salts, split
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.file_lock import locked
-from pipeline.rundir import write_atomic
+from pipeline.files import write_atomic
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]

@@ -16,7 +16,9 @@ from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import ArtifactError
 from pipeline.evidence.provenance import Environment, GitState
 from pipeline.evidence.strict_json import LONGEST
-from pipeline.rundir import RunDir, is_plain_name, one_form, read_json, write_atomic
+from pipeline.file_names import is_plain_name, one_form
+from pipeline.files import read_json, write_atomic
+from pipeline.rundir import RunDir
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"

@@ -29,7 +29,7 @@ from pipeline.evidence.ledger import KEY_ROTATED, Entry, Event, append
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.public_key import keyid_of, pem_of, read_public_key
 from pipeline.evidence.trust import TrustedKey, load_trust
-from pipeline.rundir import replace_file, write_atomic
+from pipeline.files import replace_file, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

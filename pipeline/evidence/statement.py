@@ -17,7 +17,8 @@ from pipeline.evidence.manifest import BUILDER, PREDICATE_TYPE, STATEMENT_TYPE, 
 from pipeline.evidence.problem import Problem
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.evidence.trust import Trust
-from pipeline.rundir import RunDir, write_aside
+from pipeline.rundir import RunDir
+from pipeline.running import write_aside
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]

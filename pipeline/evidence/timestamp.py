@@ -18,7 +18,8 @@ from pipeline.errors import UsageError
 from pipeline.evidence.ledger import ANCHOR_ADDED, Checkpoint, Entry, Event, append
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.problem import Problem
-from pipeline.rundir import ANCHORS_DIR, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import ANCHORS_DIR
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]

@@ -40,7 +40,9 @@ from pipeline.evidence.statement import digests_by_name
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust, TrustedKey, trusted
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RUN_ID, Layout, RunDir, is_plain_name, list_files, one_form
+from pipeline.file_names import is_plain_name, one_form
+from pipeline.files import list_files
+from pipeline.rundir import RUN_ID, Layout, RunDir
 
 MOST_FILES = 10_000
 MOST_BYTES = 2**31

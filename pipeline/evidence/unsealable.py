@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StorageError
-from pipeline.rundir import REPORT_DIR, UNSEALED, RunDir, is_plain_name, one_form
+from pipeline.file_names import is_plain_name, one_form
+from pipeline.rundir import REPORT_DIR, UNSEALED, RunDir
 
 UNSEALED_DIR = ".unsealed"
 KINDS = {

@@ -19,7 +19,8 @@ from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import check_report
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust
-from pipeline.rundir import RunDir, is_plain_name, one_form
+from pipeline.file_names import is_plain_name, one_form
+from pipeline.rundir import RunDir
 
 KNOWN_VERSIONS = frozenset({1})
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.digest import sha256_bytes
 from pipeline.errors import DataError
 from pipeline.evidence.inputs import DATA_LIMIT, INPUTS_DIR
-from pipeline.rundir import write_atomic
+from pipeline.files import write_atomic
 
 FREQUENCY = b"evidence.freq"
 SERIES = b"evidence.series"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArtifactError
+from pipeline.files import read_json, write_json
 from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Host
-from pipeline.rundir import read_json, write_json
 
 SCHEMA_VERSION = 1
 MOST_NAMES = 5

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evidence.modules import library_directories
-from pipeline.rundir import read_json
+from pipeline.files import read_json
 
 # Directories of tools, caches and libraries, wherever they lie below a directory that is watched.
 NO_DATA = frozenset(

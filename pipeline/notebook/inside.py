@@ -72,9 +72,9 @@ def seed_everything(seed: int) -> None:
 def record(file: str) -> None:
     """Write the digests of all project modules this kernel has imported to `file`, and beside it what it read."""
     from pipeline.evidence.modules import modules_of_this_process
+    from pipeline.files import write_json
     from pipeline.inputs import watch
     from pipeline.inputs.observed import write_observed
-    from pipeline.rundir import write_json
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notebook may have made errors of them

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import write_atomic
 from pipeline.notebook.prepare import INJECTED_TAG, KERNEL, LANGUAGE
 from pipeline.notebook.quick_import import import_nbformat
-from pipeline.rundir import write_atomic
 from pipeline.secrets import Secrets
 
 

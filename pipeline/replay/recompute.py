@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import UsageError
+from pipeline.files import read_json
 from pipeline.replay.closeness import apart, close
-from pipeline.rundir import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

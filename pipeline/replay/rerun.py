@@ -20,6 +20,7 @@ from pipeline.evidence.keys import PASSPHRASE, Prompt, check_signer, load_signer
 from pipeline.evidence.ledger import REPLAY
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
+from pipeline.files import read_json
 from pipeline.inputs.given import REPLAYED
 from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
 from pipeline.notebook.template import read_notebook
@@ -27,7 +28,7 @@ from pipeline.replay import child
 from pipeline.replay.explanation import Explanation, checked_tolerance, explain, sealed
 from pipeline.replay.restore import Restored, Workspace, workspace
 from pipeline.run import Run
-from pipeline.rundir import RunDir, new_run_id, read_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.sealing import Progress, silent
 from pipeline.secrets import filled
 from pipeline.settings import Settings

@@ -86,7 +86,7 @@ class Facts:
     @cached_property
     def data_facts(self) -> dict[str, Any]:
         """What the run recorded of its bars; empty for a run without `data.json`, or one that cannot be read."""
-        from pipeline.rundir import read_json
+        from pipeline.files import read_json
 
         try:
             found = read_json(self.run.dir.data_facts)

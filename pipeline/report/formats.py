@@ -17,7 +17,7 @@ from pipeline.report.bulk import RenderJob, known_format, why_stale
 from pipeline.report.record import RenderRecord, read_record, write_record
 from pipeline.report.render import Resolved, Sources, render_run, resolve_run
 from pipeline.report.renderers import usable_renderers
-from pipeline.rundir import write_aside
+from pipeline.running import write_aside
 
 if TYPE_CHECKING:
     from pipeline.run import Run

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.digest import pretty_json, sha256_bytes, sha256_file
+from pipeline.files import read_json
 from pipeline.report.resolve import ASSETS
-from pipeline.rundir import read_json, write_aside
+from pipeline.running import write_aside
 
 if TYPE_CHECKING:
     from pipeline.run import Run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
+from pipeline.files import PARTIAL
 from pipeline.report.blocks import Aside
 from pipeline.report.page import build_page
 from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record, write_record
@@ -17,7 +18,7 @@ from pipeline.report.renderers import AUTO, Renderer, usable_renderers
 from pipeline.report.resolve import resolve
 from pipeline.report.section_files import find_sections, section_digests
 from pipeline.report.selfcontained import check_self_contained, finish
-from pipeline.rundir import PARTIAL, write_aside
+from pipeline.running import write_aside
 from pipeline.settings import Settings
 from pipeline.template_files import template_path
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.rundir import read_json
+from pipeline.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

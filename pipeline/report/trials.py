@@ -18,7 +18,8 @@ from pipeline.digest import sha256_bytes
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.ledger_trials import Counted
 from pipeline.evidence.trial import Scope, TrialResult, rate_of
-from pipeline.rundir import LEDGER, RunDir, read_json, run_ids
+from pipeline.files import read_json
+from pipeline.rundir import LEDGER, RunDir, run_ids
 
 if TYPE_CHECKING:
     from pipeline.run import Run

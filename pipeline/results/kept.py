@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.files import read_json
 from pipeline.results.contract import Fold
-from pipeline.rundir import Layout, read_json
+from pipeline.rundir import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,11 @@ from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import UsageError
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trust import TRUST_FILE, project_trust
+from pipeline.file_names import is_plain_name
 from pipeline.report.numbers import METRICS
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
 from pipeline.run import Run
-from pipeline.rundir import LEDGER, RUN_ID, RunDir, is_plain_name, run_ids
+from pipeline.rundir import LEDGER, RUN_ID, RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.site import pages
 from pipeline.site.entry import Entry, script

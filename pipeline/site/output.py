@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import StorageError
-from pipeline.rundir import partial_name, replace_file
+from pipeline.files import partial_name, replace_file
 
 
 class Output:

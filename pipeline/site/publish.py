@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import EvidenceError, StorageError, UsageError
-from pipeline.rundir import list_files
+from pipeline.files import list_files
 from pipeline.site.layout import HEAD, STATE
 
 RELEASES = ".releases"

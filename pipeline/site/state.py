@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_bytes
-from pipeline.rundir import RunDir, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir
 from pipeline.site.layout import STATE
 
 VERSION = 3

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.digest import sha256_file
-from pipeline.rundir import append, write_json
+from pipeline.files import append, write_json
 from pipeline.sweep.trial import Proposal, Trial
 
 

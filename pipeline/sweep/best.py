@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.rundir import RunDir, new_run_id, read_json, write_json
+from pipeline.files import read_json, write_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.sealing import OpenRun
 from pipeline.sweep.dispatch import PATIENCE
 from pipeline.sweep.evaluate import read_trial_run, run_best

@@ -13,7 +13,9 @@ from pipeline.errors import InputChangedError
 from pipeline.evidence.ledger import SWEEP
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import modules_of_this_process, of_package
-from pipeline.rundir import RunDir, read_json, read_state, run_ids, write_json
+from pipeline.files import read_json, write_json
+from pipeline.rundir import RunDir, run_ids
+from pipeline.running import read_state
 from pipeline.sealing import OpenRun, Progress, data_inputs, open_run, reopen_run
 from pipeline.secrets import masked_values
 from pipeline.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.rundir import read_json, write_json
+from pipeline.files import read_json, write_json
 from pipeline.sweep.trial import Answer, Proposal, Trial
 
 KEPT = "repeats.json"  # beside the batches: whether executing again gave the same

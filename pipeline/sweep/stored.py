@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EvidenceError, RunNotFoundError, UsageError
+from pipeline.files import read_json
 from pipeline.run import LAST, UNREADABLE, Run, list_runs
-from pipeline.rundir import read_json
 from pipeline.settings import Settings
 from pipeline.sweep.repeats import leading
 from pipeline.sweep.spec import SweepSpec

@@ -26,10 +26,12 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_report, record_seal
+from pipeline.files import read_json, write_atomic, write_json
 from pipeline.report.trials import count_trials
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json, write_atomic, write_json, write_state
+from pipeline.rundir import RunDir
 from pipeline.runner import plan_run
+from pipeline.running import write_state
 from pipeline.sealing import (
     OpenRun,
     Progress,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StorageError, TrackingError
-from pipeline.rundir import RunDir, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir
 from pipeline.tracking import fluent
 from pipeline.tracking.journal import RAW, JournalWriter, now_ms, read_journal
 from pipeline.tracking.noop import NoopTracker

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pipeline.errors import StorageError
 from pipeline.file_lock import locked
-from pipeline.rundir import RUN_ID, RunDir, read_json, write_json
+from pipeline.files import read_json, write_json
+from pipeline.rundir import RUN_ID, RunDir
 from pipeline.tracking.journal import Journal, read_journal
 
 OUTBOX_DIR = ".outbox"

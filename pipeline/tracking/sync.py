@@ -10,8 +10,10 @@ from typing import Any
 
 from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, TrackingError
+from pipeline.files import read_json
 from pipeline.masking import MASK, masked
-from pipeline.rundir import MANIFEST, RunDir, read_json, read_state, run_ids
+from pipeline.rundir import MANIFEST, RunDir, run_ids
+from pipeline.running import read_state
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.journal import JournalWriter

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.edge import run_command
-from pipeline.rundir import write_atomic
+from pipeline.files import write_atomic
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World
 

@@ -18,7 +18,7 @@ from pipeline.cli.failure import MOST_LINES, error_lines, own_frame
 from pipeline.errors import DataError
 from pipeline.evidence.ledger import RUN_KILLED, RUN_STARTED
 from pipeline.evidence.ledger_check import check_ledger
-from pipeline.rundir import write_atomic
+from pipeline.files import write_atomic
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import FILES, World
 from tests.notebooks import write_notebook

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.cli.edge import run_command
 from pipeline.digest import canonical_json
-from pipeline.rundir import RunDir, new_run_id, write_atomic, write_json
+from pipeline.files import write_atomic, write_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import FILES, World
 from tests.sweep.sweeps import spec

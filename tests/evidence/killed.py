@@ -25,7 +25,8 @@ from pipeline.evidence.verify import verify_run
 from pipeline.rundir import RunDir, run_ids
 from tests.evidence.sealed_runs import World, kinds, new_signer
 
-WRITERS = ("rundir.py", "manifest.py", "dsse.py", "statement.py", "ledger.py", "events.py")
+EVIDENCE = ("manifest.py", "dsse.py", "statement.py", "ledger.py", "events.py")
+WRITERS = ("/pipeline/files.py", "/pipeline/rundir.py", "/pipeline/running.py", *EVIDENCE)
 
 
 def child(world: World, step: int) -> None:

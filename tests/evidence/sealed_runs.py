@@ -16,7 +16,9 @@ from pipeline.evidence.provenance import Environment
 from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
-from pipeline.rundir import RunDir, new_run_id, write_aside, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.running import write_aside
 
 SPEC = {"run": {"name": "x"}, "strategy": {"name": "ma_crossover", "params": {"fast": 20}}}
 DATA_SHA256 = "ab" * 32

@@ -27,7 +27,8 @@ from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.standalone.verify import main as verify_py
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.unbundle import verify_bundle, verify_path
-from pipeline.rundir import RunDir, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir
 from tests.evidence.sealed_runs import FILES, World, kinds, new_signer, trust_in
 from tests.evidence.test_shapes import odd_versions
 

@@ -23,7 +23,8 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.unbundle import verify_path
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import RunDir, write_atomic
+from pipeline.files import write_atomic
+from pipeline.rundir import RunDir
 from tests.evidence.sealed_runs import World, kinds, new_signer, seal, trust_in
 
 

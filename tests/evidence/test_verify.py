@@ -16,8 +16,9 @@ from pipeline.errors import ArtifactError, VerificationError
 from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.verify import verify_run
+from pipeline.files import write_atomic
 from pipeline.run import list_runs
-from pipeline.rundir import RunDir, new_run_id, write_atomic
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
 from tests.privileges import without_privileges

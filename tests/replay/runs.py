@@ -11,8 +11,8 @@ from typing import Any
 from nbformat import v4
 
 from pipeline.errors import ArtifactError
+from pipeline.files import write_json
 from pipeline.run import Run
-from pipeline.rundir import write_json
 from pipeline.runner import RunOutcome, plan_run, run_backtest
 from pipeline.sealing import open_run, seal_run
 from pipeline.settings import Settings

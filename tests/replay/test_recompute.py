@@ -18,9 +18,10 @@ from pipeline.backtest.engine import BacktestEngine
 from pipeline.cli.replay_commands import register
 from pipeline.errors import UsageError, VerificationError
 from pipeline.evidence.bundle import make_bundle
+from pipeline.files import write_json
 from pipeline.replay.recompute import Recomputation, recompute_run
 from pipeline.run import Run
-from pipeline.rundir import RunDir, write_json
+from pipeline.rundir import RunDir
 from pipeline.sealing import open_run, seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

@@ -15,12 +15,12 @@ from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.errors import CellFailedError, EvidenceError
+from pipeline.files import write_json
 from pipeline.result_files import write_record, write_result
 from pipeline.results.bundled import result_of
 from pipeline.results.contract import Result
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
-from pipeline.rundir import write_json
 from pipeline.sealing import OpenRun, open_run, seal_run
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec

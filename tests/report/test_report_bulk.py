@@ -12,13 +12,14 @@ import pytest
 import report_builder as builder
 from report_builder import SPEC, TEMPLATE
 
+from pipeline.files import write_json
 from pipeline.report.bulk import QUARTO_BATCH, RenderJob, render_many, why_stale
 from pipeline.report.quarto import find_quarto
 from pipeline.report.record import read_record
 from pipeline.report.render import render_run
 from pipeline.report.trials import TrialIndex
 from pipeline.run import Run
-from pipeline.rundir import RunDir, new_run_id, write_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 
 NEEDS_QUARTO = pytest.mark.skipif(find_quarto() is None, reason="no Quarto on this machine")

@@ -18,6 +18,7 @@ from bs4 import BeautifulSoup
 from pipeline.artifacts import equity_table
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.strategies import get_strategy
+from pipeline.files import read_json, write_json
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
 from pipeline.report.figures_risk import activity_figure
 from pipeline.report.figures_trades import duration_figure, returns_figure
@@ -29,7 +30,6 @@ from pipeline.report.sections.trades import _cell, _packing
 from pipeline.report.tables import Column
 from pipeline.report.trade_data import packed
 from pipeline.run import Run
-from pipeline.rundir import read_json, write_json
 
 
 def bought_at_the_first_close(*, fee_bps: float = 100.0, initial_cash: float = 100_000.0) -> tuple[BacktestResult, Any]:

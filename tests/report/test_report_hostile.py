@@ -13,9 +13,9 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 
 from pipeline.errors import CellFailedError
+from pipeline.files import write_json
 from pipeline.report.escape import one_line
 from pipeline.run import Run
-from pipeline.rundir import write_json
 
 NASTY = (
     "</title></script></style><img src=x onerror=alert(1)><script>alert(2)</script> \"'` ``` ```{=html} ~~~ "

@@ -20,6 +20,7 @@ from pipeline.backtest.analysis import monthly_activity
 from pipeline.backtest.significance import DeflatedSharpe
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trial import Scope
+from pipeline.files import write_json
 from pipeline.report import build_page
 from pipeline.report.numbers import RATIO, format_number
 from pipeline.report.page import Page
@@ -27,7 +28,7 @@ from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
 from pipeline.report.trials import Trials, count_trials
 from pipeline.report.verdict import interval, verdict
 from pipeline.run import Run, compare
-from pipeline.rundir import RunDir, write_json
+from pipeline.rundir import RunDir
 from tests.tiers import mostly_slow
 
 

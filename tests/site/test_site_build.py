@@ -15,8 +15,10 @@ import pytest
 from pipeline.errors import RenderError, UsageError
 from pipeline.evidence.events import sealed
 from pipeline.evidence.ledger import append
+from pipeline.files import list_files
 from pipeline.run import Run
-from pipeline.rundir import RunDir, list_files, write_state
+from pipeline.rundir import RunDir
+from pipeline.running import write_state
 from pipeline.settings import Settings
 from pipeline.site import build_site
 from pipeline.site import pages as site_pages

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import html5lib
 import pytest
 
-from pipeline.rundir import list_files
+from pipeline.files import list_files
 from pipeline.site.layout import STATE
 from tests.site.conftest import HOSTILE, RENDERED, World
 from tests.urls import URL

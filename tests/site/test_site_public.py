@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import RenderError, UsageError
-from pipeline.rundir import list_files
+from pipeline.files import list_files
 from pipeline.settings import Settings
 from pipeline.site import SiteOptions, build_site, load_options
 from pipeline.site.redaction import MARK, Redactor, make_redactor

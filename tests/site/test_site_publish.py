@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from pipeline.errors import StorageError, UsageError
-from pipeline.rundir import list_files
+from pipeline.files import list_files
 from pipeline.settings import Settings
 from pipeline.site import build_site, publish_branch, publish_directory
 from pipeline.site import publish as publishing

@@ -11,9 +11,9 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.evidence.bundle import make_bundle
 from pipeline.evidence.unbundle import open_sent
+from pipeline.files import write_json
 from pipeline.replay.recompute import Recomputation
 from pipeline.run import Run
-from pipeline.rundir import write_json
 from pipeline.settings import Settings
 from pipeline.sweep.recompute import recompute_sweep
 from tests.sweep.sweeps import search, spec

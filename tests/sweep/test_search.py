@@ -17,7 +17,8 @@ from pipeline.errors import UsageError
 from pipeline.evidence.ledger import TRIAL_COUNTED
 from pipeline.evidence.ledger_check import check_ledger, trial_count
 from pipeline.run import Run, load_run
-from pipeline.rundir import RunDir, read_state, run_ids
+from pipeline.rundir import RunDir, run_ids
+from pipeline.running import read_state
 from pipeline.settings import Settings
 from pipeline.sweep.evaluate import BEST_ORIGIN
 from pipeline.sweep.executor import open_executor

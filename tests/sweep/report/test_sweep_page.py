@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.files import read_json, write_json
 from pipeline.report.numbers import format_number, metric
 from pipeline.report.verdict import ONLY_IF, WHY_UNJUDGED
 from pipeline.run import Run
-from pipeline.rundir import RunDir, read_json, write_json
+from pipeline.rundir import RunDir
 from pipeline.sweep.report import build_sweep_page, open_sweep
 from pipeline.sweep.report.facts import SweepFacts
 from pipeline.sweep.report.maps import make_map, make_side

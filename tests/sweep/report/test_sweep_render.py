@@ -14,11 +14,12 @@ import pytest
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import RenderError, UsageError
+from pipeline.files import read_json, write_json
 from pipeline.report.bulk import RenderJob
 from pipeline.report.record import read_record
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
-from pipeline.rundir import RunDir, new_run_id, read_json, write_json
+from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 from pipeline.sweep.report import render_sweep, why_sweep_stale
 from pipeline.sweep.report.render import find_sweep_template

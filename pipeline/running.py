@@ -1,0 +1,59 @@
+"""What lies in `results/.running` for a run: who executes it, is that process alive; files on their way into it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StorageError
+from pipeline.files import PARTIAL, read_json, replace_file, write_atomic, write_json
+from pipeline.rundir import RunDir
+
+
+def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
+    """Write a file into a sealed run directory by way of `.running`, atomically; raises StorageError.
+
+    A process that is killed half way leaves nothing behind in the run directory.
+    """
+    waiting = write_atomic(run.scratch.parent / f"{PARTIAL}{os.getpid()}-{run.run_id}-{target.name}", data)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        replace_file(waiting, target)
+    except OSError as error:
+        raise StorageError(f"{target} could not be written: {error.strerror}.") from error
+    return target
+
+
+def write_state(run: RunDir, **facts: Any) -> None:
+    """Record who executes the run, so that others can tell a running run from a killed one."""
+    write_json(run.state, {**_process(os.getpid()), **facts})
+
+
+@lru_cache(maxsize=1)
+def _process(pid: int) -> dict[str, Any]:
+    import psutil
+
+    return {"pid": pid, "pid_created": psutil.Process(pid).create_time(), "host": socket.gethostname()}
+
+
+def read_state(run: RunDir) -> dict[str, Any] | None:
+    """Return what `write_state` recorded, with `alive` added (None when on another host); None without a record."""
+    try:
+        state = read_json(run.state)
+    except (OSError, ValueError):
+        return None
+    return {**state, "alive": _alive(state)} if isinstance(state, dict) else None
+
+
+def _alive(state: dict[str, Any]) -> bool | None:
+    import psutil
+
+    if state.get("host") != socket.gethostname():
+        return None
+    try:
+        return bool(abs(psutil.Process(state["pid"]).create_time() - state["pid_created"]) < 1.0)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError, TypeError, ValueError, OverflowError):
+        return False
