@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.engines.saving import result_of
+from pipeline.opening import open_run
 from pipeline.report.render import render_run
 from pipeline.result_files import write_result
 from pipeline.run import Run
-from pipeline.sealing import open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 

@@ -30,11 +30,12 @@ from pipeline.backtest.engine import BacktestEngine
 from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.files import write_json
+from pipeline.opening import open_run
 from pipeline.report.bulk import RenderJob, render_many
 from pipeline.report.render import find_sources, render_run, resolve_run
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
-from pipeline.sealing import open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 

@@ -23,8 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.opening import open_run
 from pipeline.runner import ORIGIN, plan_run
-from pipeline.sealing import open_run
 from pipeline.settings import Settings
 from pipeline.spec import read_spec
 

@@ -31,23 +31,15 @@ from pipeline.notebook.look import saves_nothing
 from pipeline.notebook.masked import mask_notebook
 from pipeline.notebook.request import KernelRequest
 from pipeline.notebook.template import InputNotebook, check_parameters, read_notebook
+from pipeline.open_run import OpenRun, Progress, silent
+from pipeline.opening import data_inputs, open_run
 from pipeline.run import Run
-from pipeline.sealing import (
-    OpenRun,
-    Progress,
-    close_run,
-    data_inputs,
-    finish_tracking,
-    notebook_warnings,
-    open_run,
-    read_datasets,
-    silent,
-    track_run,
-)
+from pipeline.sealing import close_run, notebook_warnings
 from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
 from pipeline.template_files import template_path
+from pipeline.tracking.of_run import finish_tracking, read_datasets, track_run
 from pipeline.tracking.session import RunTracking
 from pipeline.tracking.store import REPORT_TAG
 

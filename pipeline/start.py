@@ -22,7 +22,7 @@ from pipeline.spec import RunSpec
 
 if TYPE_CHECKING:
     from pipeline.inputs.watch import Watch
-    from pipeline.sealing import OpenRun
+    from pipeline.open_run import OpenRun
     from pipeline.tracking.session import RunTracking
 
 ORIGIN = "interactive"
@@ -119,7 +119,8 @@ class InteractiveRun(NotebookRun):
 
     def _close(self, error: EvidenceError | None) -> EvidenceError | None:
         """Seal the run as FINISHED, or FAILED; return the error its seal carries, or tracking's own in strict mode."""
-        from pipeline.sealing import close_run, finish_tracking, read_datasets
+        from pipeline.sealing import close_run
+        from pipeline.tracking.of_run import finish_tracking, read_datasets
         from pipeline.tracking.protocol import TrackingWarning
 
         try:
@@ -197,7 +198,9 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
     from pipeline.backtest.strategies import is_meant
     from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
-    from pipeline.sealing import close_run, data_inputs, open_run, track_run
+    from pipeline.opening import data_inputs, open_run
+    from pipeline.sealing import close_run
+    from pipeline.tracking.of_run import track_run
 
     watch_imports()
     if spec.strategy is not None and is_meant(spec.strategy.name):

@@ -23,11 +23,12 @@ from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run, list_runs
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.sealing import _description, notebook_warnings
+from pipeline.sealing import notebook_warnings
 from pipeline.session import NotebookRun
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.tracking import NoopTracker
+from pipeline.tracking.of_run import _description
 from tests.currencies import BARS_A_YEAR, write_currencies
 from tests.tiers import mostly_slow
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SpecError, UsageError
-from pipeline.sealing import data_inputs
+from pipeline.opening import data_inputs
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, parse_override, parse_spec, read_spec
 from pipeline.sweep.spec import parse_sweep

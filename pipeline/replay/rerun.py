@@ -24,12 +24,12 @@ from pipeline.files import read_json
 from pipeline.inputs.given import REPLAYED
 from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
 from pipeline.notebook.template import read_notebook
+from pipeline.open_run import Progress, silent
 from pipeline.replay import child
 from pipeline.replay.explanation import Explanation, checked_tolerance, explain, sealed
 from pipeline.replay.restore import Restored, Workspace, workspace
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.sealing import Progress, silent
 from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec

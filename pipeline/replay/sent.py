@@ -14,12 +14,12 @@ from pipeline.evidence.modules import PACKAGE as OURS
 from pipeline.evidence.modules import of_package
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.unbundle import Sent, open_sent
+from pipeline.open_run import Progress, silent
 from pipeline.replay.explanation import sealed
 from pipeline.replay.importable import present_modules
 from pipeline.replay.packing import missing_code
 from pipeline.replay.rerun import ReplayResult, refuse_sweep, replay_run
 from pipeline.run import Run
-from pipeline.sealing import Progress, silent
 from pipeline.settings import Settings
 
 

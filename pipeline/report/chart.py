@@ -18,8 +18,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.errors import RenderError
+from pipeline.escape import html_text
 from pipeline.report.downsample import keep
-from pipeline.report.escape import html_text
 from pipeline.report.scales import Scale, date_ticks, number_text, number_ticks, seconds_of
 
 WIDE, HALF = 920, 448

@@ -52,7 +52,7 @@ class Facts:
 
     def address(self, path: str) -> str | None:
         """Return a link to a file of the run; None on a page that is not beside it, or goes out on its own."""
-        from pipeline.report.escape import relative_url
+        from pipeline.escape import relative_url
 
         return relative_url(path) if self.linked else None
 

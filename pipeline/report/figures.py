@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.escape import html_text, markdown_text, plot_text, raw_block, script_json
 from pipeline.report.downsample import POINTS, keep
-from pipeline.report.escape import html_text, markdown_text, plot_text, raw_block, script_json
 
 if TYPE_CHECKING:
     import pandas as pd

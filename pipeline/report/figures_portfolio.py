@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, plot_text
+from pipeline.escape import html_text, plot_text
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, Figure, date_axis, layout, line, money_hover, timestamps
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import plot_text
+from pipeline.escape import plot_text
 from pipeline.report.figures import NUMBERS, SHARES, Figure, bars, date_axis, layout, line, rounded
 
 if TYPE_CHECKING:

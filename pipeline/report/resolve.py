@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RenderError
-from pipeline.report.escape import clean, html_lines, html_text, raw_block
+from pipeline.escape import clean, html_lines, html_text, raw_block
 from pipeline.report.outline import without_empty
 from pipeline.report.qmd import Cell, Source, read_qmd
 from pipeline.report.section_files import with_sections

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.numbers import RATIO, format_number
 
 WIDTH, HEIGHT = 240, 150

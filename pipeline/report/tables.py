@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 
 
 @dataclass(frozen=True)

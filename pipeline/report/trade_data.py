@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import clean, script_json
+from pipeline.escape import clean, script_json
 from pipeline.report.numbers import COUNT, MONEY, NUMBER, PERCENT, PRICE, money_decimals, price_decimals
 
 if TYPE_CHECKING:

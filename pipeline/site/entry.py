@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.escape import clean, one_line
 from pipeline.evidence.problem import Verification
-from pipeline.report.escape import clean, one_line
 from pipeline.report.numbers import format_number, metric, several
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from pipeline.report.escape import html_text
+from pipeline.escape import html_text
 from pipeline.site.layout import COMPARE, INDEX, link_to, root_of
 
 OWN = Path(__file__).parent / "assets"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.report.escape import html_text
+from pipeline.escape import html_text
 from pipeline.site.entry import Entry
 from pipeline.site.layout import (
     EXPERIMENTS,

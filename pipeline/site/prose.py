@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import RenderError
-from pipeline.report.escape import markdown_text
+from pipeline.escape import markdown_text
 from pipeline.report.qmd import read_qmd
 from pipeline.report.renderers import Renderer, usable_renderers
 from pipeline.settings import Settings

@@ -9,7 +9,7 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from pipeline.report.escape import html_lines, html_text
+from pipeline.escape import html_lines, html_text
 from pipeline.report.numbers import DASH, format_bytes, format_number, metric, ordered
 from pipeline.report.resolve import ASSETS
 from pipeline.report.selfcontained import PLOTLY, SCRIPT, TABLES

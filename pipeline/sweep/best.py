@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.files import read_json, write_json
+from pipeline.open_run import OpenRun
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.sealing import OpenRun
 from pipeline.sweep.dispatch import PATIENCE
 from pipeline.sweep.evaluate import read_trial_run, run_best
 from pipeline.sweep.search import Search

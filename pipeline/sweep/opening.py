@@ -14,9 +14,10 @@ from pipeline.evidence.ledger import SWEEP
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import modules_of_this_process, of_package
 from pipeline.files import read_json, write_json
+from pipeline.open_run import OpenRun, Progress
+from pipeline.opening import data_inputs, open_run, reopen_run
 from pipeline.rundir import RunDir, run_ids
 from pipeline.running import read_state
-from pipeline.sealing import OpenRun, Progress, data_inputs, open_run, reopen_run
 from pipeline.secrets import masked_values
 from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.escape import html_text
+from pipeline.escape import html_text
 from pipeline.report.numbers import COUNT, PERCENT, RATIO, format_number, metric, several
 from pipeline.run import Run
 from pipeline.rundir import RunDir

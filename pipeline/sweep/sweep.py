@@ -27,21 +27,14 @@ from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_report, record_seal
 from pipeline.files import read_json, write_atomic, write_json
+from pipeline.open_run import OpenRun, Progress, silent
+from pipeline.opening import data_inputs, reopen_run
 from pipeline.report.trials import count_trials
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.runner import plan_run
 from pipeline.running import write_state
-from pipeline.sealing import (
-    OpenRun,
-    Progress,
-    close_run,
-    data_inputs,
-    finish_tracking,
-    reopen_run,
-    silent,
-    track_run,
-)
+from pipeline.sealing import close_run
 from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
 from pipeline.sweep.best import run_best_trials
@@ -57,6 +50,7 @@ from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
 from pipeline.sweep.trial import Trial
+from pipeline.tracking.of_run import finish_tracking, track_run
 from pipeline.tracking.session import RunTracking, reopen_tracking
 from pipeline.tracking.store import REPORT_TAG
 

@@ -13,8 +13,8 @@ from pipeline.cli.edge import run_command
 from pipeline.cli.plain import one_line, plain
 from pipeline.digest import canonical_json
 from pipeline.errors import CellFailedError
+from pipeline.escape import code_span
 from pipeline.evidence.compare import Inputs, compare_inputs
-from pipeline.report.escape import code_span
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

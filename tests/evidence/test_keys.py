@@ -17,7 +17,8 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.rotation import add_trusted_key, rotate_key
 from pipeline.evidence.trust import TRUST_FILE, load_trust, project_trust
 from pipeline.evidence.verify import verify_run
-from pipeline.sealing import OpenRun, data_inputs, open_run
+from pipeline.open_run import OpenRun
+from pipeline.opening import data_inputs, open_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from tests.evidence.sealed_runs import World, kinds, new_signer

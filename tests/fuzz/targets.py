@@ -26,7 +26,7 @@ def spec(place: Path, case: Any) -> None:
     """A run spec reads back from its own TOML to the same spec; the files it names are looked for."""
     from pipeline.digest import canonical_json
     from pipeline.errors import SpecError
-    from pipeline.sealing import data_inputs
+    from pipeline.opening import data_inputs
     from pipeline.settings import Settings
     from pipeline.spec import parse_override, parse_spec, read_spec
     from pipeline.template_files import template_path

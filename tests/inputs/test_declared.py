@@ -25,10 +25,11 @@ from pipeline.inputs.given import REPLAYED, declare, frames_of
 from pipeline.inputs.network import Host
 from pipeline.inputs.observed import Observed
 from pipeline.inputs.watch import watching
+from pipeline.opening import data_inputs, open_run
 from pipeline.report.page import Page
 from pipeline.report.sections.provenance import provenance
 from pipeline.run import Run
-from pipeline.sealing import close_run, data_inputs, open_run
+from pipeline.sealing import close_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.start import InteractiveRun

@@ -232,7 +232,8 @@ def test_a_hostile_record_puts_nothing_outside(small: Settings, tmp_path: Path) 
 
 def test_a_record_that_cannot_be_read_fails_the_seal_and_says_so(small: Settings) -> None:
     """The run is sealed as FAILED, without what the record would have said."""
-    from pipeline.sealing import close_run, data_inputs, open_run
+    from pipeline.opening import data_inputs, open_run
+    from pipeline.sealing import close_run
 
     opened = open_run(small_spec(), small, origin="interactive", inputs=data_inputs(small_spec(), small))
     opened.dir.debug.mkdir()

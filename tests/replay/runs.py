@@ -12,9 +12,10 @@ from nbformat import v4
 
 from pipeline.errors import ArtifactError
 from pipeline.files import write_json
+from pipeline.opening import open_run
 from pipeline.run import Run
 from pipeline.runner import RunOutcome, plan_run, run_backtest
-from pipeline.sealing import open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from tests.notebooks import write_notebook

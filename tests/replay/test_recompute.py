@@ -19,10 +19,11 @@ from pipeline.cli.replay_commands import register
 from pipeline.errors import UsageError, VerificationError
 from pipeline.evidence.bundle import make_bundle
 from pipeline.files import write_json
+from pipeline.opening import open_run
 from pipeline.replay.recompute import Recomputation, recompute_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir
-from pipeline.sealing import open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from tests.replay.runs import sealed_run

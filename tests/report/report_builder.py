@@ -16,12 +16,14 @@ from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.errors import CellFailedError, EvidenceError
 from pipeline.files import write_json
+from pipeline.open_run import OpenRun
+from pipeline.opening import open_run
 from pipeline.result_files import write_record, write_result
 from pipeline.results.bundled import result_of
 from pipeline.results.contract import Result
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run
-from pipeline.sealing import OpenRun, open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
 

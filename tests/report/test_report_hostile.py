@@ -13,8 +13,8 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 
 from pipeline.errors import CellFailedError
+from pipeline.escape import one_line
 from pipeline.files import write_json
-from pipeline.report.escape import one_line
 from pipeline.run import Run
 
 NASTY = (

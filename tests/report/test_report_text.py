@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.downsample import keep
-from pipeline.report.escape import (
+from pipeline.escape import (
     clean,
     html_lines,
     html_text,
@@ -24,6 +23,7 @@ from pipeline.report.escape import (
     script_json,
     web_url,
 )
+from pipeline.report.downsample import keep
 from pipeline.report.numbers import COUNT, FLAG, MONEY, NUMBER, PERCENT, RATIO, format_bytes, format_number
 
 NASTY = st.one_of(

@@ -20,11 +20,12 @@ from pipeline.evidence.ledger import Event, append, append_many, parse_line
 from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.ledger_trials import counted_event, ended_events
 from pipeline.evidence.trial import Scope, TrialResult
+from pipeline.opening import open_run
 from pipeline.report import build_page
 from pipeline.report.trials import TrialIndex, Trials, count_trials
 from pipeline.run import Run
 from pipeline.rundir import LEDGER, RunDir
-from pipeline.sealing import open_run, seal_run
+from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 

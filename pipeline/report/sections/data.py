@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 from pipeline.report.numbers import DASH, several
 from pipeline.report.tables import Cell, Column, definitions, table
 

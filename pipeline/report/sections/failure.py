@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_lines, html_text, raw_block
+from pipeline.escape import html_lines, html_text, raw_block
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page

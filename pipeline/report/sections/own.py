@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 from pipeline.report.figures import figure_block
 from pipeline.report.numbers import format_bytes, several
 from pipeline.report.tables import Cell, Column, link, table

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import equity_figure, figure_block, yearly_figure
 from pipeline.report.figures_portfolio import shaded
 from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text, raw_block, web_url
+from pipeline.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
 from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped

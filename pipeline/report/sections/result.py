@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 from pipeline.report.numbers import DASH, PERCENT, format_number, metric
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.results.identity import DIFFERS, HOLDS, amount, listed

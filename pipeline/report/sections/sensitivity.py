@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import markdown_text
+from pipeline.escape import markdown_text
 from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number, risk_free, several
 from pipeline.report.robust import number
 from pipeline.report.small_multiples import Panel, small_multiples

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.report.escape import html_text, raw_block, web_url
+from pipeline.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import (
     DASH,
     WITH_BENCHMARK,

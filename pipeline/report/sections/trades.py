@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import raw_block
+from pipeline.escape import raw_block
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.numbers import (
     COUNT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.escape import html_text
+from pipeline.escape import html_text
 from pipeline.report.figures import Figure, layout, line, rounded
 from pipeline.report.numbers import PERCENT, metric
 from pipeline.sweep.objectives import better

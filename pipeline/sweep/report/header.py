@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.escape import html_lines, html_text, raw_block, web_url
 from pipeline.masking import masked
-from pipeline.report.escape import html_lines, html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, metric, several
 from pipeline.report.sections.summary import look_ahead_mark, plain, seal_mark, signature_mark, status_mark
 from pipeline.report.verdict import look_ahead_sentence

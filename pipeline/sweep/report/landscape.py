@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.numbers import PERCENT, format_number, metric, several
 from pipeline.report.tables import Cell, Column, Html, code, table

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.numbers import metric, several
 from pipeline.report.scales import number_ticks
 from pipeline.sweep.objectives import DIRECTIONS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.numbers import metric
 from pipeline.report.scales import number_ticks
 from pipeline.sweep.report.facts import is_number

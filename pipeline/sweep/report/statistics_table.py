@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free, several
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio

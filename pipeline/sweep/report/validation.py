@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from pipeline.report.escape import html_text, raw_block
+from pipeline.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, several
 from pipeline.report.tables import Cell, Column, table
