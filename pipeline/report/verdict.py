@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from pipeline.report.numbers import PERCENT, RATIO, format_number, several
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
     from pipeline.report.robust import Range, Robustness
     from pipeline.report.trials import Trials
 
@@ -32,26 +32,26 @@ CONVINCING = 0.95
 FEW = 30
 
 
-def verdict(page: Page) -> str:
+def verdict(facts: Facts) -> str:
     """Return the verdict line: what forbids to trust the numbers, Sharpe ratio with its interval, difference, trials.
 
     Empty for a run without metrics. An interval that includes 0 is called "not distinguishable".
     """
-    if not page.stats:
+    if not facts.stats:
         return ""
-    sharpe = page.stats.get("sharpe")
+    sharpe = facts.stats.get("sharpe")
     known = []
     if _is(sharpe):
-        known = [_sharpe(page, float(sharpe)), _collapse(page), _difference(page), _few(page), _deflated(page)]
-    return " ".join(part for part in [*_warnings(page), *(known or [_nothing(page)])] if part)
+        known = [_sharpe(facts, float(sharpe)), _collapse(facts), _difference(facts), _few(facts), _deflated(facts)]
+    return " ".join(part for part in [*_warnings(facts), *(known or [_nothing(facts)])] if part)
 
 
-def _warnings(page: Page) -> list[str]:
+def _warnings(facts: Facts) -> list[str]:
     """Return what has to be said before any number."""
-    said = [look_ahead_sentence(page.robustness, "the strategy")]
-    said.append("" if page.finished else FAILED)
-    said.append("" if page.run.manifest_digest is None or page.verification.ok else BROKEN)
-    return [*said, RUINED if page.stats.get("bankrupt") else ""]
+    said = [look_ahead_sentence(facts.robustness, "the strategy")]
+    said.append("" if facts.finished else FAILED)
+    said.append("" if facts.run.manifest_digest is None or facts.verification.ok else BROKEN)
+    return [*said, RUINED if facts.stats.get("bankrupt") else ""]
 
 
 def look_ahead_sentence(found: Robustness, who: str, again: str = "run") -> str:
@@ -67,18 +67,18 @@ def look_ahead_sentence(found: Robustness, who: str, again: str = "run") -> str:
     return by_status.get(found.leak_status, "")
 
 
-def _nothing(page: Page) -> str:
-    trades = (page.stats.get("total_trades"), page.stats.get("open_trades"))
+def _nothing(facts: Facts) -> str:
+    trades = (facts.stats.get("total_trades"), facts.stats.get("open_trades"))
     return IDLE if trades == (0, 0) else UNDEFINED
 
 
-def _few(page: Page) -> str:
+def _few(facts: Facts) -> str:
     """Say how few trades the result rests on; empty from thirty on, and where they were not counted."""
-    trades = page.stats.get("total_trades")
+    trades = facts.stats.get("total_trades")
     if not _is(trades) or trades >= FEW:
         return ""
     if trades == 0:
-        still = page.stats.get("open_trades")
+        still = facts.stats.get("open_trades")
         return f"It closed no trade; {several(int(still), 'position')} held to the end." if _is(still) and still else ""
     return f"It rests on {several(int(trades), 'closed trade')}."
 
@@ -99,19 +99,19 @@ def leak_word(status: str) -> tuple[str, str]:
     return {"clean": "finished", "leak": "failed"}.get(status, "killed"), LOOK_AHEAD[status].upper()
 
 
-def _sharpe(page: Page, sharpe: float) -> str:
+def _sharpe(facts: Facts, sharpe: float) -> str:
     shown = f"Sharpe ratio {format_number(sharpe, RATIO)}"
-    found = page.interval("sharpe")
-    if found is None or page.intervals is None:
+    found = facts.interval("sharpe")
+    if found is None or facts.intervals is None:
         return f"{shown}; its interval is undefined for this run."
-    bounds = f"{shown}, {page.intervals.percent} interval {interval(found)}"
+    bounds = f"{shown}, {facts.intervals.percent} interval {interval(found)}"
     return f"{bounds}, {_against_zero(found, 'not distinguishable from 0')}."
 
 
-def _collapse(page: Page) -> str:
+def _collapse(facts: Facts) -> str:
     """Say that the ratio does not outlast one bar of delay: it falls below its own interval, and to half or less."""
-    found, late = page.interval("sharpe"), page.robustness.delayed_sharpe(1)
-    before = page.robustness.delayed_sharpe(0)
+    found, late = facts.interval("sharpe"), facts.robustness.delayed_sharpe(1)
+    before = facts.robustness.delayed_sharpe(0)
     if found is None or found.low is None or late is None or before is None:
         return ""
     if not found.low > max(late, 0.0) or late > before / 2.0:
@@ -119,11 +119,11 @@ def _collapse(page: Page) -> str:
     return COLLAPSE.format(format_number(before, RATIO), format_number(late, RATIO))
 
 
-def _difference(page: Page) -> str:
-    found, other = page.interval("sharpe_difference"), page.interval("benchmark_sharpe")
+def _difference(facts: Facts) -> str:
+    found, other = facts.interval("sharpe_difference"), facts.interval("benchmark_sharpe")
     if found is None or other is None:
         return ""
-    said = f"Against {page.benchmark_name} ({format_number(other.estimate, RATIO)}) the difference is "
+    said = f"Against {facts.benchmark_name} ({format_number(other.estimate, RATIO)}) the difference is "
     said += f"{format_number(found.estimate, RATIO)}, interval {interval(found)}"
     return f"{said}, {_against_zero(found, 'not distinguishable from the benchmark')}."
 
@@ -136,8 +136,8 @@ def _against_zero(found: Range, otherwise: str) -> str:
     return "below 0" if high < 0.0 else f"which includes 0: {otherwise}"
 
 
-def _deflated(page: Page) -> str:
-    trials, deflated = page.trials, page.deflated
+def _deflated(facts: Facts) -> str:
+    trials, deflated = facts.trials, facts.deflated
     if trials.problem or trials.count == 1:
         return ""
     runs = f"This is one of {trials.count:,} trials of {family(trials)}"
@@ -145,7 +145,7 @@ def _deflated(page: Page) -> str:
         why = "" if len(trials.sharpes) > 1 else ", which have at most one result between them"
         return f"{runs}{why}; its Sharpe ratio could not be deflated for that."
     side = "at least" if deflated.dsr >= CONVINCING else "short of"
-    only = "" if page.robustness.leak_status == "clean" else f"; {ONLY_LUCK}"
+    only = "" if facts.robustness.leak_status == "clean" else f"; {ONLY_LUCK}"
     return f"{runs}; deflated for that, its Sharpe ratio has a probability of {_share(deflated.dsr)}, {side} 95%{only}."
 
 

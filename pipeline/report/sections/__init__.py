@@ -1,1 +1,1 @@
-"""The parts of the report: functions from a page to Markdown text."""
+"""The parts of the report: functions from the facts of a run to Markdown text."""

@@ -9,19 +9,19 @@ from pipeline.report.numbers import DASH, several
 from pipeline.report.tables import Cell, Column, definitions, table
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 LABELS = {"days": "days (a bar names a date)", "instants": "instants (a bar has a time, in UTC)"}
 
 
-def data(page: Page) -> str:
+def data(facts: Facts) -> str:
     """Return what the run recorded of its bars, and what is to be looked at."""
-    if not page.data_facts and page.foreign:
+    if not facts.data_facts and facts.foreign:
         return ""
-    if not page.data_facts:
-        return page.missing("\nThis run left no record of its bars (`data.json`).\n")
+    if not facts.data_facts:
+        return facts.missing("\nThis run left no record of its bars (`data.json`).\n")
     try:
-        return _tables(page.data_facts)
+        return _tables(facts.data_facts)
     except (KeyError, TypeError, ValueError):  # written by hand, or by another program
         return "\nWhat this run recorded of its bars (`data.json`) cannot be read.\n"
 

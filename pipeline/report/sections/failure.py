@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.escape import html_lines, html_text, raw_block
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 SAID = {
     "RUNNING": "This run was still running when the report was made; what follows is what it had left by then.",
@@ -17,12 +17,12 @@ SAID = {
 }
 
 
-def failure(page: Page) -> str:
+def failure(facts: Facts) -> str:
     """Return what failed, where, and the traceback; empty text for a finished run."""
-    if page.finished:
+    if facts.finished:
         return ""
-    error = page.record.error or {}
-    said = SAID.get(page.run.status, SAID["UNREADABLE"])
+    error = facts.record.error or {}
+    said = SAID.get(facts.run.status, SAID["UNREADABLE"])
     parts = [f"<p>{said}</p>", _facts(error), _traceback(error)]
     body = "\n".join(part for part in parts if part)
     box = raw_block(f'<div class="failure">{body}</div>')

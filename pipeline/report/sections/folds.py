@@ -12,24 +12,24 @@ from pipeline.report.tables import Cell, Column, table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
     from pipeline.results.contract import Fold
 
 MOST = 60  # rows of the table
 DAY = 10
 
 
-def folds(page: Page) -> str:
+def folds(facts: Facts) -> str:
     """Return the folds as a table and the stitched out-of-sample curve; empty without folds."""
-    found = page.kept.folds
+    found = facts.kept.folds
     if not found:
         return ""
-    return _table(page, found) + _stitched(page, found)
+    return _table(facts, found) + _stitched(facts, found)
 
 
-def tested_windows(page: Page) -> list[tuple[str, str]]:
+def tested_windows(facts: Facts) -> list[tuple[str, str]]:
     """Return first and last time of each test window that the equity figure shades; none of very many."""
-    windows = [(fold.test_start, fold.test_end) for fold in page.kept.folds]
+    windows = [(fold.test_start, fold.test_end) for fold in facts.kept.folds]
     return windows[:: 2 if _adjoining(windows) else 1] if len(windows) <= MOST else []
 
 
@@ -45,7 +45,7 @@ def _adjoining(windows: list[tuple[str, str]]) -> bool:
     )
 
 
-def _table(page: Page, found: tuple[Fold, ...]) -> str:
+def _table(facts: Facts, found: tuple[Fold, ...]) -> str:
     trained = any(fold.train_start or fold.train_end for fold in found)
     params = any(fold.params for fold in found)
     scored = any(fold.score_in is not None or fold.score_out is not None for fold in found)
@@ -60,7 +60,7 @@ def _table(page: Page, found: tuple[Fold, ...]) -> str:
         row.append(_window(fold.test_start, fold.test_end))
         row += [_params(fold)] if params else []
         row += [format_number(fold.score_in, NUMBER), format_number(fold.score_out, NUMBER)] if scored else []
-        rows.append([*row, *_numbers(page, _inside(page.returns, fold))])
+        rows.append([*row, *_numbers(facts, _inside(facts.returns, fold))])
     shown = f", of which the first {MOST} are shown" if len(found) > MOST else ""
     caption = f"{several(len(found), 'fold')}{shown}; "
     caption += "scores are those of the run, " if scored else ""
@@ -68,42 +68,42 @@ def _table(page: Page, found: tuple[Fold, ...]) -> str:
     return table(caption, columns, rows, name="falls")
 
 
-def _numbers(page: Page, returns: pd.Series) -> list[Cell]:
+def _numbers(facts: Facts, returns: pd.Series) -> list[Cell]:
     import numpy as np
 
     from pipeline.backtest.metrics import return_stats
 
     if returns.empty:
         return [DASH, DASH]
-    used = page.conventions
+    used = facts.conventions
     values = returns.to_numpy(dtype=float)
     stats = return_stats(values, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
     growth = float(np.prod(1.0 + values)) - 1.0
     return [format_number(growth, PERCENT), format_number(stats["sharpe"], RATIO)]
 
 
-def _stitched(page: Page, found: tuple[Fold, ...]) -> str:
+def _stitched(facts: Facts, found: tuple[Fold, ...]) -> str:
     """Return the curve of the returns inside the test windows, one after the other."""
     import pandas as pd
 
-    parts = [_inside(page.returns, fold) for fold in found]
-    together = pd.concat(parts) if parts else page.returns.iloc[:0]
+    parts = [_inside(facts.returns, fold) for fold in found]
+    together = pd.concat(parts) if parts else facts.returns.iloc[:0]
     if len(together) < 2:
         return "\nNo return of the equity lies inside a test window.\n"
     if together.index.has_duplicates:
         return "\nTest windows overlap, so there is no one out-of-sample curve of them.\n"
     together = together.sort_index()
-    growth, sharpe = _numbers(page, together)
+    growth, sharpe = _numbers(facts, together)
     said = f"total return {growth}, Sharpe ratio {sharpe}, {several(len(together), 'return')}"
-    if len(together) == len(page.returns):
+    if len(together) == len(facts.returns):
         return f"\nEvery return of the equity lies inside a test window: all of it is out of sample ({said}).\n"
     from pipeline.report.figures_portfolio import stitched_figure
 
-    start = page.initial_cash or 1.0
+    start = facts.initial_cash or 1.0
     curve = (1.0 + together).cumprod() * start
     caption = f"Out of sample: the returns inside the test windows alone, one after the other; {said}."
     label = f"Line chart of the equity of the test windows, stitched together: {said}."
-    return figure_block("stitched", stitched_figure(curve, page.unit), caption=caption, label=label, height=300)
+    return figure_block("stitched", stitched_figure(curve, facts.unit), caption=caption, label=label, height=300)
 
 
 def _inside(returns: pd.Series, fold: Fold) -> pd.Series:

@@ -12,7 +12,7 @@ from pipeline.report.numbers import format_bytes, several
 from pipeline.report.tables import Cell, Column, link, table
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 DRAWN = frozenset({"scatter", "bar", "pie"})  # the kinds of traces that the page's plotly.js has
 EMBEDDED_BYTES, STATIC_BYTES = 400_000, 60_000
@@ -20,14 +20,14 @@ ROWS, COLUMNS = 40, 12
 NUMERIC = r"[-+−]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?%?"
 
 
-def figures(page: Page) -> str:
+def figures(facts: Facts) -> str:
     """Return the figures of plotly's; one that is too large or of another kind is one line that says where it is."""
-    room, parts = STATIC_BYTES if page.static else EMBEDDED_BYTES, []
-    for number, (name, path) in enumerate(page.kept.figures.items(), start=1):
-        size, figure = path.stat().st_size, _plain(page.kept.figure(name))
-        why = _why_not(figure, size, room, page)
+    room, parts = STATIC_BYTES if facts.static else EMBEDDED_BYTES, []
+    for number, (name, path) in enumerate(facts.kept.figures.items(), start=1):
+        size, figure = path.stat().st_size, _plain(facts.kept.figure(name))
+        why = _why_not(figure, size, room, facts)
         if why:
-            parts.append(_left_out(page, f"plots/{path.name}", size, why))
+            parts.append(_left_out(facts, f"plots/{path.name}", size, why))
             continue
         room -= size
         caption = f"The figure {name}, as the run left it."
@@ -35,13 +35,13 @@ def figures(page: Page) -> str:
     return "".join(parts)
 
 
-def tables(page: Page) -> str:
+def tables(facts: Facts) -> str:
     """Return the first rows of each table."""
     parts = []
-    for name, path in page.kept.tables.items():
-        found = page.kept.table(name)
+    for name, path in facts.kept.tables.items():
+        found = facts.kept.table(name)
         if found.empty:
-            parts.append(_left_out(page, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
+            parts.append(_left_out(facts, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
             continue
         shown = found.iloc[:ROWS, :COLUMNS]
         numeric = [bool(shown[column].str.fullmatch(NUMERIC).all()) for column in shown.columns]
@@ -72,7 +72,7 @@ def _plain(figure: dict[str, Any]) -> dict[str, Any]:
     return {"data": figure.get("data") or [], "layout": layout}
 
 
-def _why_not(figure: dict[str, Any], size: int, room: int, page: Page) -> str:
+def _why_not(figure: dict[str, Any], size: int, room: int, facts: Facts) -> str:
     """Return why a figure is not shown; empty when it is."""
     kinds = {str(trace.get("type", "scatter")) for trace in figure["data"] if isinstance(trace, dict)}
     if not kinds:
@@ -81,7 +81,7 @@ def _why_not(figure: dict[str, Any], size: int, room: int, page: Page) -> str:
         return f"is of a kind that this page does not draw ({', '.join(sorted(kinds - DRAWN))})"
     if size > room:
         return "is too large for this page"
-    if page.static:
+    if facts.static:
         from pipeline.report.chart import draw
 
         try:
@@ -91,6 +91,6 @@ def _why_not(figure: dict[str, Any], size: int, room: int, page: Page) -> str:
     return ""
 
 
-def _left_out(page: Page, name: str, size: int, why: str) -> str:
-    shown = link(name, page.address(name)).text
+def _left_out(facts: Facts, name: str, size: int, why: str) -> str:
+    shown = link(name, facts.address(name)).text
     return raw_block(f'<p class="note">{shown} ({format_bytes(size)}) {html_text(why)}.</p>')

@@ -13,8 +13,8 @@ from pipeline.report.tables import Cell, Column, table, wrapped
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.report.facts import Facts
     from pipeline.report.holdings import Holdings
-    from pipeline.report.page import Page
 
 LISTED = 20  # rows of the table of holdings
 BARS = 20  # bars of the figure of contributions
@@ -27,25 +27,25 @@ OF_BENCHMARKS = ("total_return", "cagr", "annual_volatility", "sharpe", "max_dra
 TURNOVER = "turnover is value traded over the mean equity, a year (bought and sold both count)"
 
 
-def weights(page: Page) -> str:
+def weights(facts: Facts) -> str:
     """Return the figures of weights and of exposure over time."""
-    held = page.holdings
+    held = facts.holdings
     if held is None or not held.held.any():
         return ""
     return _weights(held) + _exposure(held)
 
 
-def holdings(page: Page) -> str:
+def holdings(facts: Facts) -> str:
     """Return what was held most, with what each symbol contributed and its turnover."""
-    held = page.holdings
+    held = facts.holdings
     if held is None or not held.held.any():
         return ""
     return _table(held) + (_contributions(held) if held.contribution is not None else NO_PRICES)
 
 
-def correlation(page: Page) -> str:
+def correlation(facts: Facts) -> str:
     """Return the correlation of the returns of the symbols that were held most, as a shaded table."""
-    held = page.holdings
+    held = facts.holdings
     if held is None or not held.held.any():
         return ""
     chosen = [name for name in held.order if held.weights[name].abs().max() > 0.0][:CORRELATED]
@@ -62,19 +62,19 @@ def correlation(page: Page) -> str:
     return raw_block(wrapped(caption, inner, name="heat correlation"))
 
 
-def benchmarks(page: Page) -> str:
+def benchmarks(facts: Facts) -> str:
     """Return several benchmarks beside the strategy; empty for fewer than two."""
-    found = page.kept.part("benchmarks")
-    if found is None or len(found.columns) < 2 or page.result is None:
+    found = facts.kept.part("benchmarks")
+    if found is None or len(found.columns) < 2 or facts.result is None:
         return ""
     from pipeline.backtest.metrics import compute_stats
 
-    used = page.conventions
-    columns: dict[str, dict[str, float | int | None]] = {"Strategy": page.stats}
+    used = facts.conventions
+    columns: dict[str, dict[str, float | int | None]] = {"Strategy": facts.stats}
     for name, curve in found.items():
         known = curve.dropna()
         if len(known) > 1 and float(known.iloc[0]) > 0.0:
-            path = page.path_of(known)
+            path = facts.path_of(known)
             columns[str(name)] = compute_stats(path, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)
     rows: list[list[Cell]] = [
         [metric(name).label, *(format_number(stats.get(name), metric(name).kind) for stats in columns.values())]

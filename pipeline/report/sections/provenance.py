@@ -12,22 +12,22 @@ from pipeline.report.tables import Cell, Column, Html, code, definitions, link, 
 from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 
 MOST_INPUTS = 20  # named one by one
 
 
-def provenance(page: Page) -> str:
+def provenance(facts: Facts) -> str:
     """Return the facts that identify the run and everything it was made from."""
-    record = page.record
+    record = facts.record
     rows: list[tuple[str, Cell]] = [
-        ("Run", code(page.run.run_id)),
-        ("Status", Html(status_mark(page.run.status))),
-        ("Seal", Html(f"{seal_mark(page)} {_seal_text(page)}")),
-        ("Manifest SHA-256", _digest(page.run.manifest_digest)),
-        ("Signature", _signature(page)),
-        ("MLflow run", _tracking(page)),
+        ("Run", code(facts.run.run_id)),
+        ("Status", Html(status_mark(facts.run.status))),
+        ("Seal", Html(f"{seal_mark(facts)} {_seal_text(facts)}")),
+        ("Manifest SHA-256", _digest(facts.run.manifest_digest)),
+        ("Signature", _signature(facts)),
+        ("MLflow run", _tracking(facts)),
         ("Code", _git(record.git)),
         ("Data", _source(record.data)),
         *((("Benchmark", _source(record.benchmark)),) if record.benchmark else ()),
@@ -46,10 +46,10 @@ def provenance(page: Page) -> str:
     return definitions("What this run is and what it was made from", rows)
 
 
-def how_to_verify(page: Page) -> str:
+def how_to_verify(facts: Facts) -> str:
     """Return the commands that check the run, execute it again from its recorded inputs, and render this report."""
-    run_id = page.run.run_id
-    verbs = ["verify", *(["replay"] if page.run.dir.notebook.is_file() else []), "render"]
+    run_id = facts.run.run_id
+    verbs = ["verify", *(["replay"] if facts.run.dir.notebook.is_file() else []), "render"]
     commands = "\n".join(html_text(f"evidence {verb} {run_id}") for verb in verbs)
     return raw_block(
         '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
@@ -57,20 +57,20 @@ def how_to_verify(page: Page) -> str:
     )
 
 
-def configuration(page: Page) -> str:
+def configuration(facts: Facts) -> str:
     """Return the run spec, one value a row, overridden ones marked."""
-    if not page.run.config:
-        return page.missing("\nThis run left no configuration (`config_snapshot.json`).\n")
-    overridden = set(page.record.overrides)
-    rows: list[list[Cell]] = [[code(key), _setting(value, key in overridden)] for key, value in _flat(page.run.config)]
+    if not facts.run.config:
+        return facts.missing("\nThis run left no configuration (`config_snapshot.json`).\n")
+    overridden = set(facts.record.overrides)
+    rows: list[list[Cell]] = [[code(key), _setting(value, key in overridden)] for key, value in _flat(facts.run.config)]
     return table("The run spec, defaults resolved", [Column("Setting"), Column("Value")], rows, name="facts")
 
 
-def environment(page: Page) -> str:
+def environment(facts: Facts) -> str:
     """Return interpreter, platform, lock files; packages and modules folded away."""
-    record = page.record
+    record = facts.record
     if not (record.python or record.packages or record.modules):
-        return page.missing("\nThis run left no record of its environment.\n")
+        return facts.missing("\nThis run left no record of its environment.\n")
     rows: list[tuple[str, Cell]] = [
         ("Python", record.python or DASH),
         ("Platform", record.platform or DASH),
@@ -82,57 +82,57 @@ def environment(page: Page) -> str:
     return definitions("Where the run was executed", rows) + packages + modules
 
 
-def artifacts(page: Page) -> str:
+def artifacts(facts: Facts) -> str:
     """Return the sealed files with size, digest, a relative link, and one into MLflow when the run is there."""
-    if not page.run.artifacts:
+    if not facts.run.artifacts:
         return "\nThis run was not sealed, so no artifact has a digest.\n"
-    if not page.run.artifacts:
-        return page.missing("\nThis run sealed no files.\n")
+    if not facts.run.artifacts:
+        return facts.missing("\nThis run sealed no files.\n")
     columns = [Column("File"), Column("Size", numeric=True), Column("SHA-256")]
     rows: list[list[Cell]] = [
-        [link(item.path, page.address(item.path)), format_bytes(item.size), _digest(item.sha256)]
-        for item in page.run.artifacts
+        [link(item.path, facts.address(item.path)), format_bytes(item.size), _digest(item.sha256)]
+        for item in facts.run.artifacts
     ]
-    tracked = (page.run.tracking or {}).get("run_url")
+    tracked = (facts.run.tracking or {}).get("run_url")
     if web_url(tracked):
         columns.append(Column("MLflow"))
-        for row, item in zip(rows, page.run.artifacts, strict=True):
+        for row, item in zip(rows, facts.run.artifacts, strict=True):
             row.append(link("open", web_url(artifact_url(tracked, item.path))))
     return table(
-        "Sealed files" + ("; links work beside the run directory" if page.linked else ""), columns, rows, name="files"
+        "Sealed files" + ("; links work beside the run directory" if facts.linked else ""), columns, rows, name="files"
     )
 
 
-def warnings(page: Page) -> str:
+def warnings(facts: Facts) -> str:
     """Return the warnings of the run as a list."""
-    if not page.record.warnings:
-        return page.missing("\nThis run recorded no warnings.\n")
-    items = "\n".join(f"<li>{html_text(text)}</li>" for text in page.record.warnings)
+    if not facts.record.warnings:
+        return facts.missing("\nThis run recorded no warnings.\n")
+    items = "\n".join(f"<li>{html_text(text)}</li>" for text in facts.record.warnings)
     return raw_block(f'<ul class="warnings">\n{items}\n</ul>')
 
 
-def _seal_text(page: Page) -> str:
-    if page.run.manifest_digest is None:
+def _seal_text(facts: Facts) -> str:
+    if facts.run.manifest_digest is None:
         return ""
-    found = page.verification
+    found = facts.verification
     if found.ok:
         return f"All {found.files} files matched their digests when this report was made."
     items = "".join(f"<li>{html_text(problem)}</li>" for problem in found.problems)
     return f"The run directory differed from its seal when this report was made:<ul>{items}</ul>"
 
 
-def _signature(page: Page) -> Cell:
+def _signature(facts: Facts) -> Cell:
     """Say who signed the manifest, as far as verification could tell without a trust file."""
-    if page.run.manifest_digest is None:
+    if facts.run.manifest_digest is None:
         return DASH
-    if not page.run.dir.signature.is_file():
+    if not facts.run.dir.signature.is_file():
         return "not signed"
-    said = "; ".join(note for note in page.verification.notes if "signed" in note)
-    return said or f"signed by {page.verification.signer or 'a key that cannot be read'}"
+    said = "; ".join(note for note in facts.verification.notes if "signed" in note)
+    return said or f"signed by {facts.verification.signer or 'a key that cannot be read'}"
 
 
-def _tracking(page: Page) -> Cell:
-    tracking = page.run.tracking or {}
+def _tracking(facts: Facts) -> Cell:
+    tracking = facts.run.tracking or {}
     mlflow_id = tracking.get("mlflow_run_id")
     if not mlflow_id:
         return "not tracked"

@@ -12,7 +12,7 @@ from pipeline.results.identity import DIFFERS, HOLDS, amount, listed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
     from pipeline.results.beside import Beside
     from pipeline.results.identity import Identity
 
@@ -30,14 +30,14 @@ STYLES = {HOLDS: "finished", DIFFERS: "failed"}
 DIGITS = 6
 
 
-def checked(page: Page) -> str:
+def checked(facts: Facts) -> str:
     """Return what was checked of the result; empty for a run from before that was recorded."""
-    return _sentence(page) + _identities(page) + _beside(page) + _boundary(page) + _notes(page)
+    return _sentence(facts) + _identities(facts) + _beside(facts) + _boundary(facts) + _notes(facts)
 
 
-def own_metrics(page: Page) -> str:
+def own_metrics(facts: Facts) -> str:
     """Return the metrics of the user's own with unit and meaning; empty without any."""
-    found = () if page.run.result is None else page.run.result.metrics
+    found = () if facts.run.result is None else facts.run.result.metrics
     rows: list[list[Cell]] = [
         [
             each.name,
@@ -52,13 +52,13 @@ def own_metrics(page: Page) -> str:
     return table("Metrics of the run's own, taken as given", columns, rows, name="metrics")
 
 
-def _sentence(page: Page) -> str:
-    found = None if page.run.result is None else page.run.result.reconciliation
+def _sentence(facts: Facts) -> str:
+    found = None if facts.run.result is None else facts.run.result.reconciliation
     return "" if found is None else raw_block(f"<p>{html_text(found.sentence)}</p>")
 
 
-def _identities(page: Page) -> str:
-    found = None if page.run.result is None else page.run.result.reconciliation
+def _identities(facts: Facts) -> str:
+    found = None if facts.run.result is None else facts.run.result.reconciliation
     if found is None or not found.identities:
         return ""
     if not found.checked:
@@ -87,8 +87,8 @@ def _found(each: Identity) -> Html:
     return Html(f'<span class="meaning">{html_text(f"{said}. {each.note}".strip())}</span>')
 
 
-def _beside(page: Page) -> str:
-    found = () if page.run.result is None else page.run.result.beside
+def _beside(facts: Facts) -> str:
+    found = () if facts.run.result is None else facts.run.result.beside
     if not found:
         return ""
     rows: list[list[Cell]] = [
@@ -126,8 +126,8 @@ def _why(each: Beside) -> str:
     return html_text(f"{label}{each.reason}{proof}")
 
 
-def _boundary(page: Page) -> str:
-    found = page.boundary
+def _boundary(facts: Facts) -> str:
+    found = facts.boundary
     if found is None:
         return ""
     parts = [
@@ -138,9 +138,9 @@ def _boundary(page: Page) -> str:
     return raw_block(f'<div class="boundary">\n{chr(10).join(parts)}\n</div>') if parts else ""
 
 
-def _notes(page: Page) -> str:
+def _notes(facts: Facts) -> str:
     """Return how the result was made from what was handed in."""
-    notes = () if page.run.result is None else page.run.result.notes
+    notes = () if facts.run.result is None else facts.run.result.notes
     return raw_block(f'<p class="note">{html_text(" ".join(notes))}</p>') if notes else ""
 
 

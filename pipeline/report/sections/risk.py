@@ -11,18 +11,18 @@ from pipeline.report.numbers import COUNT, DASH, PERCENT, bars_a_year, format_nu
 from pipeline.report.tables import Cell, Column, table
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 SHORTEST_WINDOW = 20
 FEW_RETURNS = 30
 NOT_HELD = ", mostly bars without a position"
 
 
-def rolling(page: Page) -> str:
+def rolling(facts: Facts) -> str:
     """Return rolling Sharpe ratio, volatility and beta over a year of bars, or a quarter of a shorter record."""
-    result, used = page.result, page.conventions
+    result, used = facts.result, facts.conventions
     if result is None:
-        return page.missing("\nThis run left no equity curve to look at over time.\n")
+        return facts.missing("\nThis run left no equity curve to look at over time.\n")
     if used.periods_per_year is None:
         return ""
     from pipeline.backtest.analysis import rolling_stats
@@ -31,35 +31,35 @@ def rolling(page: Page) -> str:
     window = min(max(round(per_year), 2), len(result.equity_curve) // 4)
     if window < SHORTEST_WINDOW:
         return ""
-    curve = page.path_of(result.equity_curve)
-    other = None if page.benchmark_equity is None else page.path_of(page.benchmark_equity)
+    curve = facts.path_of(result.equity_curve)
+    other = None if facts.benchmark_equity is None else facts.path_of(facts.benchmark_equity)
     rolled = functools.partial(rolling_stats, window=window, periods_per_year=per_year, risk_free_rate=used.rate)
     own = rolled(curve, benchmark=other, initial=result.config["initial_cash"])
     beside = None if other is None else rolled(other)
-    beta = f" and beta to {page.benchmark_name}" if other is not None else ""
+    beta = f" and beta to {facts.benchmark_name}" if other is not None else ""
     caption = (
         f"Sharpe ratio, volatility{beta} over the last {window:,} bars, annualised by {bars_a_year(used)}; "
         f"ddof 1, {risk_free(used)}. There is no ratio while the account did not move."
     )
     label = f"Line charts over time of the rolling Sharpe ratio, volatility{beta} over {window:,} bars."
     return figure_block(
-        "rolling", rolling_figure(own, beside, page.benchmark_heading), caption=caption, label=label, height=520
+        "rolling", rolling_figure(own, beside, facts.benchmark_heading), caption=caption, label=label, height=520
     )
 
 
-def distribution(page: Page) -> str:
+def distribution(facts: Facts) -> str:
     """Return the histogram and the QQ view of the returns per bar, side by side."""
-    if page.result is None:
+    if facts.result is None:
         return ""
     from pipeline.backtest.analysis import qq_points, return_histogram
 
-    returns = page.returns.to_numpy()
+    returns = facts.returns.to_numpy()
     points = qq_points(returns)
     if len(returns) < FEW_RETURNS or points.empty:
         return ""
     idle = float((returns == 0.0).mean())
     left_out = (
-        f" {format_number(idle, PERCENT)} of the returns are 0{NOT_HELD if page.held is not None else ''}."
+        f" {format_number(idle, PERCENT)} of the returns are 0{NOT_HELD if facts.held is not None else ''}."
         if idle
         else ""
     )
@@ -82,13 +82,13 @@ def distribution(page: Page) -> str:
     return side_by_side(counts, quantiles)
 
 
-def drawdowns(page: Page) -> str:
+def drawdowns(facts: Facts) -> str:
     """Return the worst drawdowns as a table."""
-    if page.result is None:
+    if facts.result is None:
         return ""
     from pipeline.backtest.analysis import worst_drawdowns
 
-    found = worst_drawdowns(page.result.equity_curve, initial=page.result.config["initial_cash"])
+    found = worst_drawdowns(facts.result.equity_curve, initial=facts.result.config["initial_cash"])
     if found.empty:
         return "\nThe equity never fell below its highest value so far.\n"
     rows: list[list[Cell]] = [
@@ -108,15 +108,15 @@ def drawdowns(page: Page) -> str:
     return table(caption, columns, rows, name="falls")
 
 
-def activity(page: Page) -> str:
+def activity(facts: Facts) -> str:
     """Return exposure and turnover by month."""
-    several = page.foreign and "symbol" in page.trades and page.trades["symbol"].nunique() > 1
-    if page.result is None or page.trades.empty or page.holdings is not None or several:
+    several = facts.foreign and "symbol" in facts.trades and facts.trades["symbol"].nunique() > 1
+    if facts.result is None or facts.trades.empty or facts.holdings is not None or several:
         return ""
     from pipeline.backtest.analysis import monthly_activity
 
-    found = monthly_activity(page.result)
-    mean = format_number(float(page.result.positions.ne(0.0).mean()), PERCENT)
+    found = monthly_activity(facts.result)
+    mean = format_number(float(facts.result.positions.ne(0.0).mean()), PERCENT)
     return figure_block(
         "activity",
         activity_figure(found),
@@ -127,13 +127,13 @@ def activity(page: Page) -> str:
     )
 
 
-def crises(page: Page) -> str:
+def crises(facts: Facts) -> str:
     """Return how the strategy went through well-known falls of the US market inside its period."""
-    if page.result is None:
+    if facts.result is None:
         return ""
     from pipeline.backtest.analysis import crisis_windows
 
-    found = crisis_windows(page.result.equity_curve, benchmark=page.benchmark_equity)
+    found = crisis_windows(facts.result.equity_curve, benchmark=facts.benchmark_equity)
     if found.empty:
         return "\nNone of the known falls of the US stock market lies in this period.\n"
     beside = "benchmark_return" in found.columns
@@ -144,7 +144,7 @@ def crises(page: Page) -> str:
         cells += [format_number(row["benchmark_return"], PERCENT)] if beside else []
         rows.append([*cells, format_number(row["max_drawdown"], PERCENT)])
     columns = [Column("Crisis"), Column("From"), Column("To"), Column("Strategy", numeric=True)]
-    columns += [Column(page.benchmark_heading, numeric=True)] if beside else []
+    columns += [Column(facts.benchmark_heading, numeric=True)] if beside else []
     caption = "Returns from the high to the low of known falls of the US stock market; drawdown inside the window"
     return table(caption, [*columns, Column("Max drawdown", numeric=True)], rows, name="falls")
 

@@ -12,7 +12,7 @@ from pipeline.report.small_multiples import Panel, small_multiples
 from pipeline.report.tables import Cell, Column, Html, code, table
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 MOST_PARAMETERS = 12
 METRICS = (
@@ -28,9 +28,9 @@ DIFFERS = (
 )
 
 
-def multiples(page: Page) -> str:
+def multiples(facts: Facts) -> str:
     """Return the Sharpe ratio of all re-runs as small charts on one scale."""
-    rows = page.robustness.sensitivity
+    rows = facts.robustness.sensitivity
     panels = [_panel(rows, "cost", "", "Costs"), _panel(rows, "delay", "", "Delay in bars")]
     panels += [_panel(rows, "param", name, f"{name}, change in %") for name in _parameters(rows)]
     caption = (
@@ -38,18 +38,18 @@ def multiples(page: Page) -> str:
         "later, each numeric parameter moved by 5, 10 and 20 %. The large dot is the run itself; no dot, no re-run."
     )
     found = small_multiples("sensitivity", [panel for panel in panels if panel], caption=caption, what="Sharpe ratio")
-    return (DIFFERS if page.robustness.base_equal is False else "") + found
+    return (DIFFERS if facts.robustness.base_equal is False else "") + found
 
 
-def tables(page: Page) -> str:
+def tables(facts: Facts) -> str:
     """Return the re-runs as tables: costs, delay, parameters."""
-    rows = page.robustness.sensitivity
-    if page.foreign and not page.robustness.present:
+    rows = facts.robustness.sensitivity
+    if facts.foreign and not facts.robustness.present:
         return ""  # the part about look-ahead says why
     if not rows:
-        why = page.robustness.notes.get("sensitivity")
+        why = facts.robustness.notes.get("sensitivity")
         said = f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
-        return page.missing(said)
+        return facts.missing(said)
     heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
     body = [([_cost(row), format_number(row.get("value"), NUMBER)], row) for row in _kind(rows, "cost")]
     costs = _table("Costs multiplied", heads, body)
@@ -64,21 +64,21 @@ def tables(page: Page) -> str:
     return costs + delay + _table("Parameters moved, one at a time", heads, moved)
 
 
-def by_year(page: Page) -> str:
+def by_year(facts: Facts) -> str:
     """Return the years of the run as a table, beside the benchmark."""
-    if page.result is None:
-        return page.missing("\nThis run left no returns to split.\n")
+    if facts.result is None:
+        return facts.missing("\nThis run left no returns to split.\n")
     import pandas as pd
 
     from pipeline.backtest.sensitivity import split_by_year
 
-    found = split_by_year(page.result, benchmark=page.benchmark_equity, first_counts=page.first_counts)
+    found = split_by_year(facts.result, benchmark=facts.benchmark_equity, first_counts=facts.first_counts)
     beside = "benchmark_return" in found.columns
-    held = page.held
-    if held is not None and page.foreign:
+    held = facts.held
+    if held is not None and facts.foreign:
         found["exposure"] = held.groupby(pd.DatetimeIndex(held.index).year).mean()
     shown = [("total_return", "Return", PERCENT)]
-    shown += [("benchmark_return", page.benchmark_heading, PERCENT)] if beside else []
+    shown += [("benchmark_return", facts.benchmark_heading, PERCENT)] if beside else []
     shown += [("annual_volatility", "Volatility", PERCENT), ("sharpe", "Sharpe", RATIO)]
     shown += [("max_drawdown", "Max drawdown", PERCENT)]
     shown += [("exposure", "Exposure", PERCENT)] if held is not None else []
@@ -89,16 +89,16 @@ def by_year(page: Page) -> str:
     ]
     heads = [Column("Year"), *(Column(label, numeric=True) for _, label, _ in shown)]
     caption = (
-        f"By calendar year; volatility and Sharpe ratio annualised, ddof 1, {risk_free(page.conventions)}; drawdown "
+        f"By calendar year; volatility and Sharpe ratio annualised, ddof 1, {risk_free(facts.conventions)}; drawdown "
         "from peaks inside the year"
     )
     caption += "; exposure is the share of bars with a position" if held is not None else ""
     return table(caption, heads, rows, name="split")
 
 
-def by_regime(page: Page) -> str:
+def by_regime(facts: Facts) -> str:
     """Return returns by trend and by volatility of the market, as known at the bar before."""
-    rows = [row for row in page.robustness.regimes if row.get("bars")]
+    rows = [row for row in facts.robustness.regimes if row.get("bars")]
     if not rows:
         return ""
     shown = (
@@ -118,7 +118,7 @@ def by_regime(page: Page) -> str:
         "By regime of the instrument: terciles, among all bars so far, of the return and of the volatility over the "
         "last 63 bars; unknown before 252 of them. Mean a year is the mean return per bar times bars a year; bars won "
         "are a share of those that moved"
-        f"; {risk_free(page.conventions)}"
+        f"; {risk_free(facts.conventions)}"
     )
     return table(caption, heads, body, name="split")
 

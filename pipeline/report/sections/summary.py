@@ -22,39 +22,39 @@ from pipeline.report.verdict import interval, leak_word, verdict
 from pipeline.results.identity import NOT_RECONCILED, RECONCILED
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 SHORT = 10
 
 
-def header(page: Page) -> str:
+def header(facts: Facts) -> str:
     """Return the page's title block: name, what was traded and when, status, headline numbers."""
-    subject = " · ".join(html_text(part) for part in _subject(page) if part)
-    marks = " ".join([status_mark(page.run.status), seal_mark(page), signature_mark(page)])
-    marks = " ".join(filter(None, [marks, leak_mark(page), reconciled_mark(page)]))
+    subject = " · ".join(html_text(part) for part in _subject(facts) if part)
+    marks = " ".join([status_mark(facts.run.status), seal_mark(facts), signature_mark(facts)])
+    marks = " ".join(filter(None, [marks, leak_mark(facts), reconciled_mark(facts)]))
     html = (
         '<header class="run-head">\n<p class="kicker">Backtest report</p>\n'
-        f"<h1>{html_text(page.title)}</h1>\n"
+        f"<h1>{html_text(facts.title)}</h1>\n"
         f'<p class="subject">{subject}</p>\n'
         f'<p class="marks">{marks}</p>\n'
-        f'<p class="ids">{" ".join(_ids(page))}</p>\n'
+        f'<p class="ids">{" ".join(_ids(facts))}</p>\n'
         "</header>"
     )
-    return raw_block(html) + verdict_line(page) + headline(page)
+    return raw_block(html) + verdict_line(facts) + headline(facts)
 
 
-def verdict_line(page: Page) -> str:
+def verdict_line(facts: Facts) -> str:
     """Return what the numbers say in plain sentences; empty without a Sharpe ratio."""
-    said = verdict(page)
+    said = verdict(facts)
     return raw_block(f'<p class="verdict">{html_text(said)}</p>') if said else ""
 
 
-def headline(page: Page) -> str:
+def headline(facts: Facts) -> str:
     """Return the six headline numbers as cards; empty for a run without metrics."""
-    shown = headlines(page.stats)
+    shown = headlines(facts.stats)
     if not shown:
         return ""
-    cards = "\n".join(_card(page, name) for name in shown)
+    cards = "\n".join(_card(facts, name) for name in shown)
     return raw_block(f'<dl class="cards">\n{cards}\n</dl>')
 
 
@@ -64,33 +64,33 @@ def status_mark(status: str) -> str:
     return f'<span class="mark mark-{known.lower()}">{html_text(status)}</span>'
 
 
-def seal_mark(page: Page) -> str:
+def seal_mark(facts: Facts) -> str:
     """Say in a word whether the run directory matched its seal when the report was made."""
-    if page.run.manifest_digest is None:
+    if facts.run.manifest_digest is None:
         return '<span class="mark mark-killed">NOT SEALED</span>'
-    if page.verification.ok:
+    if facts.verification.ok:
         return '<span class="mark mark-finished">SEAL MATCHES</span>'
     return '<span class="mark mark-failed">SEAL BROKEN</span>'
 
 
-def signature_mark(page: Page) -> str:
+def signature_mark(facts: Facts) -> str:
     """Say in a word whether somebody signed the seal; empty for a run without one."""
-    if page.run.manifest_digest is None:
+    if facts.run.manifest_digest is None:
         return ""
-    signed = page.run.dir.signature.is_file()
+    signed = facts.run.dir.signature.is_file()
     return f'<span class="mark mark-{"finished" if signed else "killed"}">{"SIGNED" if signed else "NOT SIGNED"}</span>'
 
 
-def leak_mark(page: Page) -> str:
+def leak_mark(facts: Facts) -> str:
     """Say in a word what the look-ahead check found; empty for a run without results."""
-    if not page.stats:
+    if not facts.stats:
         return ""
-    return look_ahead_mark(page.robustness.leak_status)
+    return look_ahead_mark(facts.robustness.leak_status)
 
 
-def reconciled_mark(page: Page) -> str:
+def reconciled_mark(facts: Facts) -> str:
     """Say in a word whether the parts of the result agree; empty for a run from before that was looked at."""
-    found = None if page.run.result is None else page.run.result.reconciliation
+    found = None if facts.run.result is None else facts.run.result.reconciliation
     if found is None:
         return ""
     style = {RECONCILED: "finished", NOT_RECONCILED: "failed"}.get(found.mark, "killed")
@@ -103,46 +103,47 @@ def look_ahead_mark(status: str) -> str:
     return f'<span class="mark mark-{style}">{word}</span>'
 
 
-def metrics(page: Page) -> str:
+def metrics(facts: Facts) -> str:
     """Return all metrics that are known as a table, beside the benchmark's where there is one."""
-    names = shown_names(page.stats)
+    names = shown_names(facts.stats)
     if not names:
-        return page.missing("\nThis run left no metrics (`stats.json`).\n")
-    benchmark = page.benchmark
+        return facts.missing("\nThis run left no metrics (`stats.json`).\n")
+    benchmark = facts.benchmark
     columns = [Column("Metric"), Column("Strategy", numeric=True)]
-    columns += [Column(page.benchmark_heading, numeric=True)] if benchmark else []
-    rows = [_metric_row(page, name, benchmark) for name in names]
-    said = f"Returns are simple and per bar, {after_costs(page)}. A dash means that a number is undefined for this run."
+    columns += [Column(facts.benchmark_heading, numeric=True)] if benchmark else []
+    rows = [_metric_row(facts, name, benchmark) for name in names]
+    costs = after_costs(facts)
+    said = f"Returns are simple and per bar, {costs}. A dash means that a number is undefined for this run."
     return f"\n{said}\n" + table("Metrics of the whole period", [*columns, Column("Convention")], rows, name="metrics")
 
 
-def _metric_row(page: Page, name: str, benchmark: dict[str, float | int | None]) -> list[str | Html]:
+def _metric_row(facts: Facts, name: str, benchmark: dict[str, float | int | None]) -> list[str | Html]:
     shown = metric(name)
-    row: list[str | Html] = [shown.label, format_number(page.stats[name], shown.kind)]
+    row: list[str | Html] = [shown.label, format_number(facts.stats[name], shown.kind)]
     if benchmark:
         row.append(format_number(benchmark.get(name), shown.kind) if name in WITH_BENCHMARK else Html(""))
-    return [*row, Html(f'<span class="meaning">{html_text(meaning_of(page, name))}</span>')]
+    return [*row, Html(f'<span class="meaning">{html_text(meaning_of(facts, name))}</span>')]
 
 
-def _card(page: Page, name: str) -> str:
+def _card(facts: Facts, name: str) -> str:
     shown = metric(name)
-    value = format_number(page.stats[name], shown.kind)
-    found, beside = page.interval(name), ""
-    if found is not None and page.intervals is not None:
-        beside = f'<dd class="beside">{page.intervals.percent}: {interval(found, shown.kind)}</dd>'
-    if page.benchmark and name in WITH_BENCHMARK:
-        other = format_number(page.benchmark.get(name), shown.kind)
-        beside += f'<dd class="beside">{html_text(page.benchmark_name)} {other}</dd>'
+    value = format_number(facts.stats[name], shown.kind)
+    found, beside = facts.interval(name), ""
+    if found is not None and facts.intervals is not None:
+        beside = f'<dd class="beside">{facts.intervals.percent}: {interval(found, shown.kind)}</dd>'
+    if facts.benchmark and name in WITH_BENCHMARK:
+        other = format_number(facts.benchmark.get(name), shown.kind)
+        beside += f'<dd class="beside">{html_text(facts.benchmark_name)} {other}</dd>'
     label = html_text(shown.label)
-    meaning = html_text(meaning_of(page, name))
+    meaning = html_text(meaning_of(facts, name))
     return f'<div class="card" title="{meaning}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 
 
-def _ids(page: Page) -> Iterator[str]:
+def _ids(facts: Facts) -> Iterator[str]:
     """Yield what identifies the run, digests and commit shortened; the provenance section has them whole."""
-    git, data, tracking = page.record.git or {}, page.record.data or {}, page.run.tracking or {}
-    yield f"<span>run <code>{html_text(page.run.run_id)}</code></span>"
-    shortened = [("manifest", page.run.manifest_digest, ""), ("data", data.get("sha256"), "")]
+    git, data, tracking = facts.record.git or {}, facts.record.data or {}, facts.run.tracking or {}
+    yield f"<span>run <code>{html_text(facts.run.run_id)}</code></span>"
+    shortened = [("manifest", facts.run.manifest_digest, ""), ("data", data.get("sha256"), "")]
     shortened.append(("commit", git.get("commit"), " (with uncommitted changes)" if git.get("dirty") else " (clean)"))
     for name, digest, remark in shortened:
         if digest:
@@ -152,13 +153,13 @@ def _ids(page: Page) -> Iterator[str]:
         yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
 
 
-def _subject(page: Page) -> list[str]:
+def _subject(facts: Facts) -> list[str]:
     """Return what ran on what with which engine, as far as anybody said."""
-    what = page.run.what
+    what = facts.run.what
     named = what.strategy or (f"notebook {what.notebook}" if what.notebook else "")
     given = ", ".join(f"{key}={plain(value)}" for key, value in what.params.items())
     engine = "" if what.engine is None else f"{what.engine.name} {what.engine.version or ''}".rstrip()
-    return [f"{named} ({given})" if given else named, what.symbol, engine, period(page)]
+    return [f"{named} ({given})" if given else named, what.symbol, engine, period(facts)]
 
 
 def plain(value: object) -> str:
@@ -166,9 +167,9 @@ def plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def period(page: Page) -> str:
+def period(facts: Facts) -> str:
     """Return the days the equity curve covers and its number of bars; empty without one."""
-    if page.equity.empty:
+    if facts.equity.empty:
         return ""
-    first, last = page.equity.index[0], page.equity.index[-1]
-    return f"{first:%d %b %Y} {DASH} {last:%d %b %Y} · {several(len(page.equity), 'bar')}"
+    first, last = facts.equity.index[0], facts.equity.index[-1]
+    return f"{first:%d %b %Y} {DASH} {last:%d %b %Y} · {several(len(facts.equity), 'bar')}"

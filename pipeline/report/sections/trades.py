@@ -26,7 +26,7 @@ from pipeline.report.trade_data import packed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
 
 # Trades in the page as rows of a table; of more than these, rows for readers without scripts.
 LISTED, EXCERPT = 600, 100
@@ -69,14 +69,14 @@ COST_NEEDS = ("gross_pnl", "fees", "slippage_cost", "net_pnl")
 SIGNED = {"net_pnl": 1.0, "return_pct": 0.01}
 
 
-def summary(page: Page) -> str:
+def summary(facts: Facts) -> str:
     """Return counts, sums and averages of all trades and by side."""
-    trades = page.trades
-    if page.foreign and not len(trades.columns):
+    trades = facts.trades
+    if facts.foreign and not len(trades.columns):
         return ""
     if trades.empty:
-        return page.missing(NO_TRADES) if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
-    if not set(trades.columns) >= SUMMARY_NEEDS and not page.foreign:
+        return facts.missing(NO_TRADES) if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
+    if not set(trades.columns) >= SUMMARY_NEEDS and not facts.foreign:
         return "\nThe list of trades lacks columns, so it is not summed up.\n"
     trades = _whole(trades)
     from pipeline.backtest.analysis import trade_summary
@@ -90,20 +90,20 @@ def summary(page: Page) -> str:
     rows: list[list[Cell]] = [
         [label, *(format_number(_number(found.loc[side, name]), kind) for side in shown)] for name, label, kind in FACTS
     ]
-    if page.foreign:
+    if facts.foreign:
         rows = [row for row in rows if any(cell != DASH for cell in row[1:])]
     rows.insert(1, ["Open at the end", *(format_number(int(still_open[side].sum()), COUNT) for side in shown)])
     told = {str(row[0]) for row in rows}
     parts = ["Trades by side"]
     parts += ["returns are net, on the entry value"] if "Average return" in told else []
     parts += ["excursions on the entry price"] if "Average worst excursion (MAE)" in told else []
-    caption = "; ".join([*parts, f"amounts in {page.unit}"])
+    caption = "; ".join([*parts, f"amounts in {facts.unit}"])
     return table(caption, columns, rows, name="by-side")
 
 
-def costs(page: Page) -> str:
+def costs(facts: Facts) -> str:
     """Return what fees and slippage took from the closed trades."""
-    trades = page.trades
+    trades = facts.trades
     if trades.empty or not _known(trades, *COST_NEEDS):
         return ""
     closed = trades[~trades["is_open"].astype(bool)]
@@ -116,12 +116,12 @@ def costs(page: Page) -> str:
         for label, value in lines
     ]
     columns = [Column("Closed trades"), Column("Amount", numeric=True), Column("Of P&L before costs", numeric=True)]
-    return table(f"What costs took, in {page.unit}", columns, rows, name="by-side")
+    return table(f"What costs took, in {facts.unit}", columns, rows, name="by-side")
 
 
-def figures(page: Page) -> str:
+def figures(facts: Facts) -> str:
     """Return P&L distribution, cumulative P&L, excursions and duration of the closed trades."""
-    trades = page.trades
+    trades = facts.trades
     if trades.empty or not _known(trades, "exit_time", "return_pct", "bars_held"):
         return ""
     import numpy as np
@@ -135,7 +135,7 @@ def figures(page: Page) -> str:
         return ""
     ordered = closed.assign(exit_time=pd.to_datetime(closed["exit_time"], utc=True)).sort_values("exit_time")
     pnl = ordered.set_index("exit_time")["net_pnl"].astype(float)
-    held, unit = closed["bars_held"].to_numpy(dtype=float), page.unit
+    held, unit = closed["bars_held"].to_numpy(dtype=float), facts.unit
     excursions = _known(closed, "mae", "mfe", "trade_id")
     made = (
         ("trade-returns", drawn.returns_figure(returns), "Net returns of the closed trades, on their entry value.",
@@ -167,33 +167,33 @@ def _whole(trades: pd.DataFrame) -> pd.DataFrame:
     return trades.assign(**dict.fromkeys(lacking, math.nan)) if lacking else trades
 
 
-def listing(page: Page) -> str:
+def listing(facts: Facts) -> str:
     """Return all trades, oldest first; of a long list the page's script shows some rows at a time.
 
     Without scripts, in a static report and on paper a long list is its first and its last trades; the whole is linked.
     """
-    trades = page.trades
+    trades = facts.trades
     present = [(name, column) for name, column in COLUMNS if name in trades.columns]
     if trades.empty or not present:
         return ""
     long = len(trades) > LISTED
     clock = _within_days(trades)
     packing = [_packing(name, column, clock=clock) for name, column in present]
-    data = packed(trades, packing) if long and not page.static else None
-    ends = _ends(trades, (EXCERPT if page.static or data else LISTED) // 2) if long else trades
+    data = packed(trades, packing) if long and not facts.static else None
+    ends = _ends(trades, (EXCERPT if facts.static or data else LISTED) // 2) if long else trades
     rows = [[_cell(name, row, clock=clock) for name, _ in present] for row in ends.to_dict("records")]
     zone = "UTC" if clock else ""
-    units = dict.fromkeys(TIMES, zone) | dict.fromkeys(("net_pnl", "fees"), page.conventions.currency or "")
+    units = dict.fromkeys(TIMES, zone) | dict.fromkeys(("net_pnl", "fees"), facts.conventions.currency or "")
     heads = [replace(column, unit=units.get(name, "")) for name, column in present]
     text = table(_listed(trades, ends), heads, rows, name=TALL)
     if data is not None:
         text += raw_block(f'<script type="application/json" class="table-rows">{data}</script>')
-    file = page.run.dir.trades_csv
+    file = facts.run.dir.trades_csv
     if not file.is_file():
         return text
-    address = link(file.name, page.address(file.name)).text
+    address = link(file.name, facts.address(file.name)).text
     size = f" ({format_bytes(file.stat().st_size)})" if long else ""
-    why = " They are too many for this page." if long and data is None and not page.static else ""
+    why = " They are too many for this page." if long and data is None and not facts.static else ""
     return text + raw_block(f'<p class="note">All trades with all columns are in {address}{size}.{why}</p>')
 
 

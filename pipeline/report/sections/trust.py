@@ -23,7 +23,7 @@ from pipeline.report.verdict import family, interval
 
 if TYPE_CHECKING:
     from pipeline.backtest.significance import SharpeEvidence
-    from pipeline.report.page import Page
+    from pipeline.report.facts import Facts
     from pipeline.report.robust import Intervals
     from pipeline.report.trials import Trials
 
@@ -39,76 +39,76 @@ NO_RETURNS = "\nThis run left no returns to judge.\n"
 KINDS = {"sharpe": ("Sharpe ratio", RATIO), "cagr": ("CAGR", PERCENT), "max_drawdown": ("Maximum drawdown", PERCENT)}
 
 
-def significance(page: Page) -> str:
+def significance(facts: Facts) -> str:
     """Return the table about the Sharpe ratio: is it more than luck, and how long must the record be?"""
-    found = page.sharpe_evidence
+    found = facts.sharpe_evidence
     if found is None:
-        return page.missing(NO_RETURNS)
+        return facts.missing(NO_RETURNS)
     rows = [
-        _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found, page)),
+        _row("Sharpe ratio", format_number(found.sharpe_annual, RATIO), _annual(found, facts)),
         _row("Probabilistic Sharpe ratio", format_number(found.psr, PERCENT), _psr(found)),
         _row("Minimum track record", _years(found.min_track_record_years), _track_record(found)),
-        _row("Trials counted", format_number(page.trials.count, COUNT), _trials(page)),
-        _row("Deflated Sharpe ratio", _dsr(page), _deflated(page)),
+        _row("Trials counted", format_number(facts.trials.count, COUNT), _trials(facts)),
+        _row("Deflated Sharpe ratio", _dsr(facts), _deflated(facts)),
     ]
     columns = [Column("Statistic"), Column("Value", numeric=True), Column("Convention")]
     return table("Is the Sharpe ratio more than luck?", columns, rows, name="evidence")
 
 
-def bootstrap(page: Page) -> str:
+def bootstrap(facts: Facts) -> str:
     """Return the bootstrap intervals, beside the benchmark's and of the difference."""
-    found = page.intervals
+    found = facts.intervals
     if found is None:
-        why = page.robustness.notes.get("bootstrap", "")
+        why = facts.robustness.notes.get("bootstrap", "")
         said = f" {markdown_text(why)}" if why else ""
-        return page.missing(f"\nThere are no bootstrap intervals for this run.{said}\n")
+        return facts.missing(f"\nThere are no bootstrap intervals for this run.{said}\n")
     beside = "benchmark_sharpe" in found.ranges
     columns = [Column("Statistic"), Column("Strategy", numeric=True), Column("Interval", numeric=True)]
     if beside:
-        columns += [Column(page.benchmark_heading, numeric=True), Column("Interval", numeric=True)]
+        columns += [Column(facts.benchmark_heading, numeric=True), Column("Interval", numeric=True)]
         columns += [Column("Difference", numeric=True), Column("Interval", numeric=True)]
     names = [*(("", "benchmark_", "") if beside else ("",))]
     ends = [*(("", "", "_difference") if beside else ("",))]
     rows: list[list[Cell]] = []
     for name, (label, kind) in KINDS.items():
         cells = [
-            _pair(page, f"{before}{name}{after}", difference_kind(kind) if after else kind)
+            _pair(facts, f"{before}{name}{after}", difference_kind(kind) if after else kind)
             for before, after in zip(names, ends, strict=True)
         ]
         rows.append([label, *(cell for pair in cells for cell in pair)])
     caption = f"{found.percent} bootstrap intervals, which are those of this page"
     caption += "; differences of percentages in percentage points (pp)" if beside else ""
-    return table(caption, columns, rows, name="intervals") + _how(page, found)
+    return table(caption, columns, rows, name="intervals") + _how(facts, found)
 
 
-def look_ahead(page: Page) -> str:
+def look_ahead(facts: Facts) -> str:
     """Return the verdict of the look-ahead check with its sentence and what it rests on."""
-    if not page.robustness.present:
-        return page.missing(NOT_RUN_AGAIN if page.foreign else NOT_EXAMINED)
-    leakage = page.robustness.leakage
+    if not facts.robustness.present:
+        return facts.missing(NOT_RUN_AGAIN if facts.foreign else NOT_EXAMINED)
+    leakage = facts.robustness.leakage
     if leakage is None:
-        said = page.robustness.notes.get("leakage", "")
+        said = facts.robustness.notes.get("leakage", "")
         rest = ""
     else:
         said = str(leakage.get("sentence", ""))
         rest = (
             "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
             "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
-            f"{_responses(page)}"
+            f"{_responses(facts)}"
             f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
             "No alarm is not a proof: only the cuts tried were looked at."
         )
-    mark = look_ahead_mark(page.robustness.leak_status)
+    mark = look_ahead_mark(facts.robustness.leak_status)
     note = f'\n<p class="note">{html_text(rest)}</p>' if rest else ""
     return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
 
 
-def _responses(page: Page) -> str:
+def _responses(facts: Facts) -> str:
     """Say what came of replacing all bars, without which an answer to the two tests says little."""
-    if page.robustness.responsive is None:
-        tried = page.robustness.leak_status == "clean"
+    if facts.robustness.responsive is None:
+        tried = facts.robustness.leak_status == "clean"
         return "Whether the signals depend on the bars at all was not tested by this run's version. " if tried else ""
-    changed = _whole((page.robustness.leakage or {}).get("responses"))
+    changed = _whole((facts.robustness.leakage or {}).get("responses"))
     return f"With all bars replaced {changed} of the signals changed. "
 
 
@@ -116,10 +116,10 @@ def _row(name: str, value: str, convention: str) -> list[Cell]:
     return [name, value, Html(f'<span class="meaning">{html_text(convention)}</span>')]
 
 
-def _annual(found: SharpeEvidence, page: Page) -> str:
+def _annual(found: SharpeEvidence, facts: Facts) -> str:
     return (
         f"Mean over standard deviation (ddof 1) of {several(found.moments.n, 'simple return')} per bar, times the "
-        f"square root of {bars_a_year(page.conventions)}; {risk_free(page.conventions)}."
+        f"square root of {bars_a_year(facts.conventions)}; {risk_free(facts.conventions)}."
     )
 
 
@@ -165,8 +165,8 @@ def _years(years: float | None) -> str:
     return DASH if years is None else f"{years:,.1f} years"
 
 
-def _trials(page: Page) -> str:
-    trials = page.trials
+def _trials(facts: Facts) -> str:
+    trials = facts.trials
     if trials.problem:
         return f"There may be more: {trials.problem}."
     if trials.ledger == 1:
@@ -186,12 +186,12 @@ def _left(trials: Trials) -> str:
     return f"{without}{unknown}"[:1].upper() + f"{without}{unknown}"[1:]
 
 
-def _dsr(page: Page) -> str:
-    return DASH if page.deflated is None else format_number(page.deflated.dsr, PERCENT)
+def _dsr(facts: Facts) -> str:
+    return DASH if facts.deflated is None else format_number(facts.deflated.dsr, PERCENT)
 
 
-def _deflated(page: Page) -> str:
-    trials, found, evidence = page.trials, page.deflated, page.sharpe_evidence
+def _deflated(facts: Facts) -> str:
+    trials, found, evidence = facts.trials, facts.deflated, facts.sharpe_evidence
     if trials.problem:
         return "Not applicable: the ledger cannot be counted."
     if trials.count == 1:
@@ -205,14 +205,14 @@ def _deflated(page: Page) -> str:
     )
 
 
-def _pair(page: Page, name: str, kind: str) -> tuple[str, str]:
-    found = page.intervals.ranges.get(name) if page.intervals is not None else None
+def _pair(facts: Facts, name: str, kind: str) -> tuple[str, str]:
+    found = facts.intervals.ranges.get(name) if facts.intervals is not None else None
     if found is None:
         return DASH, DASH
     return format_number(found.estimate, kind), interval(found, kind) if found.known else DASH
 
 
-def _how(page: Page, found: Intervals) -> str:
+def _how(facts: Facts, found: Intervals) -> str:
     where = "sealed with the run" if found.source == SEALED else "computed for this report"
     text = (
         f"Stationary bootstrap of the returns per bar, {found.repetitions:,} resamples, mean block "
@@ -220,7 +220,7 @@ def _how(page: Page, found: Intervals) -> str:
         "resampled together. Sharpe ratio as above; CAGR by calendar time. Resampling shortens long falls and joins "
         "others, so intervals of the drawdown are not centred on the figure of the run."
     )
-    parts = [part for part in (text, _analytic(page.sharpe_evidence)) if part]
+    parts = [part for part in (text, _analytic(facts.sharpe_evidence)) if part]
     said = "".join(f'<p class="note">{html_text(part)}</p>\n' for part in parts)
     return raw_block(f"<details><summary>How these intervals are made</summary>\n{said}</details>")
 
