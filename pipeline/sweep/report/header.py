@@ -14,56 +14,56 @@ from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import joined, label, objective_text, ratio
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.report.facts import SweepFacts
 
 SHORT = 10
 SHOWN = 2  # objectives among the headline numbers
 
 
-def header(page: SweepPage) -> str:
+def header(facts: SweepFacts) -> str:
     """Return the page's title block, the verdict and the headline numbers."""
-    subject = " · ".join(html_text(part) for part in _subject(page) if part)
-    search = html_text(" · ".join(_search(page)))
-    marks = [status_mark(page.run.status), seal_mark(page), signature_mark(page)]
-    marks += [look_ahead_mark(page.best_examined.leak_status)] if page.best else []
+    subject = " · ".join(html_text(part) for part in _subject(facts) if part)
+    search = html_text(" · ".join(_search(facts)))
+    marks = [status_mark(facts.run.status), seal_mark(facts), signature_mark(facts)]
+    marks += [look_ahead_mark(facts.best_examined.leak_status)] if facts.best else []
     html = (
         '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
-        f"<h1>{html_text(page.title)}</h1>\n"
+        f"<h1>{html_text(facts.title)}</h1>\n"
         f'<p class="subject">{subject}<br>{search}</p>\n'
         f'<p class="marks">{" ".join(marks)}</p>\n'
-        f'<p class="ids">{" ".join(_ids(page))}</p>\n'
+        f'<p class="ids">{" ".join(_ids(facts))}</p>\n'
         "</header>"
     )
-    return raw_block(html) + verdict_block(page) + cards(page)
+    return raw_block(html) + verdict_block(facts) + cards(facts)
 
 
-def verdict_block(page: SweepPage) -> str:
+def verdict_block(facts: SweepFacts) -> str:
     """Return the verdict, a paragraph a sentence or two."""
-    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs(page)))
+    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs(facts)))
 
 
-def paragraphs(page: SweepPage) -> list[str]:
+def paragraphs(facts: SweepFacts) -> list[str]:
     """Return the verdict: what the look-ahead check forbids to trust of the best trial, then what the numbers say."""
-    values, best = page.best.values if page.best else (), page.best
+    values, best = facts.best.values if facts.best else (), facts.best
     who = f"trial {best.number}, the best," if best else ""
-    ahead = look_ahead_sentence(page.best_examined, who, "sweep") if best else ""
-    return [*([ahead] if ahead else []), *verdict(page.judged, values, adaptive=page.adaptive)]
+    ahead = look_ahead_sentence(facts.best_examined, who, "sweep") if best else ""
+    return [*([ahead] if ahead else []), *verdict(facts.judged, values, adaptive=facts.adaptive)]
 
 
-def cards(page: SweepPage) -> str:
+def cards(facts: SweepFacts) -> str:
     """Return the headline numbers; empty when no trial was completed."""
-    shown = "\n".join(_card(*card) for card in _cards(page))
+    shown = "\n".join(_card(*card) for card in _cards(facts))
     return raw_block(f'<dl class="cards">\n{shown}\n</dl>') if shown else ""
 
 
-def how_to_use(page: SweepPage) -> str:
+def how_to_use(facts: SweepFacts) -> str:
     """Return the commands that check the sweep, run its best trial, and open its study."""
-    run_id = page.run.run_id
+    run_id = facts.run.run_id
     lines = [f"evidence verify {run_id}"]
-    if page.run.dir.best_config.is_file():
+    if facts.run.dir.best_config.is_file():
         lines.append(f"evidence run --config results/{run_id}/best.toml")
     lines.append(f"evidence render {run_id}")
-    return _command("\n".join(lines), "Commands") + _study(page)
+    return _command("\n".join(lines), "Commands") + _study(facts)
 
 
 def without_password(text: str, storage: object) -> str:
@@ -71,19 +71,19 @@ def without_password(text: str, storage: object) -> str:
     return text.replace(html_text(storage), html_text(masked(storage))) if isinstance(storage, str) else text
 
 
-def _study(page: SweepPage) -> str:
+def _study(facts: SweepFacts) -> str:
     """Return how the study is opened: a copy of its journal, since opening one may write to it."""
-    storage = page.setting("sweep", "storage")
-    if storage is None and not page.run.dir.study_journal.is_file():
+    storage = facts.setting("sweep", "storage")
+    if storage is None and not facts.run.dir.study_journal.is_file():
         return ""
-    name = page.title if storage else f"{page.title} {page.run.run_id[:8]}"
+    name = facts.title if storage else f"{facts.title} {facts.run.run_id[:8]}"
     if storage:
         place, before = masked(str(storage)), ""
         where = repr(place)
         said = "The study is in the storage of the spec. To open it:"
     else:
         where, place = 'JournalStorage(JournalFileBackend("study.journal"))', "study.journal"
-        before = f"cp results/{page.run.run_id}/study.journal .\n"
+        before = f"cp results/{facts.run.run_id}/study.journal .\n"
         said = "The study is a journal file. Open a copy, so that nothing is written into the sealed directory:"
     imports = (
         ""
@@ -104,39 +104,40 @@ def _command(text: str, label: str) -> str:
     )
 
 
-def _subject(page: SweepPage) -> list[str]:
-    params = page.setting("strategy", "params")
+def _subject(facts: SweepFacts) -> list[str]:
+    params = facts.setting("strategy", "params")
     fixed = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
-    strategy = str(page.setting("strategy", "name") or "")
-    period = f"{page.span[0]} {DASH} {page.span[1]} · {several(page.span[2], 'return')}" if page.span else _asked(page)
-    return [f"{strategy} ({fixed})" if fixed else strategy, str(page.setting("data", "symbol") or ""), period]
+    strategy = str(facts.setting("strategy", "name") or "")
+    span = facts.span
+    period = f"{span[0]} {DASH} {span[1]} · {several(span[2], 'return')}" if span else _asked(facts)
+    return [f"{strategy} ({fixed})" if fixed else strategy, str(facts.setting("data", "symbol") or ""), period]
 
 
-def _asked(page: SweepPage) -> str:
-    start, end = page.setting("data", "start"), page.setting("data", "end")
+def _asked(facts: SweepFacts) -> str:
+    start, end = facts.setting("data", "start"), facts.setting("data", "end")
     return f"{start or ''} {DASH} {end or ''}" if start or end else ""
 
 
-def _search(page: SweepPage) -> list[str]:
-    counts = page.judged.counts
+def _search(facts: SweepFacts) -> list[str]:
+    counts = facts.judged.counts
     ends = [f"{counts.complete:,} completed"]
     ends += [f"{count:,} {word}" for count, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if count]
-    pruner = page.setting("sweep", "pruner")
+    pruner = facts.setting("sweep", "pruner")
     return [
         f"{several(counts.trials, 'trial')} ({', '.join(ends)})",
-        f"{page.setting('sweep', 'sampler')} sampler, seed {page.setting('sweep', 'seed')}",
-        f"objective{'' if len(page.objectives) == 1 else 's'}: {joined([label(name) for name in page.objectives])}",
+        f"{facts.setting('sweep', 'sampler')} sampler, seed {facts.setting('sweep', 'seed')}",
+        f"objective{'' if len(facts.objectives) == 1 else 's'}: {joined([label(name) for name in facts.objectives])}",
         *([f"{pruner} pruner"] if pruner and pruner != "none" else []),
     ]
 
 
-def _ids(page: SweepPage) -> Iterator[str]:
+def _ids(facts: SweepFacts) -> Iterator[str]:
     """Yield what identifies the sweep, digests and commit shortened; the provenance section has them whole."""
-    git, data, tracking = page.record.git or {}, page.record.data or {}, page.run.tracking or {}
+    git, data, tracking = facts.record.git or {}, facts.record.data or {}, facts.run.tracking or {}
     remark = " (with uncommitted changes)" if git.get("dirty") else " (clean)"
-    yield f"<span>sweep <code>{html_text(page.run.run_id)}</code></span>"
+    yield f"<span>sweep <code>{html_text(facts.run.run_id)}</code></span>"
     for name, digest, after in (
-        ("manifest", page.run.manifest_digest, ""),
+        ("manifest", facts.run.manifest_digest, ""),
         ("data", data.get("sha256"), ""),
         ("commit", git.get("commit"), remark),
     ):
@@ -147,14 +148,14 @@ def _ids(page: SweepPage) -> Iterator[str]:
         yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
 
 
-def _cards(page: SweepPage) -> Iterator[tuple[str, str, str]]:
+def _cards(facts: SweepFacts) -> Iterator[tuple[str, str, str]]:
     """Yield label, value and what stands below it."""
-    best, found = page.best, page.judged
+    best, found = facts.best, facts.judged
     if best is None:
         return
-    for name, value in list(zip(page.objectives, best.values, strict=True))[:SHOWN]:
+    for name, value in list(zip(facts.objectives, best.values, strict=True))[:SHOWN]:
         yield (
-            f"Best {label(name)}" if name == page.objectives[0] else metric(name).label,
+            f"Best {label(name)}" if name == facts.objectives[0] else metric(name).label,
             objective_text(name, value),
             f"trial {best.number}",
         )

@@ -12,7 +12,7 @@ from pipeline.report.tables import Cell, Column, Html, code, table
 from pipeline.sweep.report.words import label, objective_text, param_text, params_text
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.report.facts import SweepFacts
 
 BEST = 5
 MAPS = 3
@@ -22,21 +22,21 @@ LISTED = 100
 NONE = "\nNo trial was completed, so there is nothing to show here.\n"
 
 
-def equity(page: SweepPage) -> str:
+def equity(facts: SweepFacts) -> str:
     """Return the growth of 1 of the best trials beside the median trial and the benchmark."""
-    if page.best is None:
+    if facts.best is None:
         return NONE
     from pipeline.sweep.report import figures as drawn
 
-    middle = page.ranked[len(page.ranked) // 2].number if len(page.ranked) > BEST else None
-    numbers = [trial.number for trial in page.configurations[:BEST]]
-    curves = page.growth([*numbers, *([middle] if middle is not None else [])])
+    middle = facts.ranked[len(facts.ranked) // 2].number if len(facts.ranked) > BEST else None
+    numbers = [trial.number for trial in facts.configurations[:BEST]]
+    curves = facts.growth([*numbers, *([middle] if middle is not None else [])])
     if curves.empty:
         return "\nThe trials left no returns.\n"
-    figure = drawn.growth_figure(curves, page.best.number, middle, page.held, page.benchmark_heading)
+    figure = drawn.growth_figure(curves, facts.best.number, middle, facts.held, facts.benchmark_heading)
     beside = [f"the best {len(numbers)} trials" if len(numbers) > 1 else "the trial"]
     beside += ["the one in the middle of the ranking"] if middle is not None else []
-    beside += [page.benchmark_name] if page.held is not None else []
+    beside += [facts.benchmark_name] if facts.held is not None else []
     what = beside[0] + (", beside " + " and ".join(beside[1:]) if beside[1:] else "")
     caption = f"Growth of 1 of {what}, after costs, over the whole period they were chosen on."
     return figure_block(
@@ -49,18 +49,18 @@ def equity(page: SweepPage) -> str:
     )
 
 
-def history(page: SweepPage) -> str:
+def history(facts: SweepFacts) -> str:
     """Return the objective by trial, with the best so far."""
-    complete = [trial for trial in page.tried if trial.state == "COMPLETE"]
+    complete = [trial for trial in facts.tried if trial.state == "COMPLETE"]
     if len(complete) < 2:
         return "" if complete else NONE
     from pipeline.sweep.report import figures as drawn
 
-    first = page.objectives[0]
-    counts = page.judged.counts
+    first = facts.objectives[0]
+    counts = facts.judged.counts
     left = [f"{several(n, 'trial')} {word}" for n, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if n]
     shown = f" {drawn.POINTS:,} of {len(complete):,} trials are drawn." if len(complete) > drawn.POINTS else ""
-    top = objective_text(first, page.ranked[0].values[0])
+    top = objective_text(first, facts.ranked[0].values[0])
     missing = f" Not shown: {' and '.join(left)}." if left else ""
     return figure_block(
         "history", drawn.history_figure(complete, first), height=340,
@@ -69,58 +69,58 @@ def history(page: SweepPage) -> str:
     )  # fmt: skip
 
 
-def importances(page: SweepPage) -> str:
+def importances(facts: SweepFacts) -> str:
     """Return the importances of the params."""
-    found = page.judged.importances
+    found = facts.judged.importances
     if len(found) < 2:
         return ""
     from pipeline.sweep.report import figures as drawn
 
-    said = ", ".join(f"{name} {format_number(found[name], PERCENT)}" for name in page.by_importance(list(found)))
+    said = ", ".join(f"{name} {format_number(found[name], PERCENT)}" for name in facts.by_importance(list(found)))
     source = "(PED-ANOVA, Watanabe, Bansal and Hutter 2023)"
     return figure_block(
         "importances", drawn.importance_figure(found), height=120 + 30 * len(found),
-        caption=f"Importance of each param for being in the best tenth by {label(page.objectives[0])} {source}.",
+        caption=f"Importance of each param for being in the best tenth by {label(facts.objectives[0])} {source}.",
         label=f"Bar chart of importances: {said}.",
     )  # fmt: skip
 
 
-def slices(page: SweepPage) -> str:
+def slices(facts: SweepFacts) -> str:
     """Return the first objective over each param, the most important first; empty without a completed trial."""
-    if page.best is None or not page.chosen:
+    if facts.best is None or not facts.chosen:
         return ""
     from pipeline.sweep.report import figures as drawn
 
-    first, best = page.objectives[0], page.best
-    names = page.by_importance(page.params)[:SLICES]
+    first, best = facts.objectives[0], facts.best
+    names = facts.by_importance(facts.params)[:SLICES]
     blocks = (
         figure_block(
-            f"slice-{i}", drawn.slice_figure(page.ranked, best, name, first, logarithmic=page.logarithmic(name)),
+            f"slice-{i}", drawn.slice_figure(facts.ranked, best, name, first, logarithmic=facts.logarithmic(name)),
             caption=f"{metric(first).label} over {name}; the best trial is orange.", height=280,
             label=f"Scatter chart of the {label(first)} over {name}; best at {param_text(best.params.get(name))}.",
         )
         for i, name in enumerate(names, start=1)
     )  # fmt: skip
-    left = len(page.params) - len(names)
+    left = len(facts.params) - len(names)
     return side_by_side(*blocks) + (
         f"\n{several(left, 'further param')} of less importance not shown.\n" if left else ""
     )
 
 
-def maps(page: SweepPage) -> str:
+def maps(facts: SweepFacts) -> str:
     """Return a map of each of the most important pairs of numeric params."""
     from pipeline.sweep.report.maps import pair_map
 
-    varied = [name for name in page.params if len({trial.params.get(name) for trial in page.ranked}) > 1]
-    names = page.by_importance([name for name in varied if name in page.numeric])
-    if page.best is None or len(names) < 2:
+    varied = [name for name in facts.params if len({trial.params.get(name) for trial in facts.ranked}) > 1]
+    names = facts.by_importance([name for name in varied if name in facts.numeric])
+    if facts.best is None or len(names) < 2:
         return ""
     order = {name: place for place, name in enumerate(names)}
     pairs = sorted(itertools.combinations(names, 2), key=lambda pair: order[pair[0]] + order[pair[1]])[:MAPS]
-    first = page.objectives[0]
+    first = facts.objectives[0]
     blocks = (
         pair_map(
-            page.ranked, page.best, pair, first, logarithmic=(page.logarithmic(pair[0]), page.logarithmic(pair[1]))
+            facts.ranked, facts.best, pair, first, logarithmic=(facts.logarithmic(pair[0]), facts.logarithmic(pair[1]))
         )
         for pair in pairs
     )
@@ -132,36 +132,36 @@ def maps(page: SweepPage) -> str:
     return f"\n{markdown_text(text)}\n" + side_by_side(*blocks)
 
 
-def parallel(page: SweepPage) -> str:
+def parallel(facts: SweepFacts) -> str:
     """Return the parallel coordinates of the trials."""
     from pipeline.sweep.report.parallel import parallel_figure
 
-    if len(page.ranked) < 2:
+    if len(facts.ranked) < 2:
         return ""
-    names = page.by_importance(page.params)
-    return parallel_figure(page.ranked, names, page.objectives, page.logarithmic)
+    names = facts.by_importance(facts.params)
+    return parallel_figure(facts.ranked, names, facts.objectives, facts.logarithmic)
 
 
-def failures(page: SweepPage) -> str:
+def failures(facts: SweepFacts) -> str:
     """Return when trials failed and why: kinds of errors over time, and the failed trials with their errors."""
-    if not page.failed:
-        lost = sum(bool(trial.attempts) for trial in page.tried)
+    if not facts.failed:
+        lost = sum(bool(trial.attempts) for trial in facts.tried)
         return f"\nNo trial failed{f'; {lost:,} were tried again after their worker was lost' if lost else ''}.\n"
     from pipeline.sweep.report import figures as drawn
 
-    kinds = _kinds(page)
+    kinds = _kinds(facts)
     figure = figure_block(
-        "failures", drawn.failure_figure(kinds, len(page.tried)), height=110 + 30 * len(kinds),
+        "failures", drawn.failure_figure(kinds, len(facts.tried)), height=110 + 30 * len(kinds),
         caption="Failed trials in the order of the search, by the kind of error.",
         label="Failed trials: " + ", ".join(f"{kind} {len(numbers)}" for kind, numbers in kinds.items()) + ".",
     )  # fmt: skip
-    return figure + _failed_table(page)
+    return figure + _failed_table(facts)
 
 
-def _kinds(page: SweepPage) -> dict[str, list[int]]:
+def _kinds(facts: SweepFacts) -> dict[str, list[int]]:
     """Return the failed trials by kind of error, the most frequent first; rare kinds are summed up."""
     found: dict[str, list[int]] = {}
-    for trial in page.failed:
+    for trial in facts.failed:
         found.setdefault(_kind(trial.error), []).append(trial.number)
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     kinds = dict(ordered[:ERRORS])
@@ -176,15 +176,15 @@ def _kind(error: str | None) -> str:
     return head[:40] if head else "unknown"
 
 
-def _failed_table(page: SweepPage) -> str:
+def _failed_table(facts: SweepFacts) -> str:
     columns = [Column("Trial", numeric=True), Column("Params"), Column("Error"), Column("Run")]
     rows: list[list[Cell]] = [
         [str(trial.number), params_text(trial.params), _error(trial.error), code(trial.run_id[:8])]
-        for trial in page.failed[:LISTED]
+        for trial in facts.failed[:LISTED]
     ]
-    left = len(page.failed) - len(rows)
+    left = len(facts.failed) - len(rows)
     note = f", of which the first {LISTED} are listed; trials.jsonl has all" if left > 0 else ""
-    return table(f"{several(len(page.failed), 'failed trial')}{note}", columns, rows, name="errors tall searchable")
+    return table(f"{several(len(facts.failed), 'failed trial')}{note}", columns, rows, name="errors tall searchable")
 
 
 def _error(text: str | None) -> Html:

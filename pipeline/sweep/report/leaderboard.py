@@ -13,7 +13,7 @@ from pipeline.sweep.report.words import label, objective_column, objective_text,
 from pipeline.sweep.trial import Trial
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.report.facts import SweepFacts
 
 LEADERS = 25
 LISTED = 5_000
@@ -22,61 +22,62 @@ KEY = ("sharpe", "cagr", "max_drawdown", "annual_volatility", "total_trades")
 WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
-def leaders(page: SweepPage) -> str:
+def leaders(facts: SweepFacts) -> str:
     """Return the best trials by the first objective."""
-    if page.best is None:
+    if facts.best is None:
         return "\nNo trial was completed.\n"
-    shown = page.configurations[:LEADERS]
-    others = _others(page, shown)
-    runs = any(trial.run_id in page.reports for trial in shown)
-    on_front = set(page.judged.front) if len(page.objectives) > 1 else set()
-    columns = [Column("Rank", numeric=True), *_columns(page, others)]
+    shown = facts.configurations[:LEADERS]
+    others = _others(facts, shown)
+    runs = any(trial.run_id in facts.reports for trial in shown)
+    on_front = set(facts.judged.front) if len(facts.objectives) > 1 else set()
+    columns = [Column("Rank", numeric=True), *_columns(facts, others)]
     columns += [Column("Run")] if runs else []
     rows = []
     for rank, trial in enumerate(shown, start=1):
         star = '<span class="star" title="On the Pareto front">★</span> ' if trial.number in on_front else ""
-        cells = [Html(f"{star}{rank}"), *_values(page, trial, others)]
-        rows.append([*cells, _run(page, trial)] if runs else cells)
+        cells = [Html(f"{star}{rank}"), *_values(facts, trial, others)]
+        rows.append([*cells, _run(facts, trial)] if runs else cells)
     marked = "; ★ is on the Pareto front" if on_front else ""
-    marked += ", each configuration once" if len(page.configurations) < len(page.ranked) else ""
+    marked += ", each configuration once" if len(facts.configurations) < len(facts.ranked) else ""
     caption = (
-        f"The {f'best {len(shown)} trials' if len(shown) > 1 else 'only trial'} by {label(page.objectives[0])}{marked}"
+        f"The {f'best {len(shown)} trials' if len(shown) > 1 else 'only trial'} by {label(facts.objectives[0])}{marked}"
     )
     return table(caption, columns, rows, name="leaders")
 
 
-def everything(page: SweepPage) -> str:
+def everything(facts: SweepFacts) -> str:
     """Return all trials by number, to be searched and sorted; of very many, and without scripts, the best ones."""
-    if not page.tried:
+    if not facts.tried:
         return "\nThis sweep left no trials (`trials.jsonl`).\n"
-    shown, most = list(page.tried), EXCERPT if page.static else LISTED
+    shown, most = list(facts.tried), EXCERPT if facts.static else LISTED
     if len(shown) > most:
-        shown = sorted([*page.ranked, *(t for t in page.tried if t.state != "COMPLETE")][:most], key=lambda t: t.number)
-    others = _others(page, shown)
-    note = f", of which the best {len(shown):,} are listed" if len(shown) < len(page.tried) else ""
-    runs = any(trial.run_id in page.reports for trial in shown)
-    columns = [*_columns(page, others), Column("State"), *([Column("Run")] if runs else [])]
-    rows = (_plain_row(page, trial, others, runs=runs) for trial in shown)
-    text = _table(f"{several(len(page.tried), 'trial')}{note}", columns, rows)
-    file = page.run.dir.trials
-    address = link(file.name, page.address(file.name)).text
+        best_first = [*facts.ranked, *(t for t in facts.tried if t.state != "COMPLETE")]
+        shown = sorted(best_first[:most], key=lambda t: t.number)
+    others = _others(facts, shown)
+    note = f", of which the best {len(shown):,} are listed" if len(shown) < len(facts.tried) else ""
+    runs = any(trial.run_id in facts.reports for trial in shown)
+    columns = [*_columns(facts, others), Column("State"), *([Column("Run")] if runs else [])]
+    rows = (_plain_row(facts, trial, others, runs=runs) for trial in shown)
+    text = _table(f"{several(len(facts.tried), 'trial')}{note}", columns, rows)
+    file = facts.run.dir.trials
+    address = link(file.name, facts.address(file.name)).text
     return text + raw_block(f'<p class="note">All trials with all metrics, run ids and errors are in {address}.</p>')
 
 
-def pareto(page: SweepPage) -> str:
+def pareto(facts: SweepFacts) -> str:
     """Return the Pareto front as figures and a table; empty for a single objective."""
-    names = page.objectives
+    names = facts.objectives
     if len(names) < 2:
         return ""
-    if page.best is None:
+    if facts.best is None:
         return ""
     from pipeline.sweep.report import figures as drawn
 
-    front = f"{len(page.judged.front)} trials on the front"
+    front = f"{len(facts.judged.front)} trials on the front"
     what = "trials that no other beats in all objectives, and the rest"
     blocks = [
         figure_block(
-            f"pareto-{other}", drawn.pareto_figure(page.ranked, page.judged.front, page.best.number, names, other),
+            f"pareto-{other}", drawn.pareto_figure(facts.ranked, facts.judged.front, facts.best.number, names, other),
             caption=f"{metric(names[other]).label} over {label(names[0])}: {what}.",
             label=f"Scatter chart of {label(names[other])} over {label(names[0])}; {front}.",
             height=380,
@@ -84,53 +85,53 @@ def pareto(page: SweepPage) -> str:
         for other in range(1, len(names))
     ]  # fmt: skip
     drawn_figures = blocks[0] if len(blocks) == 1 else side_by_side(*blocks)
-    others = _others(page, page.ranked)
-    members = [trial for trial in page.ranked if trial.number in set(page.judged.front)]
-    rows = [_values(page, trial, others) for trial in members[:LISTED]]
+    others = _others(facts, facts.ranked)
+    members = [trial for trial in facts.ranked if trial.number in set(facts.judged.front)]
+    rows = [_values(facts, trial, others) for trial in members[:LISTED]]
     caption = f"The Pareto front: {several(len(members), 'trial')}, by {label(names[0])}"
     name = "leaders tall searchable" if len(members) > LEADERS else "leaders"
-    return drawn_figures + table(caption, _columns(page, others), rows, name=name)
+    return drawn_figures + table(caption, _columns(facts, others), rows, name=name)
 
 
-def _columns(page: SweepPage, others: Sequence[str]) -> list[Column]:
-    params = [Column(name, numeric=name in page.numeric) for name in page.params]
-    objectives = [objective_column(name) for name in page.objectives]
+def _columns(facts: SweepFacts, others: Sequence[str]) -> list[Column]:
+    params = [Column(name, numeric=name in facts.numeric) for name in facts.params]
+    objectives = [objective_column(name) for name in facts.objectives]
     metrics = [Column(metric(name).label, numeric=True, title=metric(name).meaning) for name in others]
     return [Column("Trial", numeric=True), *params, *objectives, *metrics]
 
 
-def _values(page: SweepPage, trial: Trial, others: Sequence[str]) -> list[Cell]:
-    return [str(trial.number), *_texts(page, trial, others)]
+def _values(facts: SweepFacts, trial: Trial, others: Sequence[str]) -> list[Cell]:
+    return [str(trial.number), *_texts(facts, trial, others)]
 
 
-def _texts(page: SweepPage, trial: Trial, others: Sequence[str]) -> list[str]:
-    values = trial.values or [None] * len(page.objectives)
+def _texts(facts: SweepFacts, trial: Trial, others: Sequence[str]) -> list[str]:
+    values = trial.values or [None] * len(facts.objectives)
     return [
-        *(param_text(trial.params.get(name)) for name in page.params),
-        *(objective_text(name, value) for name, value in zip(page.objectives, values, strict=True)),
+        *(param_text(trial.params.get(name)) for name in facts.params),
+        *(objective_text(name, value) for name, value in zip(facts.objectives, values, strict=True)),
         *(format_number(trial.stats.get(name), metric(name).kind) for name in others),
     ]
 
 
-def _others(page: SweepPage, trials: Sequence[Trial]) -> list[str]:
+def _others(facts: SweepFacts, trials: Sequence[Trial]) -> list[str]:
     """Return the key metrics that are no objectives and that a trial has."""
     known = {name for trial in (*trials[:LEADERS], *trials[-LEADERS:]) for name in trial.stats}
-    return [name for name in KEY if name not in page.objectives and name in known]
+    return [name for name in KEY if name not in facts.objectives and name in known]
 
 
-def _run(page: SweepPage, trial: Trial) -> Html:
-    return link("report", page.reports[trial.run_id]) if trial.run_id in page.reports else Html(DASH)
+def _run(facts: SweepFacts, trial: Trial) -> Html:
+    return link("report", facts.reports[trial.run_id]) if trial.run_id in facts.reports else Html(DASH)
 
 
-def _plain_row(page: SweepPage, trial: Trial, others: Sequence[str], *, runs: bool) -> str:
+def _plain_row(facts: SweepFacts, trial: Trial, others: Sequence[str], *, runs: bool) -> str:
     """Return a row as short as can be: of thousands, every byte counts. Cells without a class are numbers."""
-    params = len(page.params)
-    kinds = ["" if name in page.numeric else " class=text" for name in page.params]
-    texts = [html_text(text) for text in _texts(page, trial, others)]
+    params = len(facts.params)
+    kinds = ["" if name in facts.numeric else " class=text" for name in facts.params]
+    texts = [html_text(text) for text in _texts(facts, trial, others)]
     cells = "".join(f"<td{kind}>{text}</td>" for kind, text in zip(kinds, texts[:params], strict=True))
     cells += "".join(f"<td>{text}</td>" for text in texts[params:])
     state = f"<td class=text>{WORDS.get(trial.state, trial.state)}</td>"
-    run = f"<td class=text>{_run(page, trial).text}</td>" if runs else ""
+    run = f"<td class=text>{_run(facts, trial).text}</td>" if runs else ""
     return f"<tr><th scope=row>{trial.number}</th>{cells}{state}{run}</tr>"
 
 

@@ -13,7 +13,7 @@ from pipeline.sweep.report.words import effective_text, joined, label, objective
 from pipeline.sweep.statistics import NEAR_BEST, Counts, CrossValidated, Deflation, Forward, Overfit, Plateau
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.report.facts import SweepFacts
 
 
 class Row(NamedTuple):
@@ -24,54 +24,55 @@ class Row(NamedTuple):
     convention: str
 
 
-def statistics(page: SweepPage) -> str:
+def statistics(facts: SweepFacts) -> str:
     """Return the table of all statistics, each with its convention and source."""
-    found = page.judged
+    found = facts.judged
     rows: list[Row] = []
     if found.deflation is not None:
-        rows += _deflation(found.deflation, page)
-        rows += _effective(found.deflation) if page.chosen else ()
+        rows += _deflation(found.deflation, facts)
+        rows += _effective(found.deflation) if facts.chosen else ()
     if found.overfitting is not None:
         rows += _overfitting(found.overfitting)
-    if found.walk_forward is not None and page.chosen:
+    if found.walk_forward is not None and facts.chosen:
         rows += _forward(found.walk_forward)
-    if found.cross_validation is not None and page.chosen:
+    if found.cross_validation is not None and facts.chosen:
         rows += _crossed(found.cross_validation)
     if found.plateau is not None:
-        rows += _plateau(found.plateau, page.objectives[0])
+        rows += _plateau(found.plateau, facts.objectives[0])
     columns = [Column("Statistic"), Column("Value", numeric=True), Column("Convention")]
-    said = [*_left_out(page), *(f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in found.notes)]
+    said = [*_left_out(facts), *(f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in found.notes)]
     notes = "".join(f'<p class="note">{html_text(text)}</p>\n' for text in said)
     cells: list[list[Cell]] = [[row.name, row.value, _meaning(row.convention)] for row in rows]
     shown = table("Statistics of the choice of the best trial", columns, cells, name="evidence") if cells else ""
-    return shown + (raw_block(notes) if notes else "") + _nothing(page, cells)
+    return shown + (raw_block(notes) if notes else "") + _nothing(facts, cells)
 
 
-def _left_out(page: SweepPage) -> Iterator[str]:
+def _left_out(facts: SweepFacts) -> Iterator[str]:
     """Say which trials are in the count and nowhere else."""
-    counts = page.judged.counts
+    counts = facts.judged.counts
     ends = [several(n, "trial") + f" {word}" for n, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if n]
-    if ends and page.best is not None:
+    if ends and facts.best is not None:
         yield (
             f"Not all trials left returns of the whole period ({joined(ends)}): these are in the number of trials "
             "counted and in no other statistic, so what rests on comparing trials speaks of the completed ones only."
         )
 
 
-def _nothing(page: SweepPage, rows: list[list[Cell]]) -> str:
-    return "" if rows or page.judged.notes else "\nThis sweep left no statistics (`statistics.json`).\n"
+def _nothing(facts: SweepFacts, rows: list[list[Cell]]) -> str:
+    return "" if rows or facts.judged.notes else "\nThis sweep left no statistics (`statistics.json`).\n"
 
 
 def _meaning(text: str) -> Html:
     return Html(f'<span class="meaning">{html_text(text)}</span>')
 
 
-def _deflation(found: Deflation, page: SweepPage) -> Iterator[Row]:
-    per_year = f"{page.judged.periods_per_year or 0:g}"
+def _deflation(found: Deflation, facts: SweepFacts) -> Iterator[Row]:
+    per_year = f"{facts.judged.periods_per_year or 0:g}"
     yield Row(
         "Sharpe ratio of the best trial", ratio(found.sharpe),
-        f"Of trial {page.judged.best}, the best {label(page.objectives[0])}: mean over standard deviation (ddof 1) of "
-        f"simple returns per bar, times the square root of {per_year} bars a year; {risk_free(page.run.conventions)}.",
+        f"Of trial {facts.judged.best}, the best {label(facts.objectives[0])}: mean over standard deviation (ddof 1) "
+        f"of simple returns per bar, times the square root of {per_year} bars a year; "
+        f"{risk_free(facts.run.conventions)}.",
     )  # fmt: skip
     yield Row(
         "Probabilistic Sharpe ratio", format_number(found.psr, PERCENT),
@@ -79,7 +80,7 @@ def _deflation(found: Deflation, page: SweepPage) -> Iterator[Row]:
         "kurtosis not excess, normal = 3.",
     )  # fmt: skip
     yield Row(
-        "Trials counted", format_number(found.n, COUNT), _counted(page.judged.counts),
+        "Trials counted", format_number(found.n, COUNT), _counted(facts.judged.counts),
     )  # fmt: skip
     yield Row(
         "Best ratio expected by luck", ratio(found.expected_max),

@@ -13,7 +13,7 @@ from pipeline.report.tables import Cell, Column, table
 from pipeline.sweep.report.words import joined, label, params_text, ratio
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage
+    from pipeline.sweep.report.facts import SweepFacts
     from pipeline.sweep.statistics import Overfit, Window
 
 ADAPTIVE = (
@@ -23,21 +23,21 @@ ADAPTIVE = (
 )
 
 
-def caveat(page: SweepPage) -> str:
+def caveat(facts: SweepFacts) -> str:
     """Return what an adaptive sampler means for everything out of sample; empty for the other samplers."""
-    forward, crossed = page.judged.walk_forward, page.judged.cross_validation
+    forward, crossed = facts.judged.walk_forward, facts.judged.cross_validation
     flattered = forward is not None and not forward.trials
     methods = [*(["walk-forward"] if flattered else []), *(["cross-validation"] if crossed is not None else [])]
-    if not page.adaptive or not page.chosen or not methods:
+    if not facts.adaptive or not facts.chosen or not methods:
         return ""
     remedy = ", nor has walk-forward with searches of its own (validation.walk_forward_trials)" if flattered else ""
-    text = ADAPTIVE.format(sampler=page.setting("sweep", "sampler"), methods=joined(methods), remedy=remedy)
+    text = ADAPTIVE.format(sampler=facts.setting("sweep", "sampler"), methods=joined(methods), remedy=remedy)
     return raw_block(f'<p class="caveat">{html_text(text)}</p>')
 
 
-def decay(page: SweepPage) -> str:
+def decay(facts: SweepFacts) -> str:
     """Return the Sharpe ratio in and out of sample by each method, and what is left of it."""
-    rows = [_decay_row(*row) for row in _decays(page)] if page.chosen else []
+    rows = [_decay_row(*row) for row in _decays(facts)] if facts.chosen else []
     if not rows:
         return ""
     columns = [
@@ -47,16 +47,16 @@ def decay(page: SweepPage) -> str:
     return table("Sharpe ratio of the chosen trial in and out of sample, annual", columns, rows, name="decay")
 
 
-def overfitting_figures(page: SweepPage) -> str:
+def overfitting_figures(facts: SweepFacts) -> str:
     """Return the histogram of the logits beside the ratios in and out of sample; empty without CSCV."""
-    found = page.judged.overfitting
+    found = facts.judged.overfitting
     if found is None or not found.logits:
         return ""
     from pipeline.sweep.report import figures_validation as drawn
 
     pbo, slope = format_number(found.pbo, PERCENT), ratio(found.degradation_slope)
-    inside, outside = ([value * page.annual for value in values] for values in (found.in_sample, found.out_of_sample))
-    intercept = (found.degradation_intercept or 0.0) * page.annual
+    inside, outside = ([value * facts.annual for value in values] for values in (found.in_sample, found.out_of_sample))
+    intercept = (found.degradation_intercept or 0.0) * facts.annual
     return side_by_side(
         figure_block(
             "logits", drawn.logits_figure(found.logits), height=300,
@@ -71,10 +71,10 @@ def overfitting_figures(page: SweepPage) -> str:
     )  # fmt: skip
 
 
-def forward_table(page: SweepPage) -> str:
+def forward_table(facts: SweepFacts) -> str:
     """Return the windows of the walk-forward, each with what was chosen before it; empty without one."""
-    found = page.judged.walk_forward
-    if found is None or not page.chosen:
+    found = facts.judged.walk_forward
+    if found is None or not facts.chosen:
         return ""
     columns = [
         Column("Window"), *([] if found.trials else [Column("Trial", numeric=True)]), Column("Params"),
@@ -84,27 +84,27 @@ def forward_table(page: SweepPage) -> str:
     rows: list[list[Cell]] = []
     for window in found.windows:
         days = f"{window.start[:10]} to {window.end[:10]}"
-        rows.append([days, *_choice(page, window), ratio(window.in_sample), ratio(window.out_of_sample)])
+        rows.append([days, *_choice(facts, window), ratio(window.in_sample), ratio(window.out_of_sample)])
     what = "the trial that was best on all bars before it"
     if found.trials:
         what = f"what a search of its own found best on all bars before it ({several(found.trials, 'trial')} each)"
     return table(f"Walk-forward: in each window {what}", columns, rows, name="falls")
 
 
-def _choice(page: SweepPage, window: Window) -> list[str]:
+def _choice(facts: SweepFacts, window: Window) -> list[str]:
     if window.trial is None:
         return [params_text(window.params or {})]
-    trial = page.by_number.get(window.trial)
+    trial = facts.by_number.get(window.trial)
     return [str(window.trial), params_text(trial.params) if trial else DASH]
 
 
-def forward_figures(page: SweepPage) -> str:
+def forward_figures(facts: SweepFacts) -> str:
     """Return the stitched equity of the walk-forward beside the ratios of the paths of cross-validation."""
-    return side_by_side(_stitched(page), _paths(page)) if page.chosen else ""
+    return side_by_side(_stitched(facts), _paths(facts)) if facts.chosen else ""
 
 
-def _stitched(page: SweepPage) -> str:
-    found = page.judged.walk_forward
+def _stitched(facts: SweepFacts) -> str:
+    found = facts.judged.walk_forward
     if found is None or not found.dates:
         return ""
     import pandas as pd
@@ -112,8 +112,8 @@ def _stitched(page: SweepPage) -> str:
     from pipeline.sweep.report import figures_validation as drawn
 
     stitched = pd.Series(found.equity, index=pd.to_datetime(list(found.dates), utc=True, format="ISO8601"))
-    best = page.judged.best
-    grown = page.growth([best]) if best is not None else pd.DataFrame()
+    best = facts.judged.best
+    grown = facts.growth([best]) if best is not None else pd.DataFrame()
     hindsight = None
     if best in grown:
         own = grown[best]
@@ -127,8 +127,8 @@ def _stitched(page: SweepPage) -> str:
     )  # fmt: skip
 
 
-def _paths(page: SweepPage) -> str:
-    found = page.judged.cross_validation
+def _paths(facts: SweepFacts) -> str:
+    found = facts.judged.cross_validation
     if found is None or not found.paths:
         return ""
     from pipeline.sweep.report import figures_validation as drawn
@@ -141,14 +141,14 @@ def _paths(page: SweepPage) -> str:
     )  # fmt: skip
 
 
-def _decays(page: SweepPage) -> Iterator[tuple[str, float, float]]:
-    found = page.judged
+def _decays(facts: SweepFacts) -> Iterator[tuple[str, float, float]]:
+    found = facts.judged
     overfit, forward, crossed = found.overfitting, found.walk_forward, found.cross_validation
     if overfit is not None and overfit.in_sample:
         name = f"halves of the period (CSCV), mean of {_of_splits(overfit)}"
-        yield name, fmean(overfit.in_sample) * page.annual, fmean(overfit.out_of_sample) * page.annual
+        yield name, fmean(overfit.in_sample) * facts.annual, fmean(overfit.out_of_sample) * facts.annual
     if forward is not None:
-        anew = f", searched anew by {label(page.judged.objectives[0])}" if forward.trials else ""
+        anew = f", searched anew by {label(facts.judged.objectives[0])}" if forward.trials else ""
         yield f"all bars before a window (walk-forward{anew})", forward.in_sample, forward.out_of_sample
     if crossed is not None and crossed.in_sample:
         name = f"all other folds (cross-validation), mean of {several(len(crossed.in_sample), 'split')}"
