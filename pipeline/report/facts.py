@@ -136,7 +136,7 @@ class Facts:
         """The weights of each symbol over time and what follows from them; None where they are not known."""
         from pipeline.report.holdings import read_holdings
 
-        return read_holdings(self)
+        return None if self.result is None else read_holdings(self.kept, self.result.equity_curve)
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
@@ -219,7 +219,8 @@ class Facts:
         """The backtest as far as equity and trades tell it; None for a run without a usable curve."""
         from pipeline.report.rebuilt import rebuilt
 
-        return rebuilt(self)
+        curve = self.equity.get("equity")
+        return rebuilt(curve, self.trades, cash=self.initial_cash, stats=self.stats, conventions=self.conventions)
 
     @cached_property
     def benchmark_equity(self) -> pd.Series | None:

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.backtest.metrics import turnover
 
 if TYPE_CHECKING:
-    from pipeline.report.facts import Facts
+    from pipeline.results.kept import Kept
 
 HELD = 1e-12  # weights below this are none
 
@@ -114,11 +114,8 @@ class Holdings:
         return returns.replace([np.inf, -np.inf], np.nan).corr(min_periods=2)
 
 
-def read_holdings(facts: Facts) -> Holdings | None:
+def read_holdings(kept: Kept, equity: pd.Series) -> Holdings | None:
     """Return the holdings of a run: its weights, else its positions at their prices; None without usable ones."""
-    if facts.result is None:
-        return None
-    equity, kept = facts.result.equity_curve, facts.kept
     prices, weights = _frame(kept.part("prices"), equity), _frame(kept.part("weights"), equity)
     if weights is None:
         positions = _frame(kept.part("positions"), equity)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.engine import BacktestResult
-    from pipeline.report.facts import Facts
 
 TRADE_NEEDS = {"side", "quantity", "entry_time", "exit_time", "entry_price", "exit_price", "is_open"}
 
 
-def rebuilt(page: Facts) -> BacktestResult | None:
+def rebuilt(
+    equity: pd.Series | None,
+    trades: pd.DataFrame,
+    *,
+    cash: float | None,
+    stats: Mapping[str, float | int | None],
+    conventions: Conventions,
+) -> BacktestResult | None:
     """Return what equity.csv and the trades say as a backtest: positions at each close, and a fill at both ends.
 
     Signals are not known and stay 0; the initial cash is the first equity when nothing tells it. None when the curve
@@ -25,19 +33,17 @@ def rebuilt(page: Facts) -> BacktestResult | None:
 
     from pipeline.backtest.engine import BacktestResult
 
-    equity = page.equity.get("equity")
     if equity is None or len(equity) < 2 or not np.isfinite(equity.to_numpy(dtype=float)).all():
         return None
     index = pd.DatetimeIndex(equity.index)
     if not index.is_monotonic_increasing or float(equity.iloc[0]) <= 0.0:
         return None
-    trades = page.trades if set(page.trades.columns) >= TRADE_NEEDS else pd.DataFrame()
+    trades = trades if set(trades.columns) >= TRADE_NEEDS else pd.DataFrame()
     positions = pd.Series(_positions(trades, index), index=index, name="position")
     signals = pd.Series(0, index=index, name="signal")
-    cash = page.initial_cash
     config = {"initial_cash": cash if cash and cash > 0.0 else float(equity.iloc[0])}
     fills = _fills(trades)
-    return BacktestResult(dict(page.stats), equity, trades, config, fills, positions, signals, page.conventions)
+    return BacktestResult(dict(stats), equity, trades, config, fills, positions, signals, conventions)
 
 
 def open_trades(trades: pd.DataFrame, index: pd.Index) -> pd.Series:
