@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.report.page import Page, build_page, open_page
     from pipeline.report.render import RenderRecord, render_run
-    from pipeline.report.renderers import Renderer, choose_renderer
+    from pipeline.report.renderer import Renderer
+    from pipeline.report.renderers import choose_renderer
 
 __all__ = ["Page", "RenderRecord", "Renderer", "build_page", "choose_renderer", "open_page", "render_run"]
 

@@ -17,7 +17,8 @@ from pipeline.errors import EvidenceError, RenderError, UsageError, nearest
 from pipeline.report.quarto import QuartoRenderer
 from pipeline.report.record import RenderRecord, assets_digest, read_record
 from pipeline.report.render import Resolved, Sources, find_sources, keep_report, render_run, resolve_run, tracked_url
-from pipeline.report.renderers import AUTO, Renderer, choose_renderer
+from pipeline.report.renderer import Renderer
+from pipeline.report.renderers import AUTO, choose_renderer
 from pipeline.report.section_files import section_digests
 from pipeline.report.trials import TrialIndex
 from pipeline.run import Run

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import RenderError
 from pipeline.report.program import run_program
+from pipeline.report.renderer import HOW_TO_INSTALL
 from pipeline.report.resolve import ASSETS
 
 WARNING = re.compile(r"^\[WARNING\].*(?:Could not fetch|Could not find|Could not convert).*$", re.MULTILINE)
@@ -52,8 +53,6 @@ class PandocRenderer:
     def _binary(self) -> str:
         found = _binary()
         if found is None:
-            from pipeline.report.renderers import HOW_TO_INSTALL
-
             raise RenderError(f"pandoc is not installed. {HOW_TO_INSTALL}")
         return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import RenderError
 from pipeline.report.program import TIMEOUT, run_program
+from pipeline.report.renderer import HOW_TO_INSTALL
 
 WARNING = re.compile(r"^.*(?:Could not fetch|Unable to resolve|not found in resource path|ERROR).*$", re.MULTILINE)
 
@@ -61,8 +62,6 @@ class QuartoRenderer:
     def _binary(self) -> str:
         found = find_quarto()
         if found is None:
-            from pipeline.report.renderers import HOW_TO_INSTALL
-
             raise RenderError(f"Quarto is not installed. {HOW_TO_INSTALL}")
         return found
 

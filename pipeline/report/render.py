@@ -14,7 +14,8 @@ from pipeline.files import PARTIAL
 from pipeline.report.blocks import Aside
 from pipeline.report.page import build_page
 from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record, write_record
-from pipeline.report.renderers import AUTO, Renderer, usable_renderers
+from pipeline.report.renderer import Renderer
+from pipeline.report.renderers import AUTO, usable_renderers
 from pipeline.report.resolve import resolve
 from pipeline.report.section_files import find_sections, section_digests
 from pipeline.report.selfcontained import check_self_contained, finish

@@ -1,46 +1,19 @@
-"""The two renderers behind one protocol, and the choice between them."""
+"""The two renderers, and the choice between them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
 
 from pipeline.errors import RendererNotFoundError, RenderError, nearest
+from pipeline.report.pandoc import PandocRenderer
+from pipeline.report.quarto import QuartoRenderer
+from pipeline.report.renderer import HOW_TO_INSTALL, Renderer
 
 AUTO = "auto"
-HOW_TO_INSTALL = (
-    "Install Quarto (https://quarto.org/docs/get-started/, or set QUARTO_PATH to its binary), or the embedded "
-    "renderer: pip install 'evidence-chain[report]'."
-)
-
-
-class Renderer(Protocol):
-    """Turns a resolved Markdown file into one HTML file."""
-
-    @property
-    def name(self) -> str:
-        """The word a run spec uses for it."""
-        ...
-
-    def available(self) -> bool:
-        """Say whether it can be used here."""
-        ...
-
-    def version(self) -> str:
-        """Return name and version of the program that writes the HTML, as `pandoc 3.9`."""
-        ...
-
-    def render(self, resolved: Path, scratch: Path) -> Path:
-        """Render `resolved`, which is in `scratch`, to HTML in `scratch`; raises RenderError."""
-        ...
 
 
 def renderers() -> Sequence[Renderer]:
     """Return all renderers, the preferred one first."""
-    from pipeline.report.pandoc import PandocRenderer
-    from pipeline.report.quarto import QuartoRenderer
-
     return (QuartoRenderer(), PandocRenderer())
 
 

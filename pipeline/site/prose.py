@@ -18,7 +18,8 @@ from pipeline.digest import sha256_bytes
 from pipeline.errors import RenderError
 from pipeline.escape import markdown_text
 from pipeline.report.qmd import read_qmd
-from pipeline.report.renderers import Renderer, usable_renderers
+from pipeline.report.renderer import Renderer
+from pipeline.report.renderers import usable_renderers
 from pipeline.settings import Settings
 from pipeline.site.frame import OWN
 from pipeline.site.layout import COMPARE, INDEX

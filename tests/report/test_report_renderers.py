@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup, Tag
 from pipeline.errors import RenderError
 from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.quarto import QuartoRenderer, find_quarto
-from pipeline.report.renderers import Renderer
+from pipeline.report.renderer import Renderer
 from pipeline.report.resolve import resolve
 from pipeline.report.selfcontained import check_self_contained, finish
 
