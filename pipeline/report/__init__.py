@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.report.page import Page, build_page, open_page
-    from pipeline.report.render import RenderRecord, render_run
+    from pipeline.report.record import RenderRecord
+    from pipeline.report.render import render_run
     from pipeline.report.renderer import Renderer
     from pipeline.report.renderers import choose_renderer
 
@@ -23,9 +24,9 @@ _HOMES = {
     "Page": "page",
     "build_page": "page",
     "open_page": "page",
-    "RenderRecord": "render",
+    "RenderRecord": "record",
     "render_run": "render",
-    "Renderer": "renderers",
+    "Renderer": "renderer",
     "choose_renderer": "renderers",
 }
 

@@ -12,8 +12,8 @@ import json
 import re
 
 from pipeline.errors import RenderError
+from pipeline.report.cell_marks import mark
 from pipeline.report.chart import HALF, WIDE, draw
-from pipeline.report.notebook import mark
 
 RAW = re.compile(r"^(?P<fence>`{3,})\{=html\}\n(?P<body>.*?)\n(?P=fence)$", re.MULTILINE | re.DOTALL)
 FIGURE = re.compile(

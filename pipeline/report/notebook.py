@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import RenderError
+from pipeline.report.cell_marks import marked
 from pipeline.report.chart_image import as_image
 from pipeline.report.qmd import Cell, read_qmd
 from pipeline.report.section_files import with_sections
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 SVG = re.compile(r'<svg class="(?:chart|small)[ "].*?</svg>', re.DOTALL)
 ATTRIBUTES = re.compile(r"^(#+ .*?)\s*\{[^}]*\}\s*$", re.MULTILINE)
-BEGIN, END = "<!-- evidence:cell:{} -->", "<!-- evidence:cell:end -->"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-
-def mark(number: int, output: str) -> str:
-    """Return what a cell printed between two comments that survive rendering."""
-    begin, end = (f"\n```{{=html}}\n{comment}\n```\n" for comment in (BEGIN.format(number), END))
-    return f"{begin}{output}{end}"
 
 
 def as_notebook(resolved: Resolved, page: str, run_id: str) -> bytes:
@@ -67,11 +60,7 @@ def _code(cell: Cell, html: str, run_id: str, place: int) -> dict[str, Any]:
 
 def _shown(page: str, number: int, style: str) -> str:
     """Return what the page shows of one cell."""
-    _, found, after = page.partition(BEGIN.format(number))
-    shown, ended, _ = after.partition(END)
-    if not (found and ended):
-        raise RenderError(f"The renderer lost the place of cell {number}, so there is no notebook of this report.")
-    return SVG.sub(lambda match: _image(match[0], style), shown).strip()
+    return SVG.sub(lambda match: _image(match[0], style), marked(page, number)).strip()
 
 
 def _image(svg: str, style: str) -> str:
