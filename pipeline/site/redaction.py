@@ -11,19 +11,20 @@ import getpass
 import os
 import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
+from pipeline.inputs.record import NETWORK
 from pipeline.run import Artifact, Run, RunRecord
 from pipeline.settings import Settings
 from pipeline.site.options import SiteOptions
 from pipeline.site.patterns import GENERAL, Pattern, own_patterns, spans, whole_words
-from pipeline.site.pictures import png_texts
+from pipeline.site.readings import encoded_texts, texts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,9 @@ STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-
 NOBODY = frozenset(
     {"root", "user", "admin", "nobody", "ubuntu", "debian", "runner", "localhost", "host", "app", "test"}
 )
+NOT_LISTED = "it is not among the files that may be public ([public] files in config/site.toml)"
+UNREADABLE = "nobody can see what it holds: it is neither text in UTF-8 nor a plain PNG"
+PRIVATE = "it holds what may not be public: a path, an address, a host, a user, or a word of [public]"
 CONFIG_LEFT_OUT = {"tracking": ("uri", "ui_url")}
 
 
@@ -94,12 +98,23 @@ class Redactor:
 
     def shows(self, name: str, data: bytes) -> bool:
         """Say whether a sealed file may be shown: it is on the list, and has nothing that would be left out."""
-        if not any(fnmatch(name, pattern) for pattern in self.files) or self.text(name) != name:
-            return False
-        if name.endswith(".png"):
-            texts = png_texts(data)
-            return texts is not None and not any(True for text in texts for _ in spans(text, self._all))
-        return not any(True for _ in spans(data.decode("utf-8", errors="replace"), self._all))
+        return self.why_not(name, data) is None
+
+    def why_not(self, name: str, data: bytes) -> str | None:
+        """Say why a sealed file may not be shown; None for one that may."""
+        if not any(fnmatch(name, pattern) for pattern in self.files):
+            return NOT_LISTED
+        texts = texts_of(name, data)
+        encoded = encoded_texts(texts[0]) if texts else ([], [])
+        if texts is None or encoded is None:
+            return UNREADABLE
+        given = [*whole_words(self.words), *self._named]
+        private = self._finds([name, *texts, *encoded[0]], self._all) or self._finds(encoded[1], given)
+        return PRIVATE if private else None
+
+    @staticmethod
+    def _finds(texts: Iterable[str], patterns: list[Pattern]) -> bool:
+        return any(True for text in texts for _ in spans(text, patterns))
 
 
 def make_redactor(options: SiteOptions, settings: Settings) -> Redactor:
@@ -123,22 +138,23 @@ class RedactedRun(Run):
     @cached_property
     def record(self) -> RunRecord:
         """What is known of the run, without its environment and without tracebacks."""
-        record, text = self._run.record, self._redactor.text
-        error = record.error and {**self._redactor.value(record.error), "traceback": ""}
+        record = self._run.record
+        shown = {item.name: self._redactor.value(getattr(record, item.name)) for item in fields(record)}
+        error = shown["error"] and {**shown["error"], "traceback": ""}
         return replace(
             record,
-            name=text(record.name),
-            error=error,
-            warnings=tuple(text(warning) for warning in record.warnings),
-            data=_source(record.data, self._redactor),
-            notebook=_source(record.notebook, self._redactor),
-            benchmark=_source(record.benchmark, self._redactor),
-            python="",
-            platform="",
-            packages={},
-            modules={},
-            locks={},
-            overrides=self._redactor.value(record.overrides, settings=True),
+            **shown
+            | {
+                "error": error,
+                "warnings": tuple(shown["warnings"]),
+                "data": _source(record.data, self._redactor),
+                "notebook": _source(record.notebook, self._redactor),
+                "benchmark": _source(record.benchmark, self._redactor),
+                "inputs": tuple(_read(item, self._redactor) for item in record.inputs),
+                "overrides": self._redactor.value(record.overrides, settings=True),
+                **dict.fromkeys(("python", "platform"), ""),
+                **{name: {} for name in ("packages", "modules", "locks")},
+            },
         )
 
     @cached_property
@@ -195,3 +211,9 @@ class RedactedRun(Run):
 
 def _source(source: dict[str, Any] | None, redactor: Redactor) -> dict[str, Any] | None:
     return source and {**source, "uri": redactor.setting(str(source.get("uri", "")))}
+
+
+def _read(item: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """Return one thing that a run read; of a host nothing but that there was one."""
+    shown: dict[str, Any] = redactor.value(item, settings=True)
+    return {**shown, "uri": f"{NETWORK}{MARK}"} if item["uri"].startswith(NETWORK) else shown

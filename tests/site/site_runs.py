@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.backtest.metrics import compute_stats
 from pipeline.digest import canonical_json, pretty_json, sha256_bytes
 from pipeline.evidence.dsse import sign_manifest
-from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
+from pipeline.evidence.manifest import Input, Outcome, build_manifest, collect_inputs, write_manifest
 from pipeline.evidence.provenance import Environment
 from pipeline.rundir import RunDir
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
@@ -46,6 +46,7 @@ class Planned:
     platform: str = "Linux"
     seal: bool = True
     files: dict[str, bytes] = field(default_factory=dict)
+    read: tuple[Input, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -136,7 +137,7 @@ def _write(run: RunDir, name: str, data: bytes) -> None:
 def _seal(run: RunDir, planned: Planned, spec: dict[str, Any]) -> None:
     environment = Environment("3.11.0", "CPython", planned.platform, "x86_64", planned.packages)
     files = {"data": planned.data, **({"benchmark": planned.benchmark} if planned.benchmark else {})}
-    inputs = collect_inputs(files=files, git=None, environment=environment, modules={}, locks={})
+    inputs = collect_inputs(files=files, git=None, environment=environment, modules={}, locks={}, read=planned.read)
     outcome = Outcome(
         planned.status, planned.started_at, planned.started_at, error=planned.error, warnings=planned.warnings
     )

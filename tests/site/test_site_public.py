@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import json
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import RenderError, UsageError
+from pipeline.evidence.manifest import Input
 from pipeline.files import list_files
 from pipeline.settings import Settings
 from pipeline.site import SiteOptions, build_site, load_options
@@ -23,7 +25,7 @@ SECRETS = (
     "/home/jdoe/secret-desk/prices.csv", "jdoe", "secret-desk", "j.doe@fund.example", "fund.example",
     "tracker.internal", "10.1.2.3", "C:\\Users\\jdoe", "ACME Capital", "ACC-12345", "tape-of-client", "secretpkg",
     "6.1-internal-kernel", "build-host-7", "/opt/private/feed", "hunter2", "client=", "Umbrella",
-    "Hooli",
+    "Hooli", "feeds.initech.example", "Globex",
 )  # fmt: skip
 WARNING = "read /opt/private/feed/a.csv as j.doe@fund.example from http://tracker.internal:5000/x on 10.1.2.3"
 FAILURE = {
@@ -48,6 +50,10 @@ def planted(settings: Settings) -> None:
         "data": ("/home/jdoe/secret-desk/prices of Umbrella/bars.csv", "cd" * 32), "warnings": (WARNING,),
         "benchmark": ("/opt/private/feed/Hooli index.csv", "ef" * 32),
         "packages": {"secretpkg": "1.2"}, "platform": "Linux-6.1-internal-kernel",
+        "read": (
+            Input("network:feeds.initech.example", "network:feeds.initech.example"),
+            Input("input:0", "/opt/private/feed/Globex 7.csv", {"sha256": "ab" * 32}, {"found": "observed"}),
+        ),
         "overrides": {"data.source": "/home/jdoe/secret-desk/prices.csv"},
         "files": {
             "notebook.ipynb": b'{"cells": [], "metadata": {"host": "build-host-7"}}',
@@ -218,6 +224,35 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 def test_what_a_picture_says_beside_itself(picture: bytes, expected: bool) -> None:
     """Authors and paths in a PNG's texts, compressed or not, and what cannot be read as text, keep it off the page."""
     assert Redactor(files=("plots/*.png",)).shows("plots/a.png", picture) is expected
+
+
+PICTURE = base64.b64encode(png((b"tEXt", b"Author\0j.doe@fund.example"))).decode()
+PLAIN_PICTURE = base64.b64encode(png((b"tEXt", b"Software\0Matplotlib version 3.10"))).decode()
+HIDDEN = base64.b64encode(b"These are the words of ACME Capital, and of nobody else in the world.").decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'{"a": "\\u002fhome\\u002fjdoe\\u002fdesk"}', False),
+        (b'{"by": "J\\u00fcrgen"}', False),
+        (b'{"who": "DESK\\\\jdoe"}', False),
+        (b"see %2Fhome%2Fjdoe%2Fx.csv", False),
+        (b"<p>&#x2F;home&#x2F;jdoe&#x2F;x.csv</p>", False),
+        (f'{{"image/png": "{PICTURE}"}}'.encode(), False),
+        (f'{{"image/png": "{PLAIN_PICTURE}"}}'.encode(), True),
+        (f'{{"image/png": "{PLAIN_PICTURE[:-8]}"}}'.encode(), False),
+        (f'{{"data": "{HIDDEN}"}}'.encode(), False),
+        (f'{{"sha256": "{"ab" * 32}", "share": "5 % of 3 & more"}}'.encode(), True),
+        ("/home/jdoe/x.csv".encode("utf-16-le"), False),
+        (zlib.compress(b"/home/jdoe/x.csv"), False),
+        ("price in €".encode("cp1252"), False),
+    ],
+)
+def test_what_a_file_hides_from_a_search_of_its_bytes(text: bytes, expected: bool) -> None:
+    """Escapes, encodings, base64 and pictures within are read; what nobody can read is not shown."""
+    redactor = Redactor(hide=("ACME Capital", "Jürgen"), files=("*",))
+    assert redactor.shows("notebook.ipynb", text) is expected
 
 
 def test_this_host_and_user_are_hidden(tmp_path: Path) -> None:
