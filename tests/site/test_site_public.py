@@ -51,7 +51,7 @@ def planted(settings: Settings) -> None:
         "benchmark": ("/opt/private/feed/Hooli index.csv", "ef" * 32),
         "packages": {"secretpkg": "1.2"}, "platform": "Linux-6.1-internal-kernel",
         "read": (
-            Input("network:feeds.initech.example", "network:feeds.initech.example"),
+            Input("network:feeds.initech.example", "network:feeds.initech.example", {}, {"found": "observed"}),
             Input("input:0", "/opt/private/feed/Globex 7.csv", {"sha256": "ab" * 32}, {"found": "observed"}),
         ),
         "overrides": {"data.source": "/home/jdoe/secret-desk/prices.csv"},
