@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec, read_spec
     from pipeline.start import start_run
+    from pipeline.verbs import build_site, explain, make_bundle, recompute, render_report, replay_run, run_sweep, verify
 
 _HOMES = {
     "EvidenceError": "pipeline.errors",
@@ -25,12 +26,20 @@ _HOMES = {
     "RunRecord": "pipeline.run",
     "RunSpec": "pipeline.spec",
     "Settings": "pipeline.settings",
+    "build_site": "pipeline.verbs",
     "compare": "pipeline.run",
+    "explain": "pipeline.verbs",
     "list_runs": "pipeline.run",
     "load_run": "pipeline.run",
+    "make_bundle": "pipeline.verbs",
     "read_spec": "pipeline.spec",
+    "recompute": "pipeline.verbs",
+    "render_report": "pipeline.verbs",
+    "replay_run": "pipeline.verbs",
     "run_backtest": "pipeline.runner",
+    "run_sweep": "pipeline.verbs",
     "start_run": "pipeline.start",
+    "verify": "pipeline.verbs",
 }
 
 __all__ = [
@@ -41,12 +50,20 @@ __all__ = [
     "RunRecord",
     "RunSpec",
     "Settings",
+    "build_site",
     "compare",
+    "explain",
     "list_runs",
     "load_run",
+    "make_bundle",
     "read_spec",
+    "recompute",
+    "render_report",
+    "replay_run",
     "run_backtest",
+    "run_sweep",
     "start_run",
+    "verify",
 ]
 
 

@@ -80,7 +80,7 @@ class RunOutcome:
 def run_backtest(
     spec: RunSpec,
     *,
-    settings: Settings,
+    settings: Settings | None = None,
     given: bytes | None = None,
     overrides: Mapping[str, Any] | None = None,
     run_id: str | None = None,
@@ -93,6 +93,7 @@ def run_backtest(
 ) -> RunOutcome:
     """Execute a spec into a new, sealed run directory, and render its report.
 
+    `settings` is the project, by default that of the current directory;
     `given` are the bytes the spec was read from, `overrides` what was laid over them, `origin` says who
     asked for the run; `progress` is called with the name of each stage as it begins; `signing_key` returns
     what signs, None for an unsigned run; `tracked_tags` are set on the MLflow run only; `kernels` starts the kernel,
@@ -101,6 +102,7 @@ def run_backtest(
     interrupted (KeyboardInterrupt) before its seal stays unsealed (KILLED), and the interruption is raised; so does one
     whose seal cannot be written.
     """
+    settings = settings or Settings.load()
     plan = plan_run(spec, settings, overrides, check=check)
     run = open_run(
         plan.spec,

@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: docs/cli.md, docs/run-spec.md and docs/sweep-spec.md.
+"""Write the reference pages that are made from the code: docs/api.md, cli.md, run-spec.md and sweep-spec.md.
 
 python scripts/generate_reference.py            write them
 python scripts/generate_reference.py --check    change nothing; exit 1 when a page is not what would be written
@@ -19,6 +19,7 @@ from typing import Any
 
 import annotated_types
 import pydantic
+from api_reference import api_page
 
 from pipeline import errors
 from pipeline.backtest.data import sample_names
@@ -301,7 +302,12 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join([line(titles), "|" + "---|" * len(titles), *body]) + "\n"
 
 
-PAGES = {"docs/cli.md": cli_page, "docs/run-spec.md": spec_page, "docs/sweep-spec.md": sweep_page}
+PAGES = {
+    "docs/api.md": lambda: api_page(GENERATED),
+    "docs/cli.md": cli_page,
+    "docs/run-spec.md": spec_page,
+    "docs/sweep-spec.md": sweep_page,
+}
 
 
 def main() -> int:

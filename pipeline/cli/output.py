@@ -17,7 +17,6 @@ from rich.text import Text
 from pipeline.cli.console import PlainConsole, console
 from pipeline.cli.failure import error_lines, short_lines
 from pipeline.cli.plain import one_line, say, say_json
-from pipeline.digest import sha256_file
 from pipeline.run import HEADLINE, UNREADABLE, Run, format_stat
 from pipeline.run_row import RunDetails, RunRow
 
@@ -168,11 +167,6 @@ def progress(items: Iterator[T], *, total: int, quiet: bool, doing: str) -> Iter
     from rich.progress import track
 
     yield from track(items, description=doing, total=total, console=console(stderr=True))
-
-
-def digest_or_none(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None when there is none."""
-    return sha256_file(path) if path.is_file() else None
 
 
 def warn(text: str | None) -> None:

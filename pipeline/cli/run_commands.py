@@ -127,13 +127,12 @@ def render(
     from pipeline.cli import output
     from pipeline.cli.key_commands import checked, signing_key
     from pipeline.errors import SpecError
-    from pipeline.evidence.recording import record_report
     from pipeline.report.bulk import RenderJob, known_format
     from pipeline.run import load_run
     from pipeline.settings import Settings
-    from pipeline.sweep.report.bulk import render_all, why_any_stale
+    from pipeline.sweep.report.bulk import why_any_stale
     from pipeline.template_files import template_path
-    from pipeline.tracking import publish_report
+    from pipeline.verbs import render_reports
 
     if (bool(run_ids), last, every, since is not None).count(True) > 1 or (stale and force):
         raise UsageError("Give one of: RUN_ID..., --last, --all, --since DATE, --stale; --force not with --stale.")
@@ -148,15 +147,11 @@ def render(
     if stale or ((every or since is not None) and not force):
         runs = [run for run in runs if why_any_stale(run, job) is not None]
     signer = checked(signing_key(), settings)
-    before = {run.run_id: output.digest_or_none(run.dir.report) for run in runs}
     done = []
-    for rendered in output.progress(
-        render_all(runs, job, processes=jobs), total=len(runs), quiet=as_json, doing="rendering"
+    for rendered, delivered in output.progress(
+        render_reports(runs, job, signer=signer, processes=jobs), total=len(runs), quiet=as_json, doing="rendering"
     ):
-        if rendered.record is not None and rendered.run.manifest_digest is not None:
-            record_report(rendered.run.dir, signer)
-            if rendered.record.report_sha256 != before[rendered.run.run_id]:
-                output.warn_unpublished(publish_report(rendered.run.dir, settings))
+        output.warn_unpublished(delivered)
         done.append(rendered)
     output.print_rendered(done, as_json=as_json)
     if any(rendered.error for rendered in done):
