@@ -31,7 +31,8 @@ from pipeline.backtest.sensitivity import Case
 from pipeline.backtest.strategies import get_strategy
 from pipeline.files import write_json
 from pipeline.opening import open_run
-from pipeline.report.bulk import RenderJob, render_many
+from pipeline.report.bulk import render_many
+from pipeline.report.job import RenderJob
 from pipeline.report.render import find_sources, render_run, resolve_run
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pipeline.replay import Explanation, ReplayResult
     from pipeline.replay.recompute import Recomputation
     from pipeline.report import RenderRecord
-    from pipeline.report.bulk import Rendered, RenderJob
+    from pipeline.report.bulk import Rendered
+    from pipeline.report.job import RenderJob
     from pipeline.site import SiteBuild
     from pipeline.sweep.spec import SweepSpec
     from pipeline.sweep.sweep import SweepOutcome
@@ -80,7 +81,7 @@ def render_report(
     `renderer` is auto, quarto or embedded; `template` a source instead of `reports/backtest_report.qmd`; `static` draws
     the figures instead of using plotly.js. A store that is away is a TrackingWarning. Raises RenderError.
     """
-    from pipeline.report.bulk import RenderJob
+    from pipeline.report.job import RenderJob
     from pipeline.tracking import TrackingWarning
 
     settings = settings or Settings.load()

@@ -127,7 +127,7 @@ def render(
     from pipeline.cli import output
     from pipeline.cli.key_commands import checked, signing_key
     from pipeline.errors import SpecError
-    from pipeline.report.bulk import RenderJob, known_format
+    from pipeline.report.job import RenderJob, known_format
     from pipeline.run import load_run
     from pipeline.settings import Settings
     from pipeline.sweep.report.bulk import why_any_stale

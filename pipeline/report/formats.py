@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_bytes
-from pipeline.report.bulk import RenderJob, known_format, why_stale
+from pipeline.report.job import RenderJob, known_format, why_stale
 from pipeline.report.record import RenderRecord, read_record, write_record
 from pipeline.report.render import Resolved, Sources, render_run, resolve_run
 from pipeline.report.renderers import usable_renderers

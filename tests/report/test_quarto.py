@@ -19,8 +19,9 @@ from bs4 import BeautifulSoup
 from conftest import Render
 from report_builder import FAILURE, SPEC, TEMPLATE, build_run
 
-from pipeline.report.bulk import RenderJob, render_many
+from pipeline.report.bulk import render_many
 from pipeline.report.formats import render_format
+from pipeline.report.job import RenderJob
 from pipeline.report.quarto import find_quarto
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run

@@ -13,7 +13,8 @@ import report_builder as builder
 from report_builder import SPEC, TEMPLATE
 
 from pipeline.files import write_json
-from pipeline.report.bulk import QUARTO_BATCH, RenderJob, render_many, why_stale
+from pipeline.report.bulk import QUARTO_BATCH, render_many
+from pipeline.report.job import RenderJob, why_stale
 from pipeline.report.quarto import find_quarto
 from pipeline.report.record import read_record
 from pipeline.report.render import render_run

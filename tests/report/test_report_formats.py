@@ -21,11 +21,11 @@ from report_builder import SPEC, TEMPLATE
 from pipeline.digest import sha256_file
 from pipeline.errors import RendererNotFoundError, RenderError, UsageError
 from pipeline.evidence.recording import record_report
-from pipeline.report.bulk import RenderJob, known_format, why_stale
 from pipeline.report.chart import draw
 from pipeline.report.chart_image import as_image
 from pipeline.report.figures import equity_figure
 from pipeline.report.formats import render_format
+from pipeline.report.job import RenderJob, known_format, why_stale
 from pipeline.report.pandoc import PandocRenderer
 from pipeline.report.pdf import choose_printer, without_times
 from pipeline.report.render import read_record, render_run

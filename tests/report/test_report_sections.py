@@ -12,7 +12,7 @@ from report_builder import TEMPLATE
 
 from pipeline.digest import sha256_file
 from pipeline.errors import RenderError
-from pipeline.report.bulk import RenderJob, why_stale
+from pipeline.report.job import RenderJob, why_stale
 from pipeline.report.qmd import read_qmd
 from pipeline.report.render import read_record, render_run
 from pipeline.report.section_files import find_sections, section_id, with_sections

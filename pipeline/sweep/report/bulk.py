@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.errors import EvidenceError
-from pipeline.report.bulk import Rendered, RenderJob, render_many, why_stale
+from pipeline.report.bulk import Rendered, render_many
+from pipeline.report.job import RenderJob, why_stale
 from pipeline.run import Run
 from pipeline.sweep.report.render import render_sweep_format, why_sweep_stale
 from pipeline.sweep.stored import is_sweep

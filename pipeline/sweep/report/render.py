@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.report.blocks import Aside
-from pipeline.report.bulk import RenderJob, known_format, why_file_stale
+from pipeline.report.job import RenderJob, known_format, why_file_stale
 from pipeline.report.record import RenderRecord, assets_digest, read_record
 from pipeline.report.render import Resolved, Sources, first_success, keep_report, tracked_url
 from pipeline.report.renderers import AUTO, usable_renderers

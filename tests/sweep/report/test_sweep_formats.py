@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from pipeline.report.bulk import RenderJob
+from pipeline.report.job import RenderJob
 from pipeline.report.pdf import find_browser
 from pipeline.report.quarto import find_quarto
 from pipeline.report.record import RenderRecord

@@ -15,7 +15,7 @@ import pytest
 from pipeline.digest import sha256_bytes
 from pipeline.errors import RenderError, UsageError
 from pipeline.files import read_json, write_json
-from pipeline.report.bulk import RenderJob
+from pipeline.report.job import RenderJob
 from pipeline.report.record import read_record
 from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
