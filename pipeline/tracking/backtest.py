@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.errors import TrackingError
 from pipeline.tracking.files import jsonable
-from pipeline.tracking.noop import NoopTracker
 from pipeline.tracking.protocol import PathLike, TrackingWarning
 
 # Names in MLflow of the files that `pipeline.artifacts` writes; the rest keep theirs.
@@ -92,7 +91,7 @@ def log_backtest_artifacts(
 
 def _records(tracker: Any) -> bool:
     """Return whether a tracker may record anything; what derives from NoopTracker may."""
-    return tracker is not None and type(tracker) is not NoopTracker
+    return tracker is not None and getattr(tracker, "records_nothing", False) is not True
 
 
 def write_files(result: Any, directory: Path) -> None:

@@ -12,10 +12,15 @@ from pipeline.tracking.protocol import PathLike, Status
 class NoopTracker:
     """Takes every call and records nothing. A subclass records what it overrides; the engine calls it."""
 
+    records_nothing = True  # a subclass may record something
     tracking_uri: str | None = None
     experiment_name: str | None = None
     run_id: str | None = None
     _run_id: str | None = None
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        cls.records_nothing = False
 
     def __init__(self) -> None:
         self._run_started = False
