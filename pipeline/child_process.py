@@ -33,7 +33,7 @@ class ChildProcess:
 def _join(journal: Path) -> None:
     from pipeline.rundir import RunDir
     from pipeline.tracking import fluent
-    from pipeline.tracking.journal_tracker import kernel_tracker
+    from pipeline.tracking.in_kernel import kernel_tracker
 
     if not fluent.is_kept():
         kernel_tracker(RunDir(journal.parents[2], journal.parents[1].name))

@@ -74,7 +74,7 @@ class InteractiveRun(NotebookRun):
     def __init__(self, opened: OpenRun, tracking: RunTracking, session: Session) -> None:
         from pipeline.inputs import doors, watch
         from pipeline.inputs.network import host_of
-        from pipeline.tracking.journal_tracker import kernel_tracker
+        from pipeline.tracking.in_kernel import kernel_tracker
 
         environment = tracking.environment()
         self._environment_before = {name: os.environ.get(name) for name in environment}
@@ -172,7 +172,7 @@ class InteractiveRun(NotebookRun):
 
 
 def _join(directory: RunDir, given: dict[str, Any], seed: int | None, settings: Settings) -> NotebookRun:
-    from pipeline.tracking.journal_tracker import kernel_tracker
+    from pipeline.tracking.in_kernel import kernel_tracker
 
     values = read_json(directory.config_json)
     spec = RunSpec.from_mapping(values, where=str(directory.config_json))

@@ -5,7 +5,8 @@ Imports without MLflow, and cheaply: MLflow, pandas and figures are imported whe
 
 from pipeline.tracking.backtest import log_backtest_artifacts, log_backtest_metadata
 from pipeline.tracking.config import build_tracker_from_config
-from pipeline.tracking.journal_tracker import JournalTracker, kernel_tracker
+from pipeline.tracking.in_kernel import kernel_tracker
+from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.mlflow_tracker import MLflowTracker
 from pipeline.tracking.noop import NoopTracker, NullTracker
 from pipeline.tracking.protocol import Tracker, TrackingWarning

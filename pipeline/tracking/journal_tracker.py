@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StorageError, TrackingError
 from pipeline.files import write_atomic
-from pipeline.rundir import RunDir
-from pipeline.tracking import fluent
 from pipeline.tracking.journal import RAW, JournalWriter, now_ms, read_journal
-from pipeline.tracking.noop import NoopTracker
 from pipeline.tracking.outbox import Home
-from pipeline.tracking.protocol import Mode, Status, Tracker
-from pipeline.tracking.raw_calls import RawCalls
+from pipeline.tracking.protocol import Mode, Status
 from pipeline.tracking.recording import RecordingTracker
-
-MODE_VARIABLE = "EVIDENCE_TRACKING_MODE"
-JOURNAL_VARIABLE = "EVIDENCE_TRACKING_JOURNAL"
-RUN_ID_VARIABLE = "EVIDENCE_MLFLOW_RUN_ID"
-STORE_VARIABLE = "EVIDENCE_TRACKING_STORE"  # a notebook may change MLFLOW_TRACKING_URI
 
 
 class JournalTracker(RecordingTracker):
@@ -147,23 +137,3 @@ class JournalTracker(RecordingTracker):
         from pipeline.tracking.backtest import log_backtest_metadata
 
         log_backtest_metadata(self, result=result)
-
-
-def kernel_tracker(run: RunDir) -> Tracker:
-    """Return the tracker for the notebook of `run`, its run active; a NoopTracker when tracking is off.
-
-    From here on raw MLflow calls in this process stay in the notebook's run too.
-    """
-    mode = os.environ.get(MODE_VARIABLE, "warn")
-    if mode == "off":
-        return NoopTracker()
-    tracker = JournalTracker(
-        Home.of_run(run),
-        mode="strict" if mode == "strict" else "warn",
-        mlflow_run_id=os.environ.get(RUN_ID_VARIABLE) or None,
-    )
-    tracker.start_run()
-    if os.environ.get(fluent.VARIABLE):
-        place = os.environ.get("MLFLOW_EXPERIMENT_ID", ""), os.environ.get(STORE_VARIABLE, "")
-        fluent.keep_to_run(RawCalls(tracker, os.environ[fluent.VARIABLE], *place))
-    return tracker

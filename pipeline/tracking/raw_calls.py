@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.rundir import MANIFEST
 from pipeline.secrets import of_this_process
@@ -25,13 +25,11 @@ from pipeline.tracking.datasets import described
 from pipeline.tracking.failures import is_mistake, reason
 from pipeline.tracking.files import joined
 from pipeline.tracking.journal import now_ms, read_journal
+from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.known_run import KnownRun
 from pipeline.tracking.points import as_metric, as_point, records_of
 from pipeline.tracking.uri import HTTP, absolute_uri, scheme
 from pipeline.tracking.values import storable
-
-if TYPE_CHECKING:
-    from pipeline.tracking.journal_tracker import JournalTracker
 
 MAX_FILES_BYTES = 100_000_000
 ENDED = ("FINISHED", "FAILED", "KILLED")

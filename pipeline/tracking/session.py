@@ -27,14 +27,9 @@ from pipeline.spec import RunSpec, TrackingSection
 from pipeline.tracking import limits
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.fluent import VARIABLE
+from pipeline.tracking.in_kernel import JOURNAL_VARIABLE, MODE_VARIABLE, RUN_ID_VARIABLE, STORE_VARIABLE
 from pipeline.tracking.journal import JournalWriter
-from pipeline.tracking.journal_tracker import (
-    JOURNAL_VARIABLE,
-    MODE_VARIABLE,
-    RUN_ID_VARIABLE,
-    STORE_VARIABLE,
-    JournalTracker,
-)
+from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.outbox import FILES_DIR, Home, State
 from pipeline.tracking.protocol import Mode, Status, TrackingWarning
 from pipeline.tracking.readback import StandIn, read_back
