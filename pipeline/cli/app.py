@@ -17,7 +17,7 @@ from pipeline.cli import (
     sweep_commands,
     tracking_commands,
 )
-from pipeline.cli.edge import Interrupted
+from pipeline.cli.interruption import Interrupted
 from pipeline.cli.options import example
 
 if TYPE_CHECKING:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO, cast
 
+from pipeline.cli.interruption import INTERRUPTED, Interrupted, end_as_interrupted
 from pipeline.cli.plain import say
 from pipeline.errors import EvidenceError, UsageError
 
-INTERRUPTED = 130
-ENDING = ("SIGTERM", "SIGHUP")  # what a job's end and a closed terminal send: to a command the same as Ctrl-C
 SHOW_TRACEBACK = "EVIDENCE_TRACEBACK"
 LONGEST_WORD = 300
 NO_ANSWER = "There is nobody to ask: standard input has ended. A passphrase can be given in EVIDENCE_KEY_PASSPHRASE."
@@ -35,12 +33,6 @@ ADVICE = {
 }
 
 
-class Interrupted(EvidenceError):  # noqa: N818 - it is no error
-    """Ctrl-C, SIGTERM or SIGHUP while a command was at work."""
-
-    exit_code = INTERRUPTED
-
-
 @dataclass(frozen=True)
 class Failure:
     """What ended a command: the name of the error's class, a sentence, the exit code."""
@@ -53,9 +45,7 @@ class Failure:
 def main() -> NoReturn:
     """Run the command line; the console script `evidence`."""
     try:
-        for name in ENDING:
-            if hasattr(signal, name):
-                _interrupted_by(getattr(signal, name))
+        end_as_interrupted()
         _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
@@ -222,13 +212,3 @@ class Watched(Stream):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise
-
-
-def _interrupted_by(number: int) -> None:
-    """Have a signal end the command as Ctrl-C does; not one that is ignored, as under `nohup`."""
-    if signal.getsignal(number) != signal.SIG_IGN:
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

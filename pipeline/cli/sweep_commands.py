@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.edge import INTERRUPTED
+from pipeline.cli.interruption import INTERRUPTED
 from pipeline.cli.options import CORES, EACH_CORE, LAST, AsJson, Which, example
 from pipeline.cli.plain import say, say_json
 from pipeline.errors import UsageError

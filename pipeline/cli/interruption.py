@@ -1,0 +1,29 @@
+"""A command that is interrupted, by Ctrl-C or by what ends a job or closes a terminal."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from pipeline.errors import EvidenceError
+
+INTERRUPTED = 130
+ENDING = ("SIGTERM", "SIGHUP")  # what a job's end and a closed terminal send: to a command the same as Ctrl-C
+
+
+class Interrupted(EvidenceError):  # noqa: N818 - it is no error
+    """Ctrl-C, SIGTERM or SIGHUP while a command was at work."""
+
+    exit_code = INTERRUPTED
+
+
+def end_as_interrupted() -> None:
+    """Have these signals end the command as Ctrl-C does; not one that is ignored, as under `nohup`."""
+    for name in ENDING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
