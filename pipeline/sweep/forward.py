@@ -17,9 +17,9 @@ from pipeline.backtest.selection import walk_forward_splits
 from pipeline.errors import UsageError
 from pipeline.rundir import new_run_id
 from pipeline.sweep.evaluate import bars_of
+from pipeline.sweep.ranking import rank
 from pipeline.sweep.search import Search, Standing
 from pipeline.sweep.space import Params
-from pipeline.sweep.statistics import rank
 from pipeline.sweep.study import Proposer
 from pipeline.sweep.trial import Proposal, Trial
 

@@ -9,7 +9,8 @@ from pipeline.errors import UsageError
 from pipeline.evidence.trial import TrialResult
 from pipeline.replay.recompute import MALFORMED, Recomputation, Recomputed, compared, unchecked
 from pipeline.report.trials import Trials, count_trials
-from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
+from pipeline.sweep.judge import sweep_statistics
+from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.stored import Sweep
 
 if TYPE_CHECKING:

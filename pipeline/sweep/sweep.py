@@ -41,13 +41,14 @@ from pipeline.sweep.best import run_best_trials
 from pipeline.sweep.evaluate import Work, bars_of, conventions_of, read_bars
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
+from pipeline.sweep.judge import sweep_statistics
 from pipeline.sweep.objectives import DIRECTIONS, directions
 from pipeline.sweep.opening import ORIGIN, find_interrupted, open_or_resume
 from pipeline.sweep.repeats import leading
 from pipeline.sweep.search import OnTrial, Search, Standing
 from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
-from pipeline.sweep.statistics import SweepStatistics, sweep_statistics
+from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
 from pipeline.sweep.trial import Trial
 from pipeline.tracking.of_run import finish_tracking, track_run

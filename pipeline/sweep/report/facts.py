@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.report.page import Page
 from pipeline.rundir import RunDir
+from pipeline.sweep.ranking import rank
 from pipeline.sweep.repeats import first_of_each
 from pipeline.sweep.spec import ADAPTIVE
-from pipeline.sweep.statistics import Counts, SweepStatistics, rank
+from pipeline.sweep.statistics import Counts, SweepStatistics
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial
 
