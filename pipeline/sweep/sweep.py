@@ -7,16 +7,12 @@ MLflow run that is the parent of its trials' runs, and a report.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pipeline.artifacts import parquet_bytes
 from pipeline.backtest.spacing import examine_spacing
 from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError, as_evidence_error
@@ -26,7 +22,7 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_report, record_seal
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.files import read_json, write_json
 from pipeline.open_run import OpenRun, Progress, silent
 from pipeline.opening import data_inputs, reopen_run
 from pipeline.report.trials import count_trials
@@ -35,29 +31,27 @@ from pipeline.rundir import RunDir
 from pipeline.runner import plan_run
 from pipeline.running import write_state
 from pipeline.sealing import close_run
-from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
+from pipeline.sweep.artifacts import param_importances, returns_table, write_artifacts
 from pipeline.sweep.best import run_best_trials
 from pipeline.sweep.evaluate import Work, bars_of, conventions_of, read_bars
 from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.judge import sweep_statistics
-from pipeline.sweep.objectives import DIRECTIONS, directions
+from pipeline.sweep.objectives import directions
 from pipeline.sweep.opening import ORIGIN, find_interrupted, open_or_resume
 from pipeline.sweep.repeats import leading
-from pipeline.sweep.search import OnTrial, Search, Standing
+from pipeline.sweep.search import OnTrial, Search
 from pipeline.sweep.space import SearchSpace, search_space
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics
-from pipeline.sweep.study import KeptStudy, Proposer, open_storage, quiet, study_name
+from pipeline.sweep.study import KeptStudy, Proposer, open_storage, study_name
 from pipeline.sweep.trial import Trial
 from pipeline.tracking.of_run import finish_tracking, track_run
 from pipeline.tracking.session import RunTracking, reopen_tracking
 from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from optuna import Study
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
     from pipeline.tracking.protocol import Status
@@ -256,10 +250,7 @@ def _judge(run: OpenRun, tracking: RunTracking, search: Search, forward: Forward
             return None
         trials = tuple(search.told)
     with run.stage("artifacts"):
-        _write_artifacts(run, search, returns, statistics, best_runs)
-        if forward is not None:
-            rows = ({"window": window, **trial.to_dict()} for window, trial in forward.trials())
-            write_atomic(run.dir.forward_trials, _json_lines(rows))
+        write_artifacts(run, search, returns, statistics, best_runs, forward=forward)
     _log_metrics(run, tracking)
     write_json(run.dir.modules, modules_of_this_process())
     if changed := changed_since_import():
@@ -341,74 +332,6 @@ def _render(run: OpenRun, tracking: RunTracking) -> None:
     run.warnings += tracking.warnings[known:]
 
 
-def returns_table(search: Search) -> pd.DataFrame:
-    """Return the simple returns of completed trials: a row a bar from the second on, a column a trial."""
-    import pandas as pd
-
-    bars = pd.DatetimeIndex(bars_of(search.work).index)
-    index = bars[1:].tz_convert("UTC").as_unit("ns").rename("timestamp")
-    fitting = {number: values for number, values in search.returns.items() if len(values) == len(index)}
-    columns = sorted(fitting)
-    matrix = np.column_stack([fitting[number] for number in columns]) if columns else np.empty((len(index), 0))
-    return pd.DataFrame(matrix, index=index, columns=columns)
-
-
-def param_importances(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
-    """Return how much each param decides whether a trial is among the best by the first objective, `metric`.
-
-    PED-ANOVA of the best tenth, in shares of 1; empty when unknown.
-    """
-    import optuna
-
-    lowest_is_best = 1.0 if DIRECTIONS[metric] == "minimize" else -1.0
-    complete = [trial for trial in trials if trial.state == "COMPLETE"]
-    if len(complete) < 2 or len({trial.values[0] for trial in complete}) < 2:
-        return {}
-    with quiet():
-        try:
-            found = optuna.importance.get_param_importances(
-                study,
-                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-                target=lambda trial: lowest_is_best * trial.values[0],
-            )
-        except (ValueError, RuntimeError):
-            return {}
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
-
-def _write_artifacts(
-    run: OpenRun, search: Search, returns: pd.DataFrame, statistics: SweepStatistics, best_runs: Sequence[str]
-) -> None:
-    files = run.dir
-    write_atomic(files.trials, _json_lines(trial.to_dict() for trial in search.told))
-    write_atomic(files.trial_returns, parquet_bytes(returns.rename(columns=str), index=True))
-    write_json(files.statistics, {**statistics.to_dict(), "best_runs": list(best_runs)})
-    best = next((trial for trial in search.told if trial.number == statistics.best), None)
-    if best is not None:
-        best_spec = search.work.spec.trial_spec(best.params, tags={}, chosen=True, number=best.number)
-        write_atomic(files.best_config, mask_parameters(best_spec)[0].to_toml())
-        write_json(files.stats, summary(statistics, best))
-
-
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(f"{json.dumps(row, sort_keys=True, allow_nan=False)}\n" for row in rows).encode()
-
-
-def summary(statistics: SweepStatistics, best: Trial) -> dict[str, float | int | None]:
-    """Return a sweep's own metrics: counts, the best value of each objective, and what it is worth."""
-    deflation, overfit, forward = statistics.deflation, statistics.overfitting, statistics.walk_forward
-    return {
-        "trials": statistics.counts.trials,
-        "trials_complete": statistics.counts.complete,
-        "trials_reused": statistics.counts.reused,
-        **{f"best_{name}": value for name, value in zip(statistics.objectives, best.values, strict=True)},
-        "deflated_sharpe": deflation.dsr if deflation else None,
-        "effective_trials": deflation.effective if deflation else None,
-        "pbo": overfit.pbo if overfit else None,
-        "walk_forward_sharpe": forward.out_of_sample if forward else None,
-    }
-
-
 def _log_metrics(run: OpenRun, tracking: RunTracking) -> None:
     """Record what was searched and found on the parent run in MLflow."""
     from pipeline.tracking.journal_tracker import JournalTracker
@@ -419,6 +342,3 @@ def _log_metrics(run: OpenRun, tracking: RunTracking) -> None:
     tracker.start_run()
     tracker.log_params({name: run.asked[name] for name in ("sweep", "space")})
     tracker.log_metrics({name: value for name, value in read_json(run.dir.stats).items() if value is not None})
-
-
-__all__ = ["Hooks", "Standing", "SweepOutcome", "plan_sweep", "run_sweep"]

@@ -16,13 +16,13 @@ from pipeline.backtest.significance import deflated_sharpe_ratio, moments
 from pipeline.backtest.strategies import get_strategy
 from pipeline.report.trials import Trials
 from pipeline.rundir import new_run_id
+from pipeline.sweep.artifacts import param_importances
 from pipeline.sweep.judge import sweep_statistics
 from pipeline.sweep.ranking import front, rank
 from pipeline.sweep.space import SearchSpace
 from pipeline.sweep.spec import Dimension, SweepSection
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.study import Proposer
-from pipeline.sweep.sweep import param_importances
 from pipeline.sweep.trial import Trial
 from tests.sweep.sweeps import spec
 
