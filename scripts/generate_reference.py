@@ -25,7 +25,8 @@ from pipeline import errors
 from pipeline.backtest.data import sample_names
 from pipeline.backtest.strategies import Parameter, Strategy, get_strategy, strategy_names
 from pipeline.cli.app import EXIT_CODES, every_command
-from pipeline.spec import STRATEGY_ALIASES, RunSpec
+from pipeline.spec import RunSpec
+from pipeline.spec_sections import STRATEGY_ALIASES
 from pipeline.sweep.spec import SweepSection, ValidationSection
 
 ROOT = Path(__file__).resolve().parent.parent

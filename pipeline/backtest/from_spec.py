@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.conventions import Conventions
-from pipeline.spec import BacktestSection, BenchmarkSection, DataSection, RunSpec
+from pipeline.spec import RunSpec
+from pipeline.spec_sections import BacktestSection, BenchmarkSection, DataSection
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pipeline.backtest.column_names import PRICES, known_as
 from pipeline.backtest.data import source_path
 from pipeline.errors import EvidenceError
-from pipeline.spec import DataSection
+from pipeline.spec_sections import DataSection
 
 END = 1 << 14  # bytes looked at on either end of a file
 ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)")

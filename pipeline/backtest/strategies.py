@@ -141,7 +141,7 @@ def get_strategy(name: str, *, search: str | Path | None = None) -> Strategy:
     """
     if ":" in name:
         return _imported(name, search)
-    from pipeline.spec import STRATEGY_ALIASES
+    from pipeline.spec_sections import STRATEGY_ALIASES
 
     found = _BY_NAME.get(STRATEGY_ALIASES.get(name, name))
     if found is None:
@@ -154,7 +154,7 @@ def get_strategy(name: str, *, search: str | Path | None = None) -> Strategy:
 
 def is_meant(name: str) -> bool:
     """Say whether a name is one for `get_strategy`: a `module:function`, a bundled one, or nearly such a one."""
-    from pipeline.spec import STRATEGY_ALIASES
+    from pipeline.spec_sections import STRATEGY_ALIASES
 
     return ":" in name or bool(difflib.get_close_matches(name, [*_BY_NAME, *STRATEGY_ALIASES], n=1, cutoff=0.8))
 

@@ -16,7 +16,7 @@ from pipeline.inputs.declared import expanded
 from pipeline.inputs.frames import keep_frame, read_frame
 from pipeline.inputs.secret_files import holds_secrets
 from pipeline.inputs.watch import Watch
-from pipeline.spec import INPUT_NAME
+from pipeline.spec_sections import INPUT_NAME
 
 REPLAYED = "EVIDENCE_REPLAYED_FRAMES"  # in a replay: the Parquet file of each frame of the run, JSON
 

@@ -26,7 +26,8 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
-from pipeline.spec import DataSection, RunSpec
+from pipeline.spec import RunSpec
+from pipeline.spec_sections import DataSection
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.trial import Answer, Proposal
 

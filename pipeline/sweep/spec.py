@@ -19,13 +19,13 @@ from pipeline.spec import (
     SWEEP_ONLY,
     RunSpec,
     Scalar,
-    Section,
     check_spec_values,
     overridden,
     set_dotted,
     spec_values,
     without_none,
 )
+from pipeline.spec_sections import Section
 
 STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")

@@ -23,7 +23,8 @@ from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledEr
 from pipeline.masking import masked
 from pipeline.rundir import MANIFEST, RunDir
 from pipeline.settings import Settings
-from pipeline.spec import RunSpec, TrackingSection
+from pipeline.spec import RunSpec
+from pipeline.spec_sections import TrackingSection
 from pipeline.tracking import limits
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.fluent import VARIABLE

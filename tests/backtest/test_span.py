@@ -10,7 +10,7 @@ import pytest
 from pipeline.backtest import span
 from pipeline.backtest.from_spec import spec_bars
 from pipeline.backtest.span import UNKNOWN, data_span
-from pipeline.spec import DataSection
+from pipeline.spec_sections import DataSection
 
 HEAD = "Date,Open,High,Low,Close\n"
 ROW = ",10,11,9,10\n"
