@@ -65,7 +65,7 @@ def verify(
     Every file that is not what it was is named, and how; the exit code is then 3. A bundle, or a directory given with
     --path, that no key of --trust signed is consistent at best, and the exit code 4.
     """
-    from pipeline.cli import output
+    from pipeline.cli.evidence_output import print_verifications
     from pipeline.settings import Settings
 
     if sum((bool(run_id), every, path is not None)) > 1:
@@ -77,7 +77,7 @@ def verify(
     else:
         found = _verify_own(Settings.load(), wanted, trust, known)
         found = [_with_tracked(item, Settings.load()) for item in found] if mlflow else found
-    output.print_verifications(found, as_json=as_json)
+    print_verifications(found, as_json=as_json)
     if not all(verification.ok for verification in found):
         raise typer.Exit(VerificationError.exit_code)
     if any(verification.verdict == "consistent" for verification in found):
@@ -144,7 +144,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the whole ledger: edits, gaps, insertions, order, signatures, anchors; a checkpoint shows a roll-back."""
-    from pipeline.cli import output
+    from pipeline.cli.evidence_output import print_verifications
     from pipeline.evidence.timestamp import AnchorVerifier, OpensslVerifier
     from pipeline.evidence.trust import project_trust
     from pipeline.evidence.verify_all import verify_ledger
@@ -156,7 +156,7 @@ def check(
     chain, found = verify_ledger(
         settings.results, trust=project_trust(settings, trust), checkpoint=known, anchors=anchors
     )
-    output.print_verifications([found], as_json=as_json)
+    print_verifications([found], as_json=as_json)
     if not as_json and chain.head:
         say(f"checkpoint {chain.head}")
     if not found.ok:
@@ -206,7 +206,7 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Add runs that were sealed without an entry; the ledger says that they were adopted, and when."""
-    from pipeline.cli import output
+    from pipeline.cli.evidence_output import print_adopted
     from pipeline.evidence.events import adopt_run
     from pipeline.evidence.ledger_check import check_ledger
     from pipeline.run import list_runs, load_run
@@ -221,7 +221,7 @@ def adopt(
         runs = [load_run(wanted, settings=settings)]
     known = check_ledger(runs[0].dir.ledger) if runs else None
     adopted = {run.run_id: adopt_run(run.dir, signer, ledger=known) is not None for run in runs}
-    output.print_adopted(adopted, as_json=as_json)
+    print_adopted(adopted, as_json=as_json)
 
 
 @ledger.command(epilog=example("evidence ledger trials last"))

@@ -27,6 +27,11 @@ def error_lines(error: Mapping[str, Any], *, whole: str) -> list[str]:
     return [*lines, f"at {frame}"] if frame else lines
 
 
+def error_facts(kind: str, message: str | None) -> dict[str, Any] | None:
+    """Return an error as `--json` says it; None without a message."""
+    return None if message is None else {"kind": kind, "message": message}
+
+
 def short_lines(text: str, *, whole: str) -> list[str]:
     """Return a text's lines; of more than a screen can hold the first ones, and where all of them are."""
     lines = text.strip().splitlines()

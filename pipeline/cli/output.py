@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,15 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.console import PlainConsole, console
-from pipeline.cli.failure import error_lines, short_lines
+from pipeline.cli.failure import error_facts, error_lines, short_lines
 from pipeline.cli.plain import one_line, say, say_json
 from pipeline.run import HEADLINE, UNREADABLE, Run, format_stat
 from pipeline.run_row import RunDetails, RunRow
 
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
-    from pipeline.evidence.problem import Verification
-    from pipeline.report.bulk import Rendered
     from pipeline.runner import RunOutcome
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec
@@ -152,11 +150,7 @@ def _outcome_error(outcome: RunOutcome) -> dict[str, Any] | None:
     """Return the error as it was sealed; that of tracking, which comes after the seal, in the same form."""
     if outcome.error is None:
         return None
-    return outcome.run.record.error or _error_facts(type(outcome.error).__name__, str(outcome.error))
-
-
-def _error_facts(kind: str, message: str | None) -> dict[str, Any] | None:
-    return None if message is None else {"kind": kind, "message": message}
+    return outcome.run.record.error or error_facts(type(outcome.error).__name__, str(outcome.error))
 
 
 def progress(items: Iterator[T], *, total: int, quiet: bool, doing: str) -> Iterator[T]:
@@ -178,49 +172,6 @@ def warn(text: str | None) -> None:
 def warn_unpublished(result: SyncResult | None) -> None:
     """Say why a report is not attached to its tracked run yet."""
     warn(f"not in MLflow yet: {result.error}" if result is not None and result.error else None)
-
-
-def print_rendered(rendered: Sequence[Rendered], *, as_json: bool) -> None:
-    """Print where the reports are and what made them, or why there is none."""
-    if as_json:
-        say_json([_rendered_facts(item) for item in rendered])
-        return
-    from pipeline.evidence.verify import verify_run
-
-    errors = console(stderr=True)
-    for item in rendered:
-        if item.record is None:
-            errors.print(Text(f"Error: {item.run.run_id}: {item.error}", style="red"))
-            continue
-        say(f"{item.run.dir.report}\nrendered by {item.record.version}")
-        for name, file in item.record.files.items():
-            say(f"{item.run.dir.report.with_name(name)}\nmade by {file['made_by']}")
-        if item.record.note:
-            errors.print(Text(f"Warning: {item.record.note}", style="yellow"))
-        if item.run.manifest_digest and (problems := verify_run(item.run.dir, report=False).problems):
-            text = f"{item.run.run_id} does not match its seal, and its report says so: {problems[0]}"
-            errors.print(Text(f"Warning: {one_line(text)}", style="yellow"))
-    if not rendered:
-        say("No report is stale.")
-
-
-def _rendered_facts(item: Rendered) -> dict[str, Any]:
-    from pipeline.report.record import RenderRecord
-
-    record: dict[str, Any] = dict.fromkeys(field.name for field in fields(RenderRecord))
-    record |= {} if item.record is None else asdict(item.record)
-    report = None if item.record is None else str(item.run.dir.report)
-    return {**record, "run_id": item.run.run_id, "report": report, "error": _error_facts("RenderError", item.error)}
-
-
-def print_adopted(adopted: dict[str, bool], *, as_json: bool) -> None:
-    """Print which runs the ledger adopted, and which it knew."""
-    if as_json:
-        say_json([{"run_id": run_id, "adopted": new} for run_id, new in adopted.items()])
-        return
-    for run_id in (run_id for run_id, new in adopted.items() if new):
-        say(f"{run_id}  adopted")
-    say(f"{sum(adopted.values())} adopted, {len(adopted) - sum(adopted.values())} in the ledger already")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
@@ -340,49 +291,6 @@ def _print_facts(out: PlainConsole, row: RunRow, *, error: bool = True) -> None:
     for label, key in (("mlflow run", "mlflow_run_id"), ("mlflow", "run_url")):
         if (row.tracking or {}).get(key):
             out.print(f"{label:<11} {one_line((row.tracking or {})[key])}")
-
-
-def print_verifications(verifications: Sequence[Verification], *, as_json: bool) -> None:
-    """Print one line a run, and one a problem or note."""
-    if as_json:
-        say_json([{**asdict(item), "ok": item.ok, "verdict": item.verdict} for item in verifications])
-        return
-    out = console()
-    for verification in verifications:
-        colour = {"NOT OK": "red", "consistent": "yellow"}.get(verification.verdict, "green")
-        mark = (verification.verdict, colour)
-        digest = f"manifest sha256:{verification.manifest_sha256}" if verification.manifest_sha256 else ""
-        what = "entries" if verification.run_id.endswith(".jsonl") else "files"
-        out.print(Text.assemble(verification.run_id, "  ", mark, f"  {verification.files} {what}  {digest}"))
-        for problem in verification.problems:
-            out.print(f"  {one_line(str(problem))}")
-        for note in verification.notes:
-            out.print(Text(f"  note: {one_line(note)}", style="dim"))
-    if not verifications:
-        out.print("There are no runs.")
-    elif len(verifications) > 1:
-        broken = sum(not verification.ok for verification in verifications)
-        out.print(
-            f"{len(verifications)} verified, {broken} NOT OK" if broken else f"{len(verifications)} verified, all ok"
-        )
-
-
-def print_synced(results: Sequence[SyncResult], *, as_json: bool) -> None:
-    """Print what came of delivering to MLflow, one line a run."""
-    if as_json:
-        say_json([{**asdict(item), "error": _error_facts("TrackingError", item.error)} for item in results])
-        return
-    out = console()
-    for result in results:
-        mark = ("failed", "red") if result.error else ("ok", "green")
-        facts = f"  delivered {result.delivered}, pending {result.pending}  mlflow run {result.mlflow_run_id or '–'}"
-        out.print(Text.assemble(result.run_id, "  ", mark, facts))
-        for rejected in result.rejected:
-            out.print(f"  refused by the store: {one_line(rejected)}")
-        if result.error:
-            out.print(f"  {one_line(result.error)}")
-    if not results:
-        out.print("Nothing is pending.")
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

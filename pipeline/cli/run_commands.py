@@ -126,6 +126,7 @@ def render(
     """
     from pipeline.cli import output
     from pipeline.cli.key_commands import checked, signing_key
+    from pipeline.cli.report_output import print_rendered
     from pipeline.errors import SpecError
     from pipeline.report.job import RenderJob, known_format
     from pipeline.run import load_run
@@ -153,7 +154,7 @@ def render(
     ):
         output.warn_unpublished(delivered)
         done.append(rendered)
-    output.print_rendered(done, as_json=as_json)
+    print_rendered(done, as_json=as_json)
     if any(rendered.error for rendered in done):
         raise typer.Exit(1)
 

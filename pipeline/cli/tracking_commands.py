@@ -26,14 +26,14 @@ def sync(
     With --rebuild, recreate the runs of a lost store from results/.
     """
     from pipeline import tracking
-    from pipeline.cli import output
+    from pipeline.cli.tracking_output import print_synced
     from pipeline.settings import Settings
 
     wanted = one_or_all(run_id, every=every)
     settings = Settings.load()
     ids = None if wanted is None else [_tracked_id(wanted, settings)]
     results = (tracking.rebuild if rebuild else tracking.sync_runs)(settings, ids, uri=uri)
-    output.print_synced(results, as_json=as_json)
+    print_synced(results, as_json=as_json)
     if any(result.error for result in results):
         raise typer.Exit(1)
 
