@@ -29,14 +29,8 @@ def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
 
 def write_state(run: RunDir, **facts: Any) -> None:
     """Record who executes the run, so that others can tell a running run from a killed one."""
-    write_json(run.state, {**_process(os.getpid()), **facts})
-
-
-@lru_cache(maxsize=1)
-def _process(pid: int) -> dict[str, Any]:
-    import psutil
-
-    return {"pid": pid, "pid_created": psutil.Process(pid).create_time(), "host": socket.gethostname()}
+    pid = os.getpid()
+    write_json(run.state, {"pid": pid, "pid_created": born(pid), "host": socket.gethostname(), **facts})
 
 
 def read_state(run: RunDir) -> dict[str, Any] | None:
@@ -45,15 +39,26 @@ def read_state(run: RunDir) -> dict[str, Any] | None:
         state = read_json(run.state)
     except (OSError, ValueError):
         return None
-    return {**state, "alive": _alive(state)} if isinstance(state, dict) else None
+    if not isinstance(state, dict):
+        return None
+    return {**state, "alive": is_alive(state.get("pid"), state.get("pid_created"), state.get("host"))}
 
 
-def _alive(state: dict[str, Any]) -> bool | None:
+@lru_cache(maxsize=1)
+def born(pid: int) -> float:
+    """Return when a process of this machine began, in seconds since 1970: process ids are used again."""
     import psutil
 
-    if state.get("host") != socket.gethostname():
+    return float(psutil.Process(pid).create_time())
+
+
+def is_alive(pid: Any, created: Any, host: Any) -> bool | None:
+    """Say whether a process with this id and time of birth is there; None when it was on another host."""
+    import psutil
+
+    if host != socket.gethostname():
         return None
     try:
-        return bool(abs(psutil.Process(state["pid"]).create_time() - state["pid_created"]) < 1.0)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, KeyError, TypeError, ValueError, OverflowError):
+        return bool(abs(psutil.Process(int(pid)).create_time() - created) < 1.0)  # None would be this process
+    except (psutil.NoSuchProcess, psutil.AccessDenied, TypeError, ValueError, OverflowError):
         return False

@@ -20,6 +20,7 @@ from pipeline.errors import StorageError
 from pipeline.file_lock import locked
 from pipeline.files import read_json, write_json
 from pipeline.rundir import RUN_ID, RunDir
+from pipeline.running import born, is_alive
 from pipeline.tracking.journal import Journal, read_journal
 
 OUTBOX_DIR = ".outbox"
@@ -153,19 +154,14 @@ def _size(path: Path) -> int:
 
 def write_owner(home: Home) -> None:
     """Record that this process logs to the journal, so that nobody takes its run for a killed one."""
-    import psutil
-
-    process = psutil.Process()
-    write_json(home.owner, {"pid": process.pid, "created": process.create_time(), "host": socket.gethostname()})
+    pid = os.getpid()
+    write_json(home.owner, {"pid": pid, "created": born(pid), "host": socket.gethostname()})
 
 
 def is_owned(home: Home) -> bool:
     """Return whether a script on this machine still logs to the journal."""
-    import psutil
-
     try:
         owner = read_json(home.owner)
-        same = abs(psutil.Process(owner["pid"]).create_time() - owner["created"]) < 1.0
-        return bool(owner["host"] == socket.gethostname() and same)
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return is_alive(owner["pid"], owner["created"], owner["host"]) is True
+    except (OSError, ValueError, KeyError, TypeError):
         return False
