@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.errors import EvidenceError
-    from pipeline.run import Run, RunRecord, compare, list_runs, load_run
+    from pipeline.run import Run, compare, list_runs, load_run
+    from pipeline.run_record import RunRecord
     from pipeline.runner import RunOutcome, run_backtest
     from pipeline.session import NotebookRun
     from pipeline.settings import Settings
@@ -23,7 +24,7 @@ _HOMES = {
     "NotebookRun": "pipeline.session",
     "Run": "pipeline.run",
     "RunOutcome": "pipeline.runner",
-    "RunRecord": "pipeline.run",
+    "RunRecord": "pipeline.run_record",
     "RunSpec": "pipeline.spec",
     "Settings": "pipeline.settings",
     "build_site": "pipeline.verbs",

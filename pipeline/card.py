@@ -45,8 +45,8 @@ def _rows(run: Run) -> list[tuple[str, str]]:
     if run.result is not None and run.result.reconciliation is not None:
         marks.append(run.result.reconciliation.mark)
     rows = [("run", run.run_id), ("marks", " · ".join(marks)), ("directory", str(run.dir.path))]
-    if url := (run.tracking or {}).get("run_url"):
-        rows.append(("MLflow run", str(url)))
+    if run.tracking is not None and run.tracking.run_url:
+        rows.append(("MLflow run", run.tracking.run_url))
     rows += [("check it", f"evidence verify {run.run_id}"), ("its report", f"evidence render {run.run_id}")]
     return rows
 

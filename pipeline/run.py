@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EvidenceError, RunNotFoundError
-from pipeline.evidence.manifest import BUILDER, read_manifest
+from pipeline.errors import RunNotFoundError
+from pipeline.evidence.manifest import read_manifest
 from pipeline.evidence.verify import Verification, verify_run
 from pipeline.files import read_json
 from pipeline.masking import mask_shown
 from pipeline.notebook.quick_import import import_nbformat
 from pipeline.robustness import look_ahead_of
+from pipeline.run_record import UNREADABLE, Artifact, RunError, RunRecord, sealed_files, sealed_record
 from pipeline.rundir import RunDir, find_run, run_ids
 from pipeline.running import read_state
 from pipeline.settings import Settings
-from pipeline.spec import ENGINE_SECTIONS
+from pipeline.spec import RunSpec, recorded_spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,52 +29,9 @@ if TYPE_CHECKING:
     from pipeline.backtest.conventions import Conventions
     from pipeline.results.record import ResultRecord
     from pipeline.results.what import WhatRan
+    from pipeline.tracking.session import TrackingInfo
 
 LAST = "last"
-READ = ("input:", "frame:", "network:")  # what a run read besides what its spec names
-UNREADABLE = "UNREADABLE"
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What is known of one run; times are ISO-8601 UTC text, `stages` are seconds.
-
-    `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed), or UNREADABLE.
-    `inputs` are what it read besides
-    data, benchmark and notebook, each with `uri`, `sha256`, `found` (declared or observed) and `input`, its name.
-    `error` of a failed run has kind, message, cell, ename, evalue, traceback.
-    """
-
-    run_id: str
-    status: str
-    name: str = ""
-    started_at: str = ""
-    finished_at: str | None = None
-    origin: str = ""
-    error: dict[str, Any] | None = None
-    warnings: tuple[str, ...] = ()
-    stages: dict[str, float] = field(default_factory=dict)
-    git: dict[str, Any] | None = None
-    data: dict[str, Any] | None = None
-    notebook: dict[str, Any] | None = None
-    seed: int | None = None
-    python: str = ""
-    platform: str = ""
-    packages: dict[str, str] = field(default_factory=dict)
-    modules: dict[str, str] = field(default_factory=dict)
-    locks: dict[str, str] = field(default_factory=dict)
-    overrides: dict[str, Any] = field(default_factory=dict)
-    benchmark: dict[str, Any] | None = None
-    inputs: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """One sealed file: POSIX path relative to the run directory, bytes, SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 class Run:
@@ -102,11 +60,21 @@ class Run:
             return None
 
     @cached_property
+    def spec_digest(self) -> str | None:
+        """SHA-256 of the spec as the run kept it, canonical JSON; None without one that can be read."""
+        from pipeline.digest import sha256_file
+
+        try:
+            return sha256_file(self.dir.config_json) if self.dir.config_json.is_file() else None
+        except OSError:
+            return None
+
+    @cached_property
     def record(self) -> RunRecord:
         """What is known of the run."""
         if self.manifest is None:
-            return _unreadable_record(self.run_id) if _is_there(self.dir.manifest) else _unsealed_record(self)
-        return _sealed_record(self.run_id, self.manifest, self.config)
+            return RunRecord.unreadable(self.run_id) if _is_there(self.dir.manifest) else _unsealed_record(self)
+        return sealed_record(self.run_id, self.name, self.manifest)
 
     @property
     def status(self) -> str:
@@ -120,6 +88,16 @@ class Run:
         return mask_shown(config) if _is_config(config) else {}
 
     @cached_property
+    def spec(self) -> RunSpec | None:
+        """What the run was asked to do, of a sweep without the search; None when it cannot be read as a spec."""
+        return recorded_spec(self.config)
+
+    @property
+    def name(self) -> str:
+        """The run's name; empty when it is not known."""
+        return "" if self.spec is None else self.spec.run.name
+
+    @cached_property
     def result(self) -> ResultRecord | None:
         """What `result.json` says of the result; None for a run without one that can be read."""
         from pipeline.results.record import ResultRecord
@@ -131,12 +109,12 @@ class Run:
         """What the run was about, as far as anybody said."""
         from pipeline.results.what import what_ran
 
-        return what_ran(self.config, self.result)
+        return what_ran(self.spec, self.result)
 
     @property
     def is_sweep(self) -> bool:
         """Say whether this is a sweep: many trials, and what they say about the best of them."""
-        return "sweep" in self.config
+        return self.config.get("sweep") is not None
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
@@ -164,15 +142,16 @@ class Run:
         return replace(found, inferred_periods=Conventions.from_config(self.stats).periods_per_year)
 
     @cached_property
-    def tracking(self) -> dict[str, Any] | None:
+    def tracking(self) -> TrackingInfo | None:
         """Where the run is tracked now: URI, experiment, MLflow run id and its URL, secrets masked.
 
         It differs from the sealed tracking.json when the run was delivered later, or to a rebuilt store.
         """
+        from pipeline.tracking.session import TrackingInfo
         from pipeline.tracking.sync import current_info
 
         info = current_info(self.dir)
-        return None if info is None else mask_shown(info.to_dict())
+        return None if info is None else TrackingInfo(**mask_shown(info.to_dict()))
 
     @property
     def pending(self) -> int:
@@ -209,7 +188,7 @@ class Run:
     @cached_property
     def artifacts(self) -> list[Artifact]:
         """The sealed files; empty for a run that was not sealed, or whose manifest cannot be read."""
-        return [] if self.manifest is None or self.status == UNREADABLE else _artifacts(self.manifest)
+        return [] if self.manifest is None or self.status == UNREADABLE else sealed_files(self.manifest)
 
     def verify(self) -> Verification:
         """Compare the run directory, as it is now, with its seal."""
@@ -228,7 +207,6 @@ class Run:
         return f"<table><caption style='text-align:left'><b>{title}</b></caption>{cells}</table>"
 
 
-NAMES = (("run", "name"), ("strategy", "name"), ("data", "symbol"), ("sweep", "name"))
 HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 
 
@@ -289,16 +267,8 @@ def _object_in(path: Path) -> dict[str, Any]:
 
 
 def _is_config(config: dict[str, Any]) -> bool:
-    """Say whether a config has the form of a spec: sections, and text where a run is named by it."""
-    known = (name for name, section in config.items() if section is not None or name not in ENGINE_SECTIONS)
-    if not all(isinstance(config[name], dict) for name in known):
-        return False
-    names = [(config.get(section) or {}).get(key, "") for section, key in NAMES]
-    return all(name is None or isinstance(name, str) for name in names) and isinstance(_params(config), dict)
-
-
-def _params(config: dict[str, Any]) -> Any:
-    return (config.get("strategy") or {}).get("params", {})
+    """Say whether a config has the form of a spec: sections, which may be null where nobody asked for them."""
+    return all(section is None or isinstance(section, dict) for section in config.values())
 
 
 def _unsealed_record(run: Run) -> RunRecord:
@@ -308,10 +278,10 @@ def _unsealed_record(run: Run) -> RunRecord:
     return RunRecord(
         run_id=run.run_id,
         status="RUNNING" if running else "KILLED",
-        name=run.config.get("run", {}).get("name", ""),
+        name=run.name,
         started_at=known.get("started_at", ""),
         origin=known.get("origin", ""),
-        error=None if running else {"kind": "killed", "message": _interrupted(known)},
+        error=None if running else RunError("killed", _interrupted(known)),
     )
 
 
@@ -319,76 +289,6 @@ def _interrupted(state: dict[str, str]) -> str:
     during = f" during {state['stage']}" if state.get("stage") else ""
     reason = f": {state['reason']}" if state.get("reason") else ""
     return f"interrupted{during}; never sealed{reason}"
-
-
-def _sealed_record(run_id: str, manifest: dict[str, Any], config: dict[str, Any]) -> RunRecord:
-    try:
-        predicate = manifest["predicate"]
-        definition, details = predicate["buildDefinition"], predicate["runDetails"]
-        outcome = predicate["evidence_run"]
-        inputs = {item["name"]: item for item in definition["resolvedDependencies"]}
-        internal = definition["internalParameters"]
-        _artifacts(manifest)
-        record = RunRecord(
-            run_id=run_id,
-            status=outcome["status"],
-            name=config.get("run", {}).get("name", ""),
-            started_at=details["metadata"]["startedOn"],
-            finished_at=details["metadata"]["finishedOn"],
-            origin=details["builder"]["id"].removeprefix(BUILDER),
-            error=mask_shown(outcome["error"]),
-            warnings=tuple(mask_shown(outcome["warnings"])),
-            stages=outcome["stages"],
-            git=_git(inputs.get("git")),
-            data=_source(inputs.get("data")),
-            benchmark=_source(inputs.get("benchmark")),
-            notebook=_source(inputs.get("notebook")),
-            seed=internal["seed"],
-            python=internal["platform"]["python"],
-            platform=internal["platform"]["platform"],
-            packages=_named(inputs, "package:", lambda item: item["uri"].rpartition("@")[2]),
-            modules=_named(inputs, "module:", lambda item: item["digest"]["sha256"]),
-            locks=_named(inputs, "lock:", lambda item: item["digest"]["sha256"]),
-            overrides=mask_shown(definition["externalParameters"]["overrides"]),
-            inputs=tuple(_input(item) for name, item in inputs.items() if name.startswith(READ)),
-        )
-    except (KeyError, TypeError, AttributeError):
-        return _unreadable_record(run_id)
-    return record if _is_record(record) else _unreadable_record(run_id)
-
-
-def _input(item: dict[str, Any]) -> dict[str, Any]:
-    """Return one thing that a run read besides its data: what, its digest, how it was found, under which name."""
-    told = item["annotations"]
-    if not all(isinstance(text, str) for text in (item["uri"], told["found"], told.get("input", ""))):
-        raise TypeError("an input is of another form")
-    digest = item.get("digest", {}).get("sha256")
-    return {"uri": item["uri"], "sha256": digest, "found": told["found"], "input": told.get("input")}
-
-
-def _artifacts(manifest: dict[str, Any]) -> list[Artifact]:
-    """Return the files that a manifest lists; raises KeyError or TypeError when it has another form."""
-    found = [Artifact(s["name"], s["annotations"]["size"], s["digest"]["sha256"]) for s in manifest["subject"]]
-    if not all(isinstance(file.path, str) and isinstance(file.size, int) for file in found):
-        raise TypeError("a name or a size is of another type")
-    return found
-
-
-def _is_record(record: RunRecord) -> bool:
-    """Say whether what a manifest holds is of the types that everybody who shows a run relies on."""
-    texts = (record.status, record.started_at, record.origin, record.python, record.platform, *record.warnings)
-    tables = (record.stages, record.packages, record.modules, record.locks, record.overrides, record.error or {})
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(record.finished_at, str | None)
-        and all(isinstance(table, dict) for table in tables)
-        and all(isinstance(seconds, int | float) for seconds in record.stages.values())
-        and isinstance((record.error or {}).get("message", ""), str)
-    )
-
-
-def _unreadable_record(run_id: str) -> RunRecord:
-    return RunRecord(run_id, UNREADABLE, error={"kind": "manifest", "message": "the manifest cannot be read"})
 
 
 def _is_there(path: Path) -> bool:
@@ -400,18 +300,3 @@ def _is_there(path: Path) -> bool:
     except OSError:
         return True
     return True
-
-
-def _git(item: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if item is None else {"commit": item["digest"]["gitCommit"], **item["annotations"]}
-
-
-def _source(item: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if item is None else {"uri": mask_shown(item["uri"]), "sha256": item["digest"]["sha256"]}
-
-
-def _named(inputs: dict[str, Any], prefix: str, value: Any) -> dict[str, str]:
-    return {name.removeprefix(prefix): value(item) for name, item in inputs.items() if name.startswith(prefix)}
-
-
-__all__ = ["Artifact", "EvidenceError", "Run", "RunRecord", "compare", "list_runs", "load_run"]

@@ -74,6 +74,13 @@ class RunSpec(Section):
             self.data or DataSection(), self.strategy or StrategySection(), self.backtest or BacktestSection()
         )
 
+    @property
+    def counted_as(self) -> str:
+        """What the ledger counts trials by: the strategy's family, else the notebook, else `by hand`."""
+        if self.strategy is not None:
+            return self.strategy.counted_as
+        return f"notebook:{self.run.notebook}" if self.run.notebook is not None else "by hand"
+
     def asking(self, sections: Iterable[str]) -> RunSpec:
         """Return the spec with those of `sections` that were left out, at their defaults."""
         left_out = [name for name in sections if getattr(self, name) is None]
@@ -112,6 +119,25 @@ def read_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[R
 def parse_spec(given: bytes, overrides: Mapping[str, Any] | None = None, *, where: str = "the run spec") -> RunSpec:
     """Parse TOML bytes into a spec, `overrides` laid over it. Raises SpecError."""
     return RunSpec.from_mapping(spec_values(given, overrides, where), where=overridden(where, overrides))
+
+
+def recorded_spec(config: Mapping[str, Any]) -> RunSpec | None:
+    """Return the spec that a run kept, of whatever version; of a sweep without the search. None where it has no form.
+
+    Keys that this version does not know are passed over; keys that it has besides did not exist, and are at their
+    defaults.
+    """
+    shared = {name: values for name, values in config.items() if name in RunSpec.model_fields}
+    try:
+        known = {name: _known_keys(name, values) for name, values in shared.items()}
+        return RunSpec.model_validate(known) if "name" in known["run"] else None
+    except (ValidationError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _known_keys(section: str, values: Any) -> Any:
+    names = _valid_names([section])
+    return {key: value for key, value in values.items() if key in names} if names and values is not None else values
 
 
 def spec_values(given: bytes, overrides: Mapping[str, Any] | None, where: str) -> dict[str, Any]:

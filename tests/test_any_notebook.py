@@ -69,7 +69,7 @@ def test_nothing_of_the_bundled_engine_is_said_of_returns(project: Settings) -> 
     assert sealed.status == "FINISHED"
     assert [word for word in OWN if word in said] == []
     row = RunRow.of(sealed)
-    assert (row.strategy, row.symbol, row.params) == ("", "", {})
+    assert (row.strategy, row.symbols, row.engine, row.params) == (None, (), None, {})
     assert sealed.stats["total_trades"] is None
     assert sealed.stats["max_drawdown"] == pytest.approx(float(sealed.equity["drawdown"].min()))
     assert not sealed.dir.trades_parquet.exists()

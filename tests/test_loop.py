@@ -125,9 +125,9 @@ def test_the_manifest_is_an_in_toto_statement(finished: Run, project: Settings) 
     assert manifest["predicateType"] == "https://slsa.dev/provenance/v1"
     record = finished.record
     assert record.notebook is not None
-    assert record.notebook["sha256"] == sha256_file(project.root / "notebooks" / "backtest.ipynb")
+    assert record.notebook.sha256 == sha256_file(project.root / "notebooks" / "backtest.ipynb")
     assert record.data is not None
-    assert record.data["uri"] == "sample:sp500"
+    assert record.data.uri == "sample:sp500"
     assert {"pipeline.session", "pipeline.backtest.engine", "pipeline.backtest.signals"} <= set(record.modules)
     assert "papermill" in record.packages
     assert record.seed == 7
@@ -169,7 +169,7 @@ def test_the_mlflow_run_holds_everything(finished: Run, project: Settings) -> No
     assert len(runs) == 1
     run = runs[0]
     assert finished.tracking is not None
-    assert run.info.run_id == finished.tracking["mlflow_run_id"]
+    assert run.info.run_id == finished.tracking.mlflow_run_id
     assert run.info.status == "FINISHED"
     tags = run.data.tags
     assert tags["evidence.run_id"] == finished.run_id
@@ -194,7 +194,7 @@ def test_the_report_is_tied_to_the_run(finished: Run) -> None:
     assert finished.run_id in html
     assert str(finished.manifest_digest) in html
     assert finished.tracking is not None
-    assert finished.tracking["mlflow_run_id"] in html
+    assert finished.tracking.mlflow_run_id in html
 
 
 @pytest.mark.skipif(not fork_available(), reason="kernels cannot be forked here")
@@ -224,7 +224,7 @@ def test_verify_compares_the_view_in_mlflow(finished: Run, project: Settings) ->
 
     evidence(project, "verify", finished.run_id, "--mlflow")
     assert finished.tracking is not None
-    mlflow_run_id = finished.tracking["mlflow_run_id"]
+    mlflow_run_id = finished.tracking.mlflow_run_id
     client = MlflowClient(project.default_tracking_uri)
     artifact = Path(urlsplit(client.get_run(mlflow_run_id).info.artifact_uri).path) / "stats.json"
     before = artifact.read_bytes()
@@ -389,7 +389,7 @@ def test_raw_mlflow_calls_by_hand_land_in_the_run(finished: Run, project: Settin
     assert done.returncode == 0, done.stderr
     run = pipeline.load_run(done.stdout.split()[-1], settings=project)
     assert run.tracking is not None
-    tracked = MlflowClient(project.default_tracking_uri).get_run(run.tracking["mlflow_run_id"])
+    tracked = MlflowClient(project.default_tracking_uri).get_run(run.tracking.mlflow_run_id)
     assert tracked.data.metrics["by_hand"] == 0.5
     assert tracked.data.tags["evidence.manifest_sha256"] == run.manifest_digest
     shutil.rmtree(run.dir.path)

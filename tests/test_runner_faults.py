@@ -51,7 +51,7 @@ def assert_failed(outcome: RunOutcome, kind: type[EvidenceError]) -> Run:
     assert run.verify().ok
     assert run.notebook is not None
     assert run.record.error is not None
-    assert run.record.error["kind"] == kind.__name__
+    assert run.record.error.kind == kind.__name__
     assert not run.dir.scratch.exists()
     return run
 
@@ -61,11 +61,11 @@ def test_a_cell_that_raises(project: Settings, server: ForkServer | None) -> Non
     outcome = run_cells(project, "x = 1", "raise ValueError('no <b>luck</b>\\n€')", "print('never')", kernels=server)
     run = assert_failed(outcome, CellFailedError)
     assert run.record.error is not None
-    assert run.record.error["cell"] == 2
-    assert run.record.error["ename"] == "ValueError"
-    assert run.record.error["evalue"] == "no <b>luck</b>\n€"
-    assert "raise ValueError" in run.record.error["traceback"]
-    assert "\x1b" not in run.record.error["traceback"]
+    assert run.record.error.cell == 2
+    assert run.record.error.ename == "ValueError"
+    assert run.record.error.evalue == "no <b>luck</b>\n€"
+    assert "raise ValueError" in run.record.error.traceback
+    assert "\x1b" not in run.record.error.traceback
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_notebook_that_never_ends(project: Settings) -> None:
     outcome = run_cells(project, "x = 1", loop, run={"timeout": 3.0})
     run = assert_failed(outcome, CellTimeoutError)
     assert run.record.error is not None
-    assert run.record.error["cell"] == 2
+    assert run.record.error.cell == 2
     assert "run.timeout = 3.0" in str(outcome.error)
 
 
@@ -84,7 +84,7 @@ def test_a_kernel_that_is_killed(project: Settings, server: ForkServer | None) -
     outcome = run_cells(project, "x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", kernels=server)
     run = assert_failed(outcome, KernelDiedError)
     assert run.record.error is not None
-    assert run.record.error["cell"] == 2
+    assert run.record.error.cell == 2
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_run_that_is_killed_in_its_notebook(project: Settings, blow: signal.Si
     run = load_run("last", settings=project)
     assert run.status == "KILLED"
     assert run.record.error is not None
-    assert "notebook" in run.record.error["message"]
+    assert "notebook" in run.record.error.message
     assert [problem.kind for problem in run.verify().problems] == ["unsealed"]
     wait_for(lambda: not alive(int(sign.read_text())))
     assert run_cells(project, ARTIFACTS).error is None

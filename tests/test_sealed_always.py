@@ -18,6 +18,7 @@ from pipeline.errors import ArtifactError, EvidenceError, InputChangedError, Spe
 from pipeline.evidence.unsealable import UNSEALED_DIR, set_aside
 from pipeline.kernels import ForkServer
 from pipeline.run import Run, list_runs
+from pipeline.run_record import RunError
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
@@ -35,7 +36,7 @@ def run_cells(project: Settings, kernels: ForkServer | None, *cells: str, **more
     return run_backtest(spec, settings=project, kernels=kernels, check=False)
 
 
-def failed(run: Run) -> dict[str, Any]:
+def failed(run: Run) -> RunError:
     """Return the error in the seal of a run that failed and verifies."""
     assert run.status == "FAILED"
     assert run.verify().ok
@@ -81,9 +82,9 @@ def test_what_cannot_be_sealed_is_moved_aside_and_named(
     """The run fails and says what was there; its directory then holds what the seal covers, and nothing is lost."""
     outcome = run_cells(project, server, ARTIFACTS + cell)
     error = failed(outcome.run)
-    assert error["kind"] == "ArtifactError"
-    assert said in error["message"]
-    assert f"{UNSEALED_DIR}/{outcome.run.run_id}" in error["message"]
+    assert error.kind == "ArtifactError"
+    assert said in error.message
+    assert f"{UNSEALED_DIR}/{outcome.run.run_id}" in error.message
     assert (outcome.run.dir.path / "stats.json").is_file()
     assert len([*(project.results / UNSEALED_DIR / outcome.run.run_id).iterdir()]) == 1
     assert not outcome.run.dir.scratch.exists()
@@ -93,7 +94,7 @@ def test_what_cannot_be_sealed_is_moved_aside_and_named(
 def test_what_is_moved_aside_does_not_hide_the_error(project: Settings, server: ForkServer | None) -> None:
     """The error stays the error; what was moved is a warning."""
     outcome = run_cells(project, server, ARTIFACTS + "os.symlink('x', run_dir / 'link')\nraise KeyError('real')")
-    assert "KeyError: 'real'" in failed(outcome.run)["message"]
+    assert "KeyError: 'real'" in failed(outcome.run).message
     assert any("'link' (a symbolic link to 'x')" in warning for warning in outcome.run.record.warnings)
 
 
@@ -178,9 +179,9 @@ def test_an_exception_of_any_class_is_sealed(
     outcome = run_cells(project, server, ARTIFACTS)
     error = failed(outcome.run)
     assert isinstance(outcome.error, UnexpectedError)
-    assert (error["kind"], error["ename"]) == ("UnexpectedError", type(failure).__name__)
-    assert error["message"].startswith(type(failure).__name__)
-    assert "in fail" in error["traceback"]
+    assert (error.kind, error.ename) == ("UnexpectedError", type(failure).__name__)
+    assert error.message.startswith(type(failure).__name__)
+    assert "in fail" in error.traceback
     assert not outcome.run.dir.scratch.exists()
 
 
@@ -207,7 +208,7 @@ def test_records_that_cannot_be_read_are_left_out_of_the_seal(
     name = f"debug/{file}" if file == "modules.json" else file
     spoil = f"import atexit\natexit.register(lambda: (run_dir / {name!r}).write_bytes(b'\\xff['))"
     outcome = run_cells(project, server, ARTIFACTS + spoil)
-    assert failed(outcome.run)["ename"] == "UnicodeDecodeError"
+    assert failed(outcome.run).ename == "UnicodeDecodeError"
     assert outcome.run.record.modules == {}
     assert any("not in the seal" in warning for warning in outcome.run.record.warnings)
 
@@ -247,7 +248,7 @@ def test_a_seal_that_cannot_be_written_says_why(
         run_cells(project, server, ARTIFACTS)
     (run,) = list_runs(settings=project)
     assert run.record.error is not None
-    assert run.record.error["message"].endswith("never sealed: manifest.json could not be written: no space")
+    assert run.record.error.message.endswith("never sealed: manifest.json could not be written: no space")
 
 
 def test_a_value_the_evidence_cannot_hold_is_refused_before_the_start(
@@ -268,7 +269,7 @@ def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: Fork
     assert isinstance(outcome.error, InputChangedError)
     notebook = outcome.run.record.notebook
     assert notebook is not None
-    kept = project.results / ".inputs" / f"{notebook['sha256']}.ipynb"
+    kept = project.results / ".inputs" / f"{notebook.sha256}.ipynb"
     assert edit in kept.read_text()
 
 
@@ -281,7 +282,7 @@ def test_exit_after_the_results_is_a_warning(project: Settings, server: ForkServ
     assert said in outcome.run.record.warnings
     outcome = run_cells(project, server, "exit()", ARTIFACTS)
     assert isinstance(outcome.error, ArtifactError)
-    assert "exit() in cell 1 of the notebook, counted from 0. Not run: cell 2." in failed(outcome.run)["message"]
+    assert "exit() in cell 1 of the notebook, counted from 0. Not run: cell 2." in failed(outcome.run).message
 
 
 @pytest.mark.parametrize("name", ["run_id", "seed", "data", "strategy", "backtest"])

@@ -229,8 +229,8 @@ def failed_with(run: NotebookRun, kind: str) -> str:
     sealed = Run(run.dir)
     assert (sealed.status, sealed.verify().ok) == ("FAILED", True)
     assert sealed.record.error is not None
-    assert sealed.record.error["kind"] == kind
-    return str(sealed.record.error["message"])
+    assert sealed.record.error.kind == kind
+    return str(sealed.record.error.message)
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.backtest.bars_digest import data_digest
     from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.data import (
-        data_digest,
         load_ohlcv,
         sample_names,
         source_path,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Conventions": "conventions",
-    "data_digest": "data",
+    "data_digest": "bars_digest",
     "load_ohlcv": "data",
     "periods_per_year": "periods",
     "sample_names": "data",

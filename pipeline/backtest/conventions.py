@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pipeline.backtest.timestamps import TimeLabels, time_labels
 from pipeline.errors import UsageError
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DDOF = 1
+NAMES = ("periods_per_year", "risk_free_rate", "ddof", "time_labels", "currency")
 APART = 0.05  # a given number of bars a year is in doubt when it is further from the inferred one
+
+
+class Sourced(NamedTuple):
+    """The value of a convention, and where it comes from: given, inferred or default."""
+
+    value: float | str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -78,22 +86,25 @@ class Conventions:
             told = periods_per_year(index)
         return replace(self, inferred_periods=told, time_labels=time_labels(index))
 
+    @property
+    def known(self) -> dict[str, Sourced]:
+        """The conventions that are known, by name, each with where it comes from."""
+        rate = self.risk_free_rate
+        found = {
+            "periods_per_year": (self.periods_per_year, "inferred" if self.given_periods is None else "given"),
+            "risk_free_rate": (rate, _given(rate or self.rate_given)),
+            "ddof": (self.ddof, "default"),
+            "time_labels": (self.time_labels, "inferred"),
+            "currency": (self.currency, "given"),
+        }
+        return {name: Sourced(value, source) for name, (value, source) in found.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of conventions.json; a convention that is not known is null."""
-        known, rate = self.periods_per_year, self.risk_free_rate
-        periods = {
-            "value": known,
-            "source": "inferred" if self.given_periods is None else "given",
-            "inferred": self.inferred_periods,
-        }
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "periods_per_year": None if known is None else periods,
-            "risk_free_rate": None if rate is None else {"value": rate, "source": _given(rate or self.rate_given)},
-            "ddof": {"value": self.ddof, "source": "default"},
-            "time_labels": None if self.time_labels is None else {"value": self.time_labels, "source": "inferred"},
-            "currency": None if self.currency is None else {"value": self.currency, "source": "given"},
-        }
+        parts: dict[str, Any] = {name: part._asdict() for name, part in self.known.items()}
+        if "periods_per_year" in parts:
+            parts["periods_per_year"]["inferred"] = self.inferred_periods
+        return {"schema_version": SCHEMA_VERSION, **dict.fromkeys(NAMES), **parts}
 
     @classmethod
     def from_dict(cls, values: Any) -> Conventions:

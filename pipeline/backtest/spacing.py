@@ -93,10 +93,13 @@ class DataRecord:
 
     def facts(self, bars: pd.DataFrame) -> dict[str, Any]:
         """Return the content of data.json for these bars, as JSON values."""
+        from pipeline.backtest.bars_digest import data_digest
+
         found = examine_spacing(bars)
         warned = [*found.sentences(), *([self.benchmark] if self.benchmark else [])]
         return {
             "schema_version": SCHEMA_VERSION,
+            "bars_sha256": data_digest(bars),
             **found.to_dict(),
             "notes": list(self.notes),
             "benchmark": self.benchmark,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from pipeline.run_record import RunError
 
 MOST_LINES = 12
 KEPT_LINES = 3
@@ -17,17 +18,17 @@ FOREIGN = re.compile(r"site-packages|dist-packages|[\\/]lib(?:64)?[\\/]python3|^
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
-def error_lines(error: Mapping[str, Any], *, whole: str) -> list[str]:
+def error_lines(error: RunError, *, whole: str) -> list[str]:
     """Return the lines that say why a run failed; `whole` says where the rest of a long text is.
 
     `error` is the record's: its message, and of a failed cell the traceback.
     """
-    lines = short_lines(str(error.get("message", "")), whole=whole)
-    frame = own_frame(str(error.get("traceback") or ""))
+    lines = short_lines(error.message, whole=whole)
+    frame = own_frame(error.traceback or "")
     return [*lines, f"at {frame}"] if frame else lines
 
 
-def error_facts(kind: str, message: str | None) -> dict[str, Any] | None:
+def error_facts(kind: str, message: str | None) -> dict[str, str] | None:
     """Return an error as `--json` says it; None without a message."""
     return None if message is None else {"kind": kind, "message": message}
 

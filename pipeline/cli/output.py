@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.console import PlainConsole, console
-from pipeline.cli.failure import error_facts, error_lines, short_lines
+from pipeline.cli.failure import error_lines, short_lines
 from pipeline.cli.plain import one_line, say, say_json
-from pipeline.run import HEADLINE, UNREADABLE, Run, format_stat
+from pipeline.run import HEADLINE, Run, format_stat
+from pipeline.run_record import UNREADABLE, RunError
 from pipeline.run_row import RunDetails, RunRow
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def print_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
     row = RunRow.of(outcome.run)
     error = _outcome_error(outcome)
     if as_json:
-        told = {"warnings": outcome.warnings, "stages": outcome.stages, "error": error}
+        told = {"warnings": outcome.warnings, "stages": outcome.stages, "error": error and error.to_dict()}
         say_json({**row.to_dict(), **told, "reused": False, "why": None})
         return
     out = console()
@@ -146,11 +147,11 @@ def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: boo
     return True
 
 
-def _outcome_error(outcome: RunOutcome) -> dict[str, Any] | None:
+def _outcome_error(outcome: RunOutcome) -> RunError | None:
     """Return the error as it was sealed; that of tracking, which comes after the seal, in the same form."""
     if outcome.error is None:
         return None
-    return outcome.run.record.error or error_facts(type(outcome.error).__name__, str(outcome.error))
+    return outcome.run.record.error or RunError(type(outcome.error).__name__, str(outcome.error))
 
 
 def progress(items: Iterator[T], *, total: int, quiet: bool, doing: str) -> Iterator[T]:
@@ -218,13 +219,13 @@ def _cells(row: RunRow) -> list[str | Text]:
     return [
         row.run_id,
         one_line(row.record.started_at[:19].replace("T", " ")),
-        one_line(row.record.name),
-        one_line(row.strategy),
-        one_line(row.symbol),
+        one_line(row.name),
+        one_line(row.strategy or ""),
+        one_line(row.what.symbol),
         Text(one_line(row.status), style=STYLES.get(row.status, "")),
         f"{total_return:.1%}" if is_number else one_line(format_stat(total_return)),
         one_line(format_stat(row.stats.get("sharpe"))),
-        LOOK_AHEAD.get(row.look_ahead or "", "–"),
+        LOOK_AHEAD.get(row.marks.look_ahead or "", "–"),
         "yes" if row.manifest_sha256 else "no",
         _tracking_state(row),
         "yes" if row.report else "–",
@@ -234,7 +235,7 @@ def _cells(row: RunRow) -> list[str | Text]:
 def _tracking_state(row: RunRow) -> str:
     if row.tracking_pending:
         return f"{row.tracking_pending} pending"
-    return "yes" if (row.tracking or {}).get("mlflow_run_id") else "–"
+    return "yes" if row.tracking is not None and row.tracking.mlflow_run_id else "–"
 
 
 def print_run(run: Run, *, as_json: bool) -> None:
@@ -250,11 +251,11 @@ def print_run(run: Run, *, as_json: bool) -> None:
         for name, value in values.items():
             shown = json.dumps(value, ensure_ascii=False) if title == "params" else format_stat(value)
             out.print(f"  {one_line(name):<20} {one_line(shown)}")
-    if row.record.inputs:
+    if row.inputs:
         out.print(Text("\ninputs", style="bold"))
-    for item in row.record.inputs:
-        called = f"{item['found']} {item['input'] or ''}".rstrip()
-        out.print(f"  {str(item['sha256'] or '-')[:12]:<12}  {one_line(item['uri']):<40} {one_line(called)}")
+    for item in row.inputs:
+        called = item.found if item.name == item.uri else f"{item.found} {item.name}"
+        out.print(f"  {(item.sha256 or '-')[:12]:<12}  {one_line(item.uri):<40} {one_line(called)}")
     out.print(Text("\nfiles", style="bold"))
     for artifact, url in details.artifacts:
         line = f"  {artifact.sha256[:12]}  {artifact.size:>9,}  {one_line(artifact.path):<30} {one_line(url or '')}"
@@ -263,8 +264,8 @@ def print_run(run: Run, *, as_json: bool) -> None:
 
 def _conventions(row: RunRow) -> dict[str, str]:
     """Return the conventions that a run recorded, each with its source: `252 (inferred)`."""
-    parts = {name: part for name, part in (row.conventions or {}).items() if isinstance(part, dict)}
-    return {name: f"{_value(part['value'])} ({part['source']})" for name, part in parts.items()}
+    known = {} if row.conventions is None else row.conventions.known
+    return {name: f"{_value(part.value)} ({part.source})" for name, part in known.items()}
 
 
 def _value(value: str | float) -> str:
@@ -272,25 +273,36 @@ def _value(value: str | float) -> str:
 
 
 def _print_facts(out: PlainConsole, row: RunRow, *, error: bool = True) -> None:
-    out.print(Text.assemble("run         ", (row.run_id, "bold"), "  ", one_line(row.record.name)))
+    out.print(Text.assemble("run         ", (row.run_id, "bold"), "  ", one_line(row.name)))
     out.print(Text.assemble("status      ", (one_line(row.status), STYLES.get(row.status, ""))))
     if error and row.record.error is not None:
         whole = f"`evidence show {row.run_id[:8]} --json`"
         for number, line in enumerate(error_lines(row.record.error, whole=whole)):
             out.print(f"{'' if number else 'error':<12}{one_line(line)}")
-    headline = [f"{name} {one_line(format_stat(row.stats[name]))}" for name in HEADLINE if name in row.stats]
-    if headline:
-        out.print(f"metrics     {', '.join(headline)}")
-    if row.look_ahead is not None:
-        out.print(f"look-ahead  {LOOK_AHEAD[row.look_ahead]}")
-    out.print(f"directory   {row.directory}")
-    if row.report:
-        out.print(f"report      {Path(row.report).as_uri()}")
-    if row.manifest_sha256:
-        out.print(f"manifest    sha256:{row.manifest_sha256}")
-    for label, key in (("mlflow run", "mlflow_run_id"), ("mlflow", "run_url")):
-        if (row.tracking or {}).get(key):
-            out.print(f"{label:<11} {one_line((row.tracking or {})[key])}")
+    for label, text in _facts(row).items():
+        if text:
+            out.print(f"{label:<11} {one_line(text)}")
+
+
+def _facts(row: RunRow) -> dict[str, str | None]:
+    """Return what is said of a run in a line each; what is not known is None or empty."""
+    headline = [f"{name} {format_stat(row.stats[name])}" for name in HEADLINE if name in row.stats]
+    look_ahead, tracking = row.marks.look_ahead, row.tracking
+    return {
+        "experiment": row.experiment,
+        "strategy": row.strategy,
+        "symbols": ", ".join(row.symbols),
+        "period": str(row.period) if row.period else None,
+        "engine": str(row.engine) if row.engine else None,
+        "metrics": ", ".join(headline),
+        "look-ahead": look_ahead and LOOK_AHEAD[look_ahead],
+        "parts": row.marks.reconciled and row.marks.reconciled.lower(),
+        "directory": row.directory,
+        "report": row.report and Path(row.report).as_uri(),
+        "manifest": row.manifest_sha256 and f"sha256:{row.manifest_sha256}",
+        "mlflow run": tracking.mlflow_run_id if tracking else None,
+        "mlflow": tracking.run_url if tracking else None,
+    }
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

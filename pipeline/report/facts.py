@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pipeline.report.trials import TrialIndex, Trials
     from pipeline.results.boundary import Boundary
     from pipeline.results.kept import Kept
-    from pipeline.run import Run, RunRecord
+    from pipeline.run import Run
+    from pipeline.run_record import RunRecord
 
 FINISHED = "FINISHED"
 

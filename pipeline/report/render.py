@@ -164,8 +164,7 @@ def keep_report(resolved: Resolved, renderer: Renderer, html: str, note: str | N
 
 def tracked_url(run: Run) -> str | None:
     """Return the address of the tracked run that a page links to."""
-    url = (run.tracking or {}).get("run_url")
-    return url if isinstance(url, str) else None
+    return None if run.tracking is None else run.tracking.run_url
 
 
 def first_success(candidates: Sequence[Renderer], resolved: Resolved) -> tuple[Renderer, str, str | None]:

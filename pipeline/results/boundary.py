@@ -217,7 +217,7 @@ def _universe(result: Result) -> str:
 def _name(result: Result) -> str:
     if result.engine is None:
         return "the notebook"
-    return f"{result.engine.name} {result.engine.version}" if result.engine.version else result.engine.name
+    return str(result.engine)
 
 
 def _some(names: tuple[str, ...], most: int = 8) -> str:

@@ -27,6 +27,9 @@ class Engine:
     name: str
     version: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.version or ''}".rstrip()
+
 
 @dataclass(frozen=True)
 class OwnMetric:

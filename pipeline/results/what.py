@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.results.contract import Engine
     from pipeline.results.record import ResultRecord
+    from pipeline.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -41,32 +42,28 @@ class WhatRan:
         return (what, where) if where else (what,)
 
 
-def what_ran(config: Mapping[str, Any], record: ResultRecord | None) -> WhatRan:
-    """Return what a run was about, from its resolved spec and from the record of its result."""
-    run, data, strategy, rules = (_section(config, name) for name in ("run", "data", "strategy", "backtest"))
-    asked = (str(data["symbol"]),) if data.get("symbol") else ()
-    cash = rules.get("initial_cash")
-    known = WhatRan(
-        strategy=str(strategy.get("name") or ""),
-        params=_section(strategy, "params") or _section(run, "parameters"),
-        symbols=asked,
-        source=str(data.get("source") or ""),
-        notebook=str(run.get("notebook") or ""),
-        capital=float(cash) if isinstance(cash, int | float) else None,
-    )
+def what_ran(spec: RunSpec | None, record: ResultRecord | None) -> WhatRan:
+    """Return what a run was about, from what it was asked to do and from the record of its result."""
+    known = WhatRan() if spec is None else _asked(spec)
     if record is None:
         return known
-    return WhatRan(
+    return replace(
+        known,
         strategy=record.strategy or known.strategy,
         params=known.params if record.params is None else record.params,
-        symbols=record.symbols or asked,
-        source=known.source,
-        notebook=known.notebook,
+        symbols=record.symbols or known.symbols,
         engine=record.engine,
         capital=known.capital if record.capital is None else record.capital,
     )
 
 
-def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = values.get(name)
-    return found if isinstance(found, Mapping) else {}
+def _asked(spec: RunSpec) -> WhatRan:
+    data, strategy = spec.data, spec.strategy
+    return WhatRan(
+        strategy="" if strategy is None else strategy.name,
+        params=(strategy.params if strategy is not None else None) or spec.run.parameters,
+        symbols=(data.symbol,) if data is not None and data.symbol else (),
+        source="" if data is None else data.source,
+        notebook=spec.run.notebook or "",
+        capital=None if spec.backtest is None else spec.backtest.initial_cash,
+    )

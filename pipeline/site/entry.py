@@ -98,7 +98,7 @@ def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
         tags=_tags(config),
         spark=spark(equity),
         look_ahead=run.look_ahead or "",
-        data=str((run.record.data or {}).get("sha256") or "")[:DATA_DIGITS],
+        data="" if run.record.data is None else run.record.data.sha256[:DATA_DIGITS],
         found=_found(run) if run.is_sweep else "",
         stats={one_line(name): rounded(value) for name, value in _stats(run).items()},
     )
@@ -106,14 +106,13 @@ def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
 
 def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
     """Return what the comparison page needs of a run: facts, metrics and params in full, and its thinned curve."""
-    data = run.record.data or {}
     return {
         **{key: value for key, value in entry.to_dict().items() if key not in {"spark", "stats"}},
         "stats": _stats(run),
         "risk_free_rate": run.conventions.risk_free_rate,
         "currency": run.conventions.currency,
         "params": dict(_flat({key: run.config[key] for key in SHOWN_SECTIONS if key in run.config})),
-        "data_sha256": data.get("sha256"),
+        "data_sha256": run.record.data and run.record.data.sha256,
         "manifest_sha256": run.manifest_digest,
         "curve": curve(equity),
     }
@@ -198,8 +197,7 @@ def _seconds(equity: pd.DataFrame) -> np.ndarray:
 
 
 def _stats(run: Run) -> dict[str, Number]:
-    values = run.stats
-    return {str(name): rounded_exactly(value) for name, value in values.items()} if isinstance(values, dict) else {}
+    return {str(name): rounded_exactly(value) for name, value in run.stats.items()}
 
 
 def rounded_exactly(value: Any) -> Number:

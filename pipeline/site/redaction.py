@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
 from pipeline.inputs.record import NETWORK
-from pipeline.run import Artifact, Run, RunRecord
+from pipeline.run import Run
+from pipeline.run_record import Artifact, ReadInput, RunRecord, Source
 from pipeline.settings import Settings
 from pipeline.site.options import SiteOptions
 from pipeline.site.patterns import GENERAL, Pattern, own_patterns, spans, whole_words
 from pipeline.site.readings import encoded_texts, texts_of
+from pipeline.spec import RunSpec, recorded_spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.results.record import ResultRecord
+    from pipeline.tracking.session import TrackingInfo
 
 MARK = "[left out]"
 STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-Za-z]:[\\/]|\\\\|file:)")
@@ -78,13 +81,19 @@ class Redactor:
         return MARK if STARTS_AS_PATH.match(text) else self.text(text)
 
     def value(self, value: Any, *, settings: bool = False) -> Any:
-        """Return JSON values with every text and key redacted; with `settings`, texts may be paths as a whole."""
+        """Return JSON values or a dataclass with every text and key redacted.
+
+        With `settings`, texts may be paths as a whole.
+        """
         if isinstance(value, str):
             return self.setting(value) if settings else self.text(value)
         if isinstance(value, Mapping):
             return {self.text(key): self.value(item, settings=settings) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item, settings=settings) for item in value]
+            return type(value)(self.value(item, settings=settings) for item in value)
+        if is_dataclass(value) and not isinstance(value, type):
+            shown = {each.name: self.value(getattr(value, each.name), settings=settings) for each in fields(value)}
+            return replace(value, **shown)
         return value
 
     def check(self, text: str, what: str) -> str:
@@ -139,22 +148,20 @@ class RedactedRun(Run):
     def record(self) -> RunRecord:
         """What is known of the run, without its environment and without tracebacks."""
         record = self._run.record
-        shown = {item.name: self._redactor.value(getattr(record, item.name)) for item in fields(record)}
-        error = shown["error"] and {**shown["error"], "traceback": ""}
+        shown: RunRecord = self._redactor.value(record)
         return replace(
-            record,
-            **shown
-            | {
-                "error": error,
-                "warnings": tuple(shown["warnings"]),
-                "data": _source(record.data, self._redactor),
-                "notebook": _source(record.notebook, self._redactor),
-                "benchmark": _source(record.benchmark, self._redactor),
-                "inputs": tuple(_read(item, self._redactor) for item in record.inputs),
-                "overrides": self._redactor.value(record.overrides, settings=True),
-                **dict.fromkeys(("python", "platform"), ""),
-                **{name: {} for name in ("packages", "modules", "locks")},
-            },
+            shown,
+            error=shown.error and replace(shown.error, traceback=""),
+            data=_source(record.data, self._redactor),
+            notebook=_source(record.notebook, self._redactor),
+            benchmark=_source(record.benchmark, self._redactor),
+            inputs=tuple(_read(item, self._redactor) for item in record.inputs),
+            overrides=self._redactor.value(record.overrides, settings=True),
+            python="",
+            platform="",
+            packages={},
+            modules={},
+            locks={},
         )
 
     @cached_property
@@ -181,16 +188,26 @@ class RedactedRun(Run):
         return found and ResultRecord.from_dict(self._redactor.value(found.to_dict(), settings=True))
 
     @cached_property
+    def spec(self) -> RunSpec | None:
+        """What the run was asked to do, with every text redacted; without inputs, whose names are no names then."""
+        return recorded_spec({name: section for name, section in self.config.items() if name != "inputs"})
+
+    @cached_property
     def stats(self) -> dict[str, float | int | None]:
         """Metrics by name."""
         stats: dict[str, float | int | None] = self._redactor.value(self._run.stats)
         return stats
 
     @cached_property
-    def tracking(self) -> dict[str, Any] | None:
+    def tracking(self) -> TrackingInfo | None:
         """The id of the tracked run, without addresses."""
-        known = self._run.tracking or {}
-        return self._redactor.value({key: known.get(key) for key in ("mlflow_run_id", "experiment_name")}) or None
+        from pipeline.tracking.session import TrackingInfo
+
+        known = self._run.tracking
+        if known is None:
+            return None
+        experiment = known.experiment_name and self._redactor.text(known.experiment_name)
+        return TrackingInfo(experiment_name=experiment, mlflow_run_id=known.mlflow_run_id, status=known.status)
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -209,11 +226,11 @@ class RedactedRun(Run):
         return [replace(item, path=self._redactor.text(item.path)) for item in self._run.artifacts]
 
 
-def _source(source: dict[str, Any] | None, redactor: Redactor) -> dict[str, Any] | None:
-    return source and {**source, "uri": redactor.setting(str(source.get("uri", "")))}
+def _source(source: Source | None, redactor: Redactor) -> Source | None:
+    return source and replace(source, uri=redactor.setting(source.uri))
 
 
-def _read(item: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+def _read(item: ReadInput, redactor: Redactor) -> ReadInput:
     """Return one thing that a run read; of a host nothing but that there was one."""
-    shown: dict[str, Any] = redactor.value(item, settings=True)
-    return {**shown, "uri": f"{NETWORK}{MARK}"} if item["uri"].startswith(NETWORK) else shown
+    shown: ReadInput = redactor.value(item, settings=True)
+    return replace(shown, uri=f"{NETWORK}{MARK}") if item.uri.startswith(NETWORK) else shown

@@ -68,7 +68,7 @@ def summary(run: Run, entry: Entry, files: Collection[str]) -> str:
         ("Strategy", html_text(entry.strategy or DASH)),
         ("Symbol", html_text(entry.symbol or DASH)),
         ("Manifest SHA-256", f'<code class="digest">{html_text(run.manifest_digest or DASH)}</code>'),
-        ("Data SHA-256", f'<code class="digest">{html_text((record.data or {}).get("sha256") or DASH)}</code>'),
+        ("Data SHA-256", f'<code class="digest">{html_text(record.data.sha256 if record.data else DASH)}</code>'),
     ]
     rows = "\n".join(f'<tr><th scope="row">{label}</th><td>{shown}</td></tr>' for label, shown in facts)
     status = entry.status if entry.status in {"FINISHED", "FAILED", "KILLED"} else "UNREADABLE"
@@ -145,9 +145,9 @@ def _after_body(html: str) -> int:
 
 def _error(run: Run) -> str:
     error = run.record.error
-    if not error:
+    if error is None:
         return ""
-    return f'<div class="failure"><p>{html_text(error.get("message", ""))}</p>{_traceback(error)}</div>\n'
+    return f'<div class="failure"><p>{html_text(error.message)}</p>{_traceback(error.traceback)}</div>\n'
 
 
 def _hint(run: Run, *, broken: bool) -> str:
@@ -160,8 +160,7 @@ def _hint(run: Run, *, broken: bool) -> str:
     return f'<p class="note">{command} renders its report; the next build of this site shows it.</p>\n'
 
 
-def _traceback(error: dict[str, object]) -> str:
-    text = error.get("traceback")
+def _traceback(text: str | None) -> str:
     if not text:
         return ""
     return (
@@ -170,7 +169,7 @@ def _traceback(error: dict[str, object]) -> str:
 
 
 def _metrics(run: Run) -> str:
-    stats = run.stats if isinstance(run.stats, dict) else {}
+    stats = run.stats
     rows = "\n".join(
         f'<tr><th scope="row">{html_text(metric(name).label)}</th>'
         f'<td class="num">{format_number(stats[name], metric(name).kind)}</td></tr>'

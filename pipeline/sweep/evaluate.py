@@ -128,8 +128,8 @@ def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
         return None
     run = Run(directory)
     if run.status != "FINISHED":
-        error = run.record.error or {}
-        return Answer(error=f"{error.get('kind')}: {error.get('message')}")
+        error = run.record.error
+        return Answer(error=run.status if error is None else f"{error.kind}: {error.message}")
     return _answer_of(run, work.spec.base.bundled.backtest.initial_cash, sum(run.record.stages.values()))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EvidenceError, RunNotFoundError, UsageError
 from pipeline.files import read_json
-from pipeline.run import LAST, UNREADABLE, Run, list_runs
+from pipeline.run import LAST, Run, list_runs
+from pipeline.run_record import UNREADABLE
 from pipeline.settings import Settings
 from pipeline.sweep.repeats import leading
 from pipeline.sweep.spec import SweepSpec

@@ -51,8 +51,8 @@ def run_tags(run: OpenRun) -> dict[str, str]:
 
 def _subject_tags(run: OpenRun) -> dict[str, str]:
     """Return the tags that say what a run is about: before its end what was asked for, then what ran."""
-    what = what_ran(run.spec.to_dict(), ResultRecord.read(run.dir))
-    engine = "" if what.engine is None else f"{what.engine.name} {what.engine.version or ''}".rstrip()
+    what = what_ran(run.spec, ResultRecord.read(run.dir))
+    engine = "" if what.engine is None else str(what.engine)
     return {
         key: value
         for key, value in {"strategy": what.strategy, "symbol": what.symbol, "engine": engine}.items()
@@ -121,7 +121,7 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     found = {name: value for name in DESCRIBED if isinstance(value := stats.get(name), int | float)}
     lines = [f"{name}: {value:.4g}" for name, value in found.items()]
     lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
-    what = what_ran(run.spec.to_dict(), ResultRecord.read(run.dir))
+    what = what_ran(run.spec, ResultRecord.read(run.dir))
     subject = " on ".join(code_span(part) for part in what.parts)
     text = [f"{subject}, {status}.", *lines]
     report = run.dir.report.relative_to(run.dir.path).as_posix()

@@ -19,6 +19,7 @@ from pipeline.errors import DataError
 from pipeline.evidence.ledger import RUN_KILLED, RUN_STARTED
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.files import write_atomic
+from pipeline.run_record import RunError
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import FILES, World
 from tests.notebooks import write_notebook
@@ -106,13 +107,15 @@ def test_a_path_of_thousands_of_characters_is_cut(project: Settings, capsys: pyt
 
 def test_a_long_error_is_its_beginning_and_the_own_frame() -> None:
     """Of 320 lines the first ones, where the rest is, and the last frame that is neither a library's nor ours."""
-    lines = error_lines({"message": "\n".join(f"line {n}" for n in range(320)), "traceback": TRACEBACK}, whole="there")
+    lines = error_lines(
+        RunError("Cell", "\n".join(f"line {n}" for n in range(320)), traceback=TRACEBACK), whole="there"
+    )
     assert lines == [
         "line 0", "line 1", "line 2", "... 317 more lines: there",
         'at ~/project/mine.py:6, in inner: df.groupby("nope").sum()',
     ]  # fmt: skip
     short = "\n".join(f"line {n}" for n in range(MOST_LINES))
-    assert error_lines({"message": short}, whole="there") == short.splitlines()
+    assert error_lines(RunError("Cell", short), whole="there") == short.splitlines()
     assert own_frame("") is None
     assert own_frame(TRACEBACK.replace("~/project/mine.py", "<frozen importlib>")) == (
         "Cell In[5], line 1: signals = run.strategy_fn()(bars, params)"

@@ -56,7 +56,8 @@ def data(place: Path, case: Any) -> None:
     """Bars that were read keep the data contract, and have a digest."""
     import numpy as np
 
-    from pipeline.backtest.data import data_digest, load_ohlcv
+    from pipeline.backtest.bars_digest import data_digest
+    from pipeline.backtest.data import load_ohlcv
 
     bars = load_ohlcv(content(place, case, "bars.csv", genuine.CSV), **((case or {}).get("extra") or {}))
     assert str(bars.index.dtype) == "datetime64[ns, UTC]"

@@ -254,7 +254,7 @@ def test_a_run_by_hand_is_watched_and_declares(
     assert [*read_inputs(Run(run.dir).manifest or {}).frames] == ["frame"]
     assert not watching()
     assert {item["name"]: json.loads(item["profile"])["sha256"] for item in journal} == {
-        item["uri"]: item["sha256"] for item in Run(run.dir).record.inputs
+        item.uri: item.sha256 for item in Run(run.dir).record.inputs
     }
     print_run(Run(run.dir), as_json=False)
     shown = capsys.readouterr().out

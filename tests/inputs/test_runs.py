@@ -121,8 +121,8 @@ def test_declared_inputs_of_a_run_are_replayed(reading: Settings) -> None:
     result = replay_run(outcome.run, settings=reading)
     assert result.equal, [*result.lines()]
     assert result.replay is not None
-    frames = {item["uri"]: item["sha256"] for item in outcome.run.record.inputs if item["uri"].startswith("frame:")}
-    again = {item["uri"]: item["sha256"] for item in result.replay.record.inputs if item["uri"].startswith("frame:")}
+    frames = {item.uri: item.sha256 for item in outcome.run.record.inputs if item.uri.startswith("frame:")}
+    again = {item.uri: item.sha256 for item in result.replay.record.inputs if item.uri.startswith("frame:")}
     assert frames == again
     assert [*frames] == ["frame:made"]
 

@@ -135,7 +135,7 @@ def test_the_crate_says_what_the_run_says(small: Settings, tmp_path: Path) -> No
         assert sha256_file(crate / artifact.path) == artifact.sha256
     assert sha256_file(crate / "manifest.json") == run.manifest_digest
     assert run.record.data is not None
-    assert sha256_file(crate / "inputs" / "data.csv") == run.record.data["sha256"]
+    assert sha256_file(crate / "inputs" / "data.csv") == run.record.data.sha256
     assert "inputs/notebook.ipynb" in found
     assert found["#spec-run.seed"]["value"] == 3
     objects = {item["@id"] for item in found[f"#{run.run_id}"]["object"]}

@@ -74,8 +74,8 @@ def test_what_goes_along_is_listed_and_what_does_not(small: Settings, tmp_path: 
     assert luggage.left_out == (LeftOut("module gone", "its source was changed since", "ab" * 32),)
     folder = unpack(info.path, tmp_path / "u")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    assert {"code/helper.py", f"inputs/{run.record.data['sha256']}.csv"} <= names  # type: ignore[index]
-    assert f"inputs/{run.record.notebook['sha256']}.ipynb" in names  # type: ignore[index]
+    assert {"code/helper.py", f"inputs/{run.record.data.sha256}.csv"} <= names  # type: ignore[union-attr]
+    assert f"inputs/{run.record.notebook.sha256}.ipynb" in names  # type: ignore[union-attr]
     predicate = json.loads((folder / "bundle.json").read_bytes())["predicate"]
     assert predicate["with"] == list(ALL)
     assert predicate["left_out"] == [{"name": "module gone", "why": luggage.left_out[0].why, "sha256": "ab" * 32}]

@@ -44,7 +44,7 @@ def test_the_page_says_what_the_run_is(finished: Run) -> None:
     text = page.get_text(" ")
     assert [heading.get_text() for heading in page.find_all("h1")] == ["S&P 500 crossover"]
     assert page.title.get_text() == "S&P 500 crossover · backtest report · 00000001"
-    for fact in (finished.run_id, finished.manifest_digest, finished.record.data["sha256"], "SEAL MATCHES", "FINISHED"):
+    for fact in (finished.run_id, finished.manifest_digest, finished.record.data.sha256, "SEAL MATCHES", "FINISHED"):
         assert fact in text
     assert f"evidence verify {finished.run_id}" in text
     assert "The data ends early." in text

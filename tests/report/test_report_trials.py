@@ -72,7 +72,7 @@ def test_a_directory_that_goes_takes_no_trial_and_no_result_along(project: Path)
         shutil.rmtree(run.dir.path)
     after = count_trials(runs[-1])
     assert (numbers(after), after.there, after.sharpes) == ((5, 5, 5), 2, before.sharpes)
-    assert trial_count(runs[0].dir.ledger, "mine:fn", runs[0].record.data["sha256"]) == 5
+    assert trial_count(runs[0].dir.ledger, "mine:fn", runs[0].record.data.sha256) == 5
     assert after.sha256 != before.sha256
 
 
@@ -110,7 +110,7 @@ def test_a_declared_family_gathers_strategies_and_hides_nothing(project: Path) -
 def test_an_older_entry_belongs_where_its_strategy_and_data_are(project: Path) -> None:
     """Entries without a family count with what tried the same, and so for the family of that."""
     run = made(project, "mine:fn", "abc.csv", 0.5)
-    digest = run.record.data["sha256"]
+    digest = run.record.data.sha256
     old = [Event("run_started", f"old{n}", SUBJECT, "mine:fn", digest, {"origin": "evidence-run"}) for n in range(4)]
     append_many(run.dir.ledger, [*old, Event("trial_counted", "olds", SUBJECT, "mine:fn", digest, {"trials": 6})])
     later = made(project, "mine:fn", "abc.csv", 0.6)
@@ -160,7 +160,7 @@ def test_a_ratio_that_cannot_be_taken_to_a_rate_is_none_there(project: Path) -> 
 def test_a_sweep_and_the_runs_of_its_trials_have_one_count(project: Path) -> None:
     """What was tried until the sweep's last batch; a replay has the count of the run it repeats."""
     sweep = made(project, "mine:fn", "abc.csv", 0.5, origin="sweep")
-    scope = Scope("mine:fn", sweep.record.data["sha256"], "mine", ("ABC",))
+    scope = Scope("mine:fn", sweep.record.data.sha256, "mine", ("ABC",))
     results = [TrialResult(0.01), TrialResult(0.02), None]
     for batch in (0, 1):
         append(sweep.dir.ledger, counted_event(sweep.run_id, SUBJECT, scope, batch=batch, trials=3))

@@ -90,7 +90,7 @@ def test_its_backtests_are_no_trials_of_the_strategy(project: Settings) -> None:
     outcome = search(project, spec(**TPE))
     assert len(lines_of(outcome)) == 3 * 8
     assert len(outcome.trials) == 12
-    assert trial_count(outcome.run.dir.ledger, "ma_crossover", outcome.run.record.data["sha256"]) == 12
+    assert trial_count(outcome.run.dir.ledger, "ma_crossover", outcome.run.record.data.sha256) == 12
     assert outcome.run.verify().ok
     assert "walk_forward.jsonl" in outcome.run.dir.manifest.read_text()
 

@@ -145,7 +145,7 @@ def test_workers_and_a_stop_change_nothing(project: Settings, pruner: str) -> No
     for other in (shared, resumed):
         assert facts(other.trials) == facts(alone.trials)
     assert [t.reused for t in shared.trials] == [t.reused for t in alone.trials]
-    digest = resumed.run.record.data["sha256"]
+    digest = resumed.run.record.data.sha256
     assert trial_count(resumed.run.dir.ledger, "ma_crossover", digest) == 75
     assert check_ledger(resumed.run.dir.ledger).ok
     assert count_trials(resumed.run).unknown == 0
@@ -257,6 +257,6 @@ def test_trials_on_other_data_count_there(project: Settings) -> None:
     """Where whole runs vary the data or the strategy, each trial is one of what it was made on."""
     wanted = spec(sweep={"mode": "full", "sampler": "grid"}, space={"strategy.name": ["ma_crossover", "buy_and_hold"]})
     outcome = search(project, wanted)
-    digest = outcome.run.record.data["sha256"]
+    digest = outcome.run.record.data.sha256
     assert [trial_count(outcome.run.dir.ledger, name, digest) for name in ("ma_crossover", "buy_and_hold")] == [1, 1]
     assert count_trials(outcome.run).family == 2  # the best was chosen from both

@@ -260,7 +260,7 @@ def test_a_search_that_ended_is_sealed_whatever_comes_then(project: Settings, ho
     run = Run(outcome.run.dir)
     assert run.status == "FAILED"
     assert run.record.error is not None
-    assert run.record.error["message"] == str(outcome.error)
+    assert run.record.error.message == str(outcome.error)
     assert run.verify().ok
     assert (outcome.statistics is None) is (how == "an exception")
     kinds = [e.event.kind for e in check_ledger(run.dir.ledger).runs[run.run_id]]

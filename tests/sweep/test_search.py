@@ -42,7 +42,7 @@ def test_a_grid_is_searched_whole_and_sealed(project: Settings) -> None:
     assert sweep.statistics is not None
     assert sweep.statistics.best == best.number
     assert sweep.statistics.counts.ledger == 8
-    assert trial_count(outcome.run.dir.ledger, "ma_crossover", outcome.run.record.data["sha256"]) == 8
+    assert trial_count(outcome.run.dir.ledger, "ma_crossover", outcome.run.record.data.sha256) == 8
     assert list(sweep.returns.columns) == [trial.number for trial in sweep.trials]
 
 
@@ -135,7 +135,7 @@ def test_a_stopped_search_goes_on_where_it_stopped(project: Settings) -> None:
     assert facts(resumed.trials) == facts(whole.trials)
     assert resumed.run.verify().ok
     assert "The sweep was interrupted and resumed." in resumed.run.record.warnings
-    counted = trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"])
+    counted = trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data.sha256)
     assert counted == 50
 
 
@@ -213,7 +213,7 @@ def test_the_best_become_whole_runs(project: Settings) -> None:
     assert run.config["run"]["tags"]["evidence.sweep"] == outcome.run.run_id
     assert run.config["run"]["name"] == f"small, trial {best.number}"
     assert not [text for text in outcome.warnings if "Trial" in text]
-    assert trial_count(run.dir.ledger, "ma_crossover", run.record.data["sha256"]) == 8
+    assert trial_count(run.dir.ledger, "ma_crossover", run.record.data.sha256) == 8
 
 
 @pytest.mark.slow
@@ -319,7 +319,7 @@ def test_a_sweep_killed_at_any_moment_is_resumed(project: Settings, after: int) 
     resumed = search(project, wanted)
     elsewhere = Settings(project.root, project.root / "other")
     assert facts(resumed.trials) == facts(search(elsewhere, wanted).trials)
-    digest = resumed.run.record.data["sha256"]
+    digest = resumed.run.record.data.sha256
     assert trial_count(resumed.run.dir.ledger, "ma_crossover", digest) in (20, 40)  # 40: it had ended already
     assert check_ledger(resumed.run.dir.ledger).ok
     counted = [e.event for e in check_ledger(resumed.run.dir.ledger).entries if e.event.kind == TRIAL_COUNTED]
@@ -349,7 +349,7 @@ def test_full_trials_survive_a_kill(project: Settings) -> None:
         run = Run(RunDir(project.results, run_id))
         assert run.status == "FINISHED"
         assert run.verify().ok
-    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"]) == 6
+    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data.sha256) == 6
 
 
 @pytest.mark.slow
@@ -376,7 +376,7 @@ def test_a_best_run_that_was_cut_off_is_made_anew(project: Settings) -> None:
     for run_id in cut_off - sealed:
         assert Run(RunDir(project.results, run_id)).status == "KILLED"
         assert run_id not in resumed.best_runs
-    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data["sha256"]) == 20
+    assert trial_count(resumed.run.dir.ledger, "ma_crossover", resumed.run.record.data.sha256) == 20
 
 
 def begun_runs(project: Settings) -> set[str]:
@@ -425,7 +425,7 @@ def test_trials_are_children_of_the_sweep_in_mlflow(project: Settings) -> None:
 
     outcome = search(project, spec(sweep={"best": 1}, tracking={"mode": "warn"}))
     client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
-    parent = client.get_run(outcome.run.tracking["mlflow_run_id"])
+    parent = client.get_run(outcome.run.tracking.mlflow_run_id)
     assert parent.data.metrics["trials"] == 8
     assert parent.data.params["sweep.sampler"] == "grid"
     assert json.loads(parent.data.params["space.fast.values"]) == [5, 10, 20]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.escape import html_text, raw_block, web_url
@@ -13,6 +13,7 @@ from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
+    from pipeline.run_record import GitCommit, ReadInput, Source
 
 
 MOST_INPUTS = 20  # named one by one
@@ -31,7 +32,7 @@ def provenance(facts: Facts) -> str:
         ("Code", _git(record.git)),
         ("Data", _source(record.data)),
         *((("Benchmark", _source(record.benchmark)),) if record.benchmark else ()),
-        *(("Input" if item["found"] == "declared" else "Read", _read(item)) for item in record.inputs[:MOST_INPUTS]),
+        *(("Input" if item.found == "declared" else "Read", _read(item)) for item in record.inputs[:MOST_INPUTS]),
         *(
             (("Inputs", f"and {more} more: debug/inputs.json"),)
             if (more := len(record.inputs) - MOST_INPUTS) > 0
@@ -93,7 +94,7 @@ def artifacts(facts: Facts) -> str:
         [link(item.path, facts.address(item.path)), format_bytes(item.size), _digest(item.sha256)]
         for item in facts.run.artifacts
     ]
-    tracked = (facts.run.tracking or {}).get("run_url")
+    tracked = None if facts.run.tracking is None else facts.run.tracking.run_url
     if web_url(tracked):
         columns.append(Column("MLflow"))
         for row, item in zip(rows, facts.run.artifacts, strict=True):
@@ -132,39 +133,37 @@ def _signature(facts: Facts) -> Cell:
 
 
 def _tracking(facts: Facts) -> Cell:
-    tracking = facts.run.tracking or {}
-    mlflow_id = tracking.get("mlflow_run_id")
-    if not mlflow_id:
+    tracking = facts.run.tracking
+    if tracking is None or not tracking.mlflow_run_id:
         return "not tracked"
-    url = web_url(tracking.get("run_url"))
-    shown = link(str(mlflow_id), url)
-    experiment = tracking.get("experiment_name")
-    where = f" in experiment {html_text(experiment)}" if experiment else ""
+    url = web_url(tracking.run_url)
+    shown = link(tracking.mlflow_run_id, url)
+    where = f" in experiment {html_text(tracking.experiment_name)}" if tracking.experiment_name else ""
     local = " (the link opens while <code>evidence ui</code> is running)" if url and "://127.0.0.1" in url else ""
     return Html(f'<span class="id">{shown.text}</span>{where}{local}')
 
 
-def _git(git: dict[str, Any] | None) -> Cell:
-    if not git or not git.get("commit"):
+def _git(git: GitCommit | None) -> Cell:
+    if git is None:
         return "not in a git work tree: the code's version is not recorded"
-    state = "with uncommitted changes" if git.get("dirty") else "clean"
-    mark = f'<span class="mark mark-{"killed" if git.get("dirty") else "finished"}">{state}</span>'
-    return Html(f"commit <code>{html_text(git['commit'])}</code> {mark}")
+    state = "with uncommitted changes" if git.dirty else "clean"
+    mark = f'<span class="mark mark-{"killed" if git.dirty else "finished"}">{state}</span>'
+    return Html(f"commit <code>{html_text(git.commit)}</code> {mark}")
 
 
-def _source(source: dict[str, Any] | None) -> Cell:
-    if not source:
+def _source(source: Source | None) -> Cell:
+    if source is None:
         return DASH
-    return Html(f"<code>{html_text(source.get('uri', ''))}</code><br>{_digest(source.get('sha256')).text}")
+    return Html(f"<code>{html_text(source.uri)}</code><br>{_digest(source.sha256).text}")
 
 
-def _read(item: dict[str, Any]) -> Cell:
+def _read(item: ReadInput) -> Cell:
     """Return one thing that the run read: a file, a frame, or a host, which cannot be read again."""
-    name, host = item["uri"], item["uri"].removeprefix("network:")
+    name, host = item.uri, item.uri.removeprefix("network:")
     if host != name:
         return Html(f"<code>{html_text(host)}</code><br>from the network: no digest says what it was")
-    called = f" ({html_text(item['input'])})" if item["input"] else ""
-    known = _digest(item["sha256"]).text if item["sha256"] else "changed before it could be digested"
+    called = f" ({html_text(item.input)})" if item.input else ""
+    known = _digest(item.sha256).text if item.sha256 else "changed before it could be digested"
     return Html(f"<code>{html_text(name)}</code>{called}<br>{known}")
 
 
@@ -179,7 +178,7 @@ def _time(text: str | None) -> str:
     return f"{text[:19].replace('T', ' ')} UTC" if text and text.endswith("Z") else text or DASH
 
 
-def _stages(stages: dict[str, float]) -> str:
+def _stages(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in stages.items()) or DASH
 
 
@@ -198,7 +197,7 @@ def _setting(value: str, overridden: bool) -> Html:  # noqa: FBT001 - a fact abo
     return Html(code(value).text + mark)
 
 
-def _folded(title: str, heads: tuple[str, str], values: dict[str, str]) -> str:
+def _folded(title: str, heads: tuple[str, str], values: Mapping[str, str]) -> str:
     if not values:
         return ""
     rows = "\n".join(

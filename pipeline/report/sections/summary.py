@@ -37,7 +37,7 @@ def header(facts: Facts) -> str:
         f"<h1>{html_text(facts.title)}</h1>\n"
         f'<p class="subject">{subject}</p>\n'
         f'<p class="marks">{marks}</p>\n'
-        f'<p class="ids">{" ".join(_ids(facts))}</p>\n'
+        f'<p class="ids">{" ".join(ids(facts))}</p>\n'
         "</header>"
     )
     return raw_block(html) + verdict_line(facts) + headline(facts)
@@ -139,16 +139,18 @@ def _card(facts: Facts, name: str) -> str:
     return f'<div class="card" title="{meaning}"><dt>{label}</dt><dd>{value}</dd>{beside}</div>'
 
 
-def _ids(facts: Facts) -> Iterator[str]:
+def ids(facts: Facts, noun: str = "run") -> Iterator[str]:
     """Yield what identifies the run, digests and commit shortened; the provenance section has them whole."""
-    git, data, tracking = facts.record.git or {}, facts.record.data or {}, facts.run.tracking or {}
-    yield f"<span>run <code>{html_text(facts.run.run_id)}</code></span>"
-    shortened = [("manifest", facts.run.manifest_digest, ""), ("data", data.get("sha256"), "")]
-    shortened.append(("commit", git.get("commit"), " (with uncommitted changes)" if git.get("dirty") else " (clean)"))
-    for name, digest, remark in shortened:
+    git, data, tracking = facts.record.git, facts.record.data, facts.run.tracking
+    yield f"<span>{noun} <code>{html_text(facts.run.run_id)}</code></span>"
+    for name, digest, remark in (
+        ("manifest", facts.run.manifest_digest, ""),
+        ("data", data and data.sha256, ""),
+        ("commit", git and git.commit, " (with uncommitted changes)" if git and git.dirty else " (clean)"),
+    ):
         if digest:
-            yield f"<span>{name} <code>{html_text(str(digest)[:SHORT])}</code>{remark}</span>"
-    url = web_url(tracking.get("run_url"))
+            yield f"<span>{name} <code>{html_text(digest[:SHORT])}</code>{remark}</span>"
+    url = None if tracking is None else web_url(tracking.run_url)
     if url:
         yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
 
@@ -158,7 +160,7 @@ def _subject(facts: Facts) -> list[str]:
     what = facts.run.what
     named = what.strategy or (f"notebook {what.notebook}" if what.notebook else "")
     given = ", ".join(f"{key}={plain(value)}" for key, value in what.params.items())
-    engine = "" if what.engine is None else f"{what.engine.name} {what.engine.version or ''}".rstrip()
+    engine = "" if what.engine is None else str(what.engine)
     return [f"{named} ({given})" if given else named, what.symbol, engine, period(facts)]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.escape import html_lines, html_text, raw_block, web_url
+from pipeline.escape import html_lines, html_text, raw_block
 from pipeline.masking import masked
 from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, metric, several
-from pipeline.report.sections.summary import look_ahead_mark, plain, seal_mark, signature_mark, status_mark
+from pipeline.report.sections.summary import ids, look_ahead_mark, plain, seal_mark, signature_mark, status_mark
 from pipeline.report.verdict import look_ahead_sentence
 from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import joined, label, objective_text, ratio
@@ -31,7 +31,7 @@ def header(facts: SweepFacts) -> str:
         f"<h1>{html_text(facts.title)}</h1>\n"
         f'<p class="subject">{subject}<br>{search}</p>\n'
         f'<p class="marks">{" ".join(marks)}</p>\n'
-        f'<p class="ids">{" ".join(_ids(facts))}</p>\n'
+        f'<p class="ids">{" ".join(ids(facts, "sweep"))}</p>\n'
         "</header>"
     )
     return raw_block(html) + verdict_block(facts) + cards(facts)
@@ -129,23 +129,6 @@ def _search(facts: SweepFacts) -> list[str]:
         f"objective{'' if len(facts.objectives) == 1 else 's'}: {joined([label(name) for name in facts.objectives])}",
         *([f"{pruner} pruner"] if pruner and pruner != "none" else []),
     ]
-
-
-def _ids(facts: SweepFacts) -> Iterator[str]:
-    """Yield what identifies the sweep, digests and commit shortened; the provenance section has them whole."""
-    git, data, tracking = facts.record.git or {}, facts.record.data or {}, facts.run.tracking or {}
-    remark = " (with uncommitted changes)" if git.get("dirty") else " (clean)"
-    yield f"<span>sweep <code>{html_text(facts.run.run_id)}</code></span>"
-    for name, digest, after in (
-        ("manifest", facts.run.manifest_digest, ""),
-        ("data", data.get("sha256"), ""),
-        ("commit", git.get("commit"), remark),
-    ):
-        if digest:
-            yield f"<span>{name} <code>{html_text(str(digest)[:SHORT])}</code>{after}</span>"
-    url = web_url(tracking.get("run_url"))
-    if url:
-        yield f'<span><a href="{html_text(url)}">MLflow run</a></span>'
 
 
 def _cards(facts: SweepFacts) -> Iterator[tuple[str, str, str]]:

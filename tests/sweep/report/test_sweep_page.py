@@ -198,7 +198,7 @@ def test_the_head_says_what_was_searched(pruned: Run, goals: Run) -> None:
         "NOT SIGNED",
     ):
         assert text in head
-    for digest in (pruned.run_id, pruned.manifest_digest[:10], pruned.record.data["sha256"][:10]):
+    for digest in (pruned.run_id, pruned.manifest_digest[:10], pruned.record.data.sha256[:10]):
         assert digest in head
     assert "objectives: Sharpe ratio, turnover a year and maximum drawdown" in page_of(goals).get_text()
 
