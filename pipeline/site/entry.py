@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SPARK_POINTS = 40
 SPARK_LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-CURVE_POINTS = 800
+CURVE_POINTS = 20_000  # so that the curve of a long run is whole in a short period, too
 SIGNED, SEALED, BROKEN, UNSEALED = "signed", "sealed", "broken", "unsealed"
 SHOWN_SECTIONS = ("strategy", "backtest", "data", "run")
 PRECISION = 6

@@ -308,6 +308,7 @@ def unequal(tmp_path_factory: pytest.TempPathFactory) -> World:
         {"start": "2016-01-04", "bars": 500, "data": ("sample:nasdaq", "cd" * 32)},
         {"start": "2001-01-01", "bars": 100},
         {"start": "1960-01-04", "bars": 16_000},
+        {"start": "1850-01-02", "bars": 45_000},
     ]
     runs = {number: varied(number, **change) for number, change in enumerate(changes)}
     make_runs(settings.results, list(runs.values()))
@@ -329,16 +330,22 @@ def test_comparison_warns_of_other_data_and_time(unequal: World, visit: Callable
     assert first == pytest.approx([100, 100], abs=1e-9)
 
 
-def test_a_thinned_curve_ends_where_the_run_ended(unequal: World, visit: Callable[..., Any]) -> None:
-    """A curve of thousands of bars, compared on a part of them, shows the growth between its ends."""
-    page = open_compare(visit, compare(unequal, 3, 0))
-    x, y = page.evaluate(
-        "(t => [[t.x[0], t.x.at(-1)], [t.y[0], t.y.at(-1)]])(document.getElementById('equity').data[0])"
-    )
-    equity = walk(unequal.runs[3])["equity"]
-    first, last = (equity[pd.Timestamp(stamp, tz="UTC")] for stamp in x)
-    assert y[1] / y[0] == pytest.approx(last / first, rel=1e-6)
-    assert y == pytest.approx([100.0, last / first * 100.0], rel=1e-6)
+@pytest.mark.parametrize("long", [3, 4])
+def test_a_part_of_a_long_run_is_drawn_as_it_was(unequal: World, visit: Callable[..., Any], long: int) -> None:
+    """A curve of thousands of bars, compared on a part of them, has the growth and the falls of that part."""
+    page = open_compare(visit, compare(unequal, long, 0))
+    drawn = "(i => (t => [t.x, t.y])(document.getElementById(i).data[0]))"
+    times, equity = page.evaluate(f"{drawn}('equity')")
+    falls = page.evaluate(f"{drawn}('drawdown')")[1]
+    whole = walk(unequal.runs[long])["equity"]
+    part = whole[pd.Timestamp(times[0], tz="UTC") : pd.Timestamp(times[-1], tz="UTC")]
+    assert equity[-1] == pytest.approx(part.iloc[-1] / part.iloc[0] * 100.0, rel=1e-6)
+    deepest = float((part / part.cummax() - 1.0).min())
+    assert min(falls) == pytest.approx(deepest, rel=1e-3 if long == 4 else 1e-6)
+    period = page.locator(".period tbody tr").all_inner_texts()
+    shown = [numbers(re.findall(r"[+\u2212\d.,]+(?=\s?%)", row)) for row in period]
+    assert [row[0] for row in shown] == pytest.approx([equity[-1] - 100.0, 100.0 * deepest], abs=0.006)
+    assert ("Thinned curves: A has 45,000 bars" in page.locator(".cautions").inner_text()) == (long == 4)
 
 
 def test_comparison_without_a_common_time(unequal: World, visit: Callable[..., Any]) -> None:

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   var site = EvidenceSite, el = site.el;
-  var MOST = 8, DAY = 86400;
+  var MOST = 8, DRAWN = 1600;
   var place, runs = [], onlyDifferences = true;
 
   function bytes(text) {
@@ -30,19 +30,36 @@
   // curve stood at the start is not known: it begins with its first point in the window.
   function rebased(run, span) {
     var time = run.points.time, values = run.points.values, base = null, high = 0;
-    var whole = run.curve.bars === time.length;
-    var out = { x: [], equity: [], drawdown: [] };
+    var out = { time: [], equity: [], drawdown: [] };
     time.forEach(function (at, i) {
-      if (span && at <= span[0] && (whole || at === span[0])) base = values[i];
+      if (span && at <= span[0] && (!isThinned(run) || at === span[0])) base = values[i];
       if (span && (at < span[0] || at > span[1])) return;
       if (base === null) base = values[i];
       var level = values[i] / base * 100;
       high = Math.max(high, level);
-      out.x.push(iso(at));
+      out.time.push(at);
       out.equity.push(level);
       out.drawdown.push(level / high - 1);
     });
     return out;
+  }
+  function isThinned(run) { return run.curve.bars > run.points.time.length; }
+  // What is drawn of a curve: of each of some hundred stretches the lowest and highest equity and the deepest fall.
+  function drawnPoints(curve) {
+    var n = curve.time.length, stretches = DRAWN / 4;
+    if (n <= DRAWN) return curve.time.map(function (_, i) { return i; });
+    var kept = new Set([0, n - 1]);
+    for (var k = 0; k < stretches; k += 1) {
+      var end = Math.floor((k + 1) * n / stretches), first = Math.floor(k * n / stretches);
+      var low = first, high = first, deep = first;
+      for (var i = first; i < end; i += 1) {
+        if (curve.equity[i] < curve.equity[low]) low = i;
+        if (curve.equity[i] > curve.equity[high]) high = i;
+        if (curve.drawdown[i] < curve.drawdown[deep]) deep = i;
+      }
+      kept.add(low).add(high).add(deep);
+    }
+    return Array.from(kept).sort(function (a, b) { return a - b; });
   }
   function iso(seconds) { return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " "); }
   function day(seconds) { return iso(seconds).slice(0, 10); }
@@ -67,6 +84,18 @@
     var drawn = runs.filter(function (run) { return run.points; });
     if (drawn.length < runs.length) {
       said.push("No curve: " + letters(runs.filter(function (run) { return !run.points; })) + " left no equity curve that can be drawn.");
+    }
+    if (span) {
+      var outside = drawn.filter(function (run) { return !run.shown.time.length; });
+      if (outside.length) said.push("Nothing to draw: " + letters(outside) + " has no point in the common period.");
+      var thinned = drawn.filter(function (run) { return isThinned(run) && run.shown.time.length; });
+      if (thinned.length) {
+        said.push("Thinned curves: " + thinned.map(function (run) {
+          return run.letter + " has " + site.count(run.curve.bars) + " bars, of which " +
+            site.count(run.points.time.length) + " are on this page, " + site.count(run.shown.time.length) +
+            " of them in the common period";
+        }).join("; ") + ". Lows and highs are kept; a curve may begin and end some bars off.");
+      }
     }
     if (drawn.length > 1 && !span) {
       said.push("No common period: there is no time that all runs cover. Each curve starts at 100 on its own first day.");
@@ -186,6 +215,19 @@
     return box("compared", "Metrics", "Metrics of each whole run; below them the difference to A, that of percentages in percentage points (pp)", heads,
       site.ordered(Array.from(names)).map(metricRow));
   }
+  function periodTable(span) {
+    var drawn = runs.filter(function (run) { return run.points && run.shown.time.length; });
+    function row(label, kind, value) {
+      return el("tr", {}, [el("th", { scope: "row", text: label })].concat(drawn.map(function (run) {
+        return el("td", { "class": "num", text: site.format(value(run.shown), kind) });
+      })));
+    }
+    var heads = [head("In the common period")].concat(drawn.map(function (run) { return head(run.letter, "num"); }));
+    return box("compared period", "In the common period", "From " + day(span[0]) + " to " + day(span[1]) + ", of all points of the curves", heads, [
+      row("Total return", "percent", function (curve) { return curve.equity.at(-1) / 100 - 1; }),
+      row("Max drawdown", "percent", function (curve) { return Math.min.apply(null, [0].concat(curve.drawdown)); })
+    ]);
+  }
   function paramTable() {
     var names = new Set();
     runs.forEach(function (run) { Object.keys(run.params).forEach(function (name) { names.add(name); }); });
@@ -210,9 +252,13 @@
   function figure(id, caption, label) {
     return el("figure", {}, [el("div", { "class": "plot", id: id, role: "group", "aria-label": label }), el("figcaption", { text: caption })]);
   }
-  function draw(span) {
+  function draw() {
     var drawn = runs.filter(function (run) { return run.points; });
-    var curves = drawn.map(function (run) { return rebased(run, span); });
+    var curves = drawn.map(function (run) {
+      var points = drawnPoints(run.shown);
+      function of(values) { return points.map(function (i) { return values[i]; }); }
+      return { x: of(run.shown.time.map(iso)), equity: of(run.shown.equity), drawdown: of(run.shown.drawdown) };
+    });
     function traces(part, template) {
       return function () {
         return drawn.map(function (run, i) {
@@ -229,6 +275,7 @@
 
   function render(missing) {
     var span = common(runs);
+    runs.forEach(function (run) { if (run.points) run.shown = rebased(run, span); });
     var heads = [head(""), head("Run"), head("Period"), head("Data"), head("Status"), head("")];
     heads[0] = el("th", { scope: "col" }, [el("span", { "class": "unseen", text: "Letter" })]);
     heads[5] = el("th", { scope: "col" }, [el("span", { "class": "unseen", text: "Remove" })]);
@@ -241,12 +288,13 @@
     if (runs.length > 1) {
       parts.push(cautionBox(span));
       parts.push(el("h2", { text: "Equity and drawdown" }));
-      parts.push(figure("equity", "Equity, each run from 100 at the start of what is shown. Curves are thinned to about 800 points, so that of a longer run may start some bars later.", "Line chart of the equity of the compared runs"));
+      parts.push(figure("equity", "Equity, each run from 100 at the start of what is shown.", "Line chart of the equity of the compared runs"));
       parts.push(figure("drawdown", "Fall below the highest value so far inside what is shown.", "Line chart of the drawdown of the compared runs"));
+      if (span) parts.push(periodTable(span));
       parts.push(el("h2", { text: "Metrics" }), metricTable(), el("h2", { text: "Params" }), params());
     }
     place.replaceChildren.apply(place, parts);
-    if (runs.length > 1) draw(span);
+    if (runs.length > 1) draw();
     place.setAttribute("data-ready", "");
   }
   function choose(ids) {
