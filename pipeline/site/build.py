@@ -1,20 +1,22 @@
 """Build the website: only what changed since the last build, the head last.
 
 What may be changed is in the folders of `layout.MANAGED`, in the folders of page providers and in pages at the top; a
-file of one's own beside them (CNAME, robots.txt) stays.
+file of one's own beside them (CNAME, robots.txt) stays. A build that ends early, the first one too, is gone on with by
+the next; of two at once one waits.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
-from pipeline.errors import UsageError
+from pipeline.errors import StorageError, UsageError
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trust import TRUST_FILE, project_trust
+from pipeline.file_lock import locked
 from pipeline.file_names import is_plain_name
 from pipeline.report.numbers import METRICS
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
@@ -31,15 +33,14 @@ from pipeline.site.layout import (
     EXPERIMENTS,
     HEAD,
     INDEX,
+    LOCK,
     MANAGED,
     PLAIN,
     RUNS,
     STATE,
     group_index,
     plain_page,
-    run_data,
     run_folder,
-    run_page,
 )
 from pipeline.site.options import SiteOptions
 from pipeline.site.output import Output
@@ -51,6 +52,7 @@ from pipeline.site.state import RunState, SiteState, fingerprint, read_state, wr
 
 SHARED = ("plotly-basic.min.js", "LICENSE-plotly.txt", "report.css", "report.js", "tables.js")
 SCRIPTS = ("site.css", "site.js", "listing.js", "chart.js", "compare.js")
+OF_HOSTS = {"CNAME", "robots.txt", "favicon.ico", ".nojekyll", ".well-known", ".git"}  # a host asks for these
 Progress = Callable[[Iterator[BuiltRun], int], Iterator[BuiltRun]]
 
 
@@ -101,14 +103,22 @@ def build_site(
     `providers` add pages besides those of experiments. `force` makes everything again. A build that is interrupted
     leaves the pages of the last one usable; the next build goes on. Raises UsageError, RenderError, StorageError.
     """
-    options = options or SiteOptions()
     root = output.resolve()
     _check_output(root, settings)
-    plan = _make_plan(settings, options, root, (pages.ExperimentPages(), *providers), force=force)
+    prose = read_prose(settings)
+    with _begun(root):
+        plan = _make_plan(
+            settings, options or SiteOptions(), root, (pages.ExperimentPages(), *providers), prose, force=force
+        )
+        return _build(plan, processes, progress)
+
+
+def _build(plan: _Plan, processes: int, progress: Progress) -> SiteBuild:
+    settings, root = plan.settings, plan.out.root
     frame = _frame(plan)
     changed, seals = _changed(plan)
     recorded = _recorded(settings, set(changed) - seals.keys())
-    job = RunJob(settings, options, root, frame, project_trust(settings), recorded)
+    job = RunJob(settings, plan.options, root, frame, project_trust(settings), recorded)
     for built in progress(build_runs(changed, seals, job, processes=processes), len(changed)):
         plan.now.runs[built.run_id] = built.state
         plan.out.written += built.written
@@ -126,14 +136,35 @@ def _check_output(root: Path, settings: Settings) -> None:
         raise UsageError(f"{root} cannot hold the site: it is the project or its runs. Give a directory of its own.")
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file, and a site is a directory. Give another name.")
-    if root.is_dir() and any(root.iterdir()) and not ((root / STATE).is_file() or (root / HEAD).is_file()):
-        raise UsageError(f"{root} is not empty and holds no site. Give another directory, or empty it.")
+    begun = any((root / name).is_file() for name in (LOCK, STATE, HEAD))
+    if root.is_dir() and not begun and (other := sorted({path.name for path in root.iterdir()} - OF_HOSTS)):
+        raise UsageError(
+            f"{root} is not empty and holds no site ({other[0]!r} is there). Give another directory, or empty it."
+        )
+
+
+@contextmanager
+def _begun(root: Path) -> Iterator[None]:
+    """Mark the directory as one of a site, and wait for the end of another build of it; raises StorageError."""
+    with ExitStack() as held:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(root / LOCK))
+        except OSError as error:
+            raise StorageError(f"{root} cannot be written: {error.strerror}. Check its permissions.") from error
+        yield
 
 
 def _make_plan(
-    settings: Settings, options: SiteOptions, root: Path, providers: Sequence[pages.PageProvider], *, force: bool
+    settings: Settings,
+    options: SiteOptions,
+    root: Path,
+    providers: Sequence[pages.PageProvider],
+    prose: list[Prose],
+    *,
+    force: bool,
 ) -> _Plan:
-    prose, before, out = read_prose(settings), read_state(root), Output(root)
+    before, out = read_state(root), Output(root)
     if before.public != options.public:
         before = SiteState(groups=before.groups)
         for folder in (*MANAGED, *before.groups):  # nothing of the other kind of site may stay
@@ -177,7 +208,7 @@ def _changed(plan: _Plan) -> tuple[list[str], dict[str, str]]:
         if not directory.manifest.is_file() and Run(directory).status == "RUNNING":
             continue
         known = before.runs.get(run_id)
-        same = known is not None and known.fingerprint == fingerprint(directory)
+        same = known is not None and known.fingerprint == fingerprint(directory.path)
         if known is not None and same and before.trust == now.trust:
             seals[run_id] = known.seal
             if before.key == now.key and _intact(plan.out.root, run_id, known):
@@ -197,9 +228,9 @@ def _recorded(settings: Settings, wanted: Set[str]) -> dict[str, frozenset[str]]
 
 
 def _intact(root: Path, run_id: str, state: RunState) -> bool:
-    """Say whether a run's page and data are there in their sizes."""
+    """Say whether everything of a run on the site is as it was written."""
     try:
-        return (os.stat(root / run_page(run_id)).st_size, os.stat(root / run_data(run_id)).st_size) == state.sizes  # noqa: PTH116 - thousands of calls
+        return fingerprint(root / run_folder(run_id)) == state.written
     except OSError:
         return False
 
@@ -258,6 +289,7 @@ def _remove_rest(plan: _Plan) -> None:
     groups = {*plan.before.groups, *plan.now.groups}
     for folder in (ASSETS, DATA, PLAIN, *sorted(groups)):
         plan.out.keep_only(folder, plan.wanted)
+    plan.out.remove_unfinished()
     for run_id in plan.out.names(RUNS) - plan.now.runs.keys():
         if RUN_ID.fullmatch(run_id):
             plan.out.remove(run_folder(run_id))

@@ -10,6 +10,7 @@ runs/<run_id>/index.html                  the report, or what is known of a run 
 runs/<run_id>/data.js                     curve, metrics and params for the comparison
 runs/<run_id>/files/*                     the sealed files
 .site-state.json                          what the last build saw; only a cache
+.site-lock                                locked while a build writes; shows that a site was begun here
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ FILES = "files"
 PLAIN = "plain"
 EXPERIMENTS = "experiments"
 STATE = ".site-state.json"
+LOCK = ".site-lock"
+UNPUBLISHED = (STATE, LOCK)
 MANAGED = (ASSETS, DATA, RUNS, PLAIN, EXPERIMENTS)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import StorageError
-from pipeline.files import partial_name, replace_file
+from pipeline.files import PARTIAL, partial_name, replace_file
 
 
 class Output:
@@ -59,6 +59,12 @@ class Output:
                     self.remove(path)
             if place != self.root and not any(place.iterdir()):
                 place.rmdir()
+
+    def remove_unfinished(self) -> None:
+        """Remove what a build that was killed had begun to write at the top; folders are cleared by `keep_only`."""
+        for name in self.names("."):
+            if name.startswith(PARTIAL):
+                self.remove(name)
 
     def names(self, folder: str) -> set[str]:
         """Return the names in a folder; none when it is not there."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import EvidenceError, StorageError, UsageError
-from pipeline.files import list_files
-from pipeline.site.layout import HEAD, STATE
+from pipeline.files import PARTIAL, list_files
+from pipeline.site.layout import HEAD, UNPUBLISHED
 
 RELEASES = ".releases"
 HOW_TO_INSTALL = "ghp-import is not installed. pip install 'evidence-chain[report]'."
@@ -107,7 +107,11 @@ def _git(repository: Path, *arguments: str) -> str:
 def _names(site: Path) -> list[str]:
     if not (site / HEAD).is_file():
         raise UsageError(f"There is no site in {site}. `evidence site build` makes one.")
-    return [name for name in list_files(site) if name != STATE]
+    return [
+        name
+        for name in list_files(site)
+        if name not in UNPUBLISHED and not name.rpartition("/")[2].startswith(PARTIAL) and not name.startswith(".git/")
+    ]
 
 
 def _place(source: Path, target: Path, published: Path | None) -> bool:

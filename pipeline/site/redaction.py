@@ -100,7 +100,7 @@ class Redactor:
         """Return `text`; raises RenderError when one of the words or patterns is still in it."""
         for start, end in spans(text, self._named):
             raise RenderError(
-                f"{what} would show {text[start:end]!r}, which a public page must not. Nothing of it was written; take "
+                f"{what} would show {text[start:end]!r}, which a public page must not. It was not written; take "
                 "the word out of the project's pages, or out of [public] in config/site.toml."
             )
         return text

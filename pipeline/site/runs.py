@@ -81,7 +81,7 @@ def _build_batch(batch: list[tuple[str, str | None]]) -> list[BuiltRun]:
 def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     """Write everything of one run; files of an earlier build that do not belong to it any more are removed."""
     directory = RunDir(job.settings.results, run_id)
-    seen = fingerprint(directory)
+    seen = fingerprint(directory.path)
     found: Run = Run(directory)
     if seal is None:
         seal = seal_word(found, verify_run(directory, trust=job.trust), trusted=job.trust is not None)
@@ -97,11 +97,13 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     data = script("run", comparison(run, entry, equity))
     if redactor is not None:
         redactor.check(data, f"The data of {run_id}")
-    sizes = (out.put(page_of(run_id), html), out.put(run_data(run_id), data))
+    out.put(page_of(run_id), html)
+    out.put(run_data(run_id), data)
     base = run_folder(run_id)
     wanted = {page_of(run_id), run_data(run_id), *(f"{base}/{FILES}/{name}" for name in files)}
     out.keep_only(base, wanted)
-    return BuiltRun(run_id, RunState(seen, seal, entry.to_dict(), sizes), out.written, out.removed)
+    state = RunState(seen, seal, entry.to_dict(), fingerprint(out.root / base))
+    return BuiltRun(run_id, state, out.written, out.removed)
 
 
 def _page(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:

@@ -6,23 +6,43 @@ import functools
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.errors import UsageError
 from pipeline.site.layout import HEAD
 
 LOOPBACK = "127.0.0.1"
+HERE = (LOOPBACK, "localhost", "::1")
+NOWHERE = "/.nowhere"
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Answers with files; neither logs nor lists folders; below a prefix when one is given."""
+    """Answers with the files of the site and nothing else; neither logs nor lists folders; below a prefix if given.
+
+    What begins with a dot is not of the site, nor is what a link leads to outside of it. A request that names another
+    host is refused: a page elsewhere could have its name lead to this machine.
+    """
 
     def __init__(self, *args: Any, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
         super().__init__(*args, **options)
 
+    def send_head(self) -> Any:
+        host = urlsplit(f"//{self.headers.get('Host', LOOPBACK)}").hostname
+        if host not in HERE:
+            self.send_error(421)
+            return None
+        return super().send_head()
+
     def translate_path(self, path: str) -> str:
-        below = path.removeprefix(self.prefix) if path.startswith(f"{self.prefix}/") else "/.nowhere"
-        return super().translate_path(below)
+        below = path.removeprefix(self.prefix) if path.startswith(f"{self.prefix}/") else NOWHERE
+        found, root = super().translate_path(below), Path(self.directory).resolve()
+        try:
+            resolved = Path(found).resolve()
+        except ValueError:  # NUL in the name
+            return str(root / NOWHERE[1:])
+        inside = resolved.relative_to(root).parts if resolved.is_relative_to(root) else (".",)
+        return str(root / NOWHERE[1:]) if any(part.startswith(".") for part in inside) else found
 
     def list_directory(self, path: Any) -> None:
         del path

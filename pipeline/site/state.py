@@ -11,20 +11,19 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.files import write_atomic
-from pipeline.rundir import RunDir
 from pipeline.site.layout import STATE
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass
 class RunState:
-    """One run as the last build left it: what its directory looked like, its row, the sizes of its two own files."""
+    """One run as the last build left it: what its directory looked like, its row, what its folder here looks like."""
 
     fingerprint: str
     seal: str
     entry: dict[str, Any]
-    sizes: tuple[int, int]
+    written: str
 
 
 @dataclass
@@ -45,7 +44,7 @@ def read_state(root: Path) -> SiteState:
         values = json.loads((root / STATE).read_bytes())
         if values.pop("version") != VERSION:
             return SiteState()
-        runs = {run_id: RunState(f, s, e, (a, b)) for run_id, (f, s, e, a, b) in values.pop("runs").items()}
+        runs = {run_id: RunState(*facts) for run_id, facts in values.pop("runs").items()}
         return SiteState(runs=runs, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return SiteState()
@@ -53,7 +52,7 @@ def read_state(root: Path) -> SiteState:
 
 def write_state(root: Path, state: SiteState) -> bool:
     """Write the state unless it is there already; say whether it was written."""
-    runs = {run_id: [r.fingerprint, r.seal, r.entry, *r.sizes] for run_id, r in sorted(state.runs.items())}
+    runs = {run_id: [r.fingerprint, r.seal, r.entry, r.written] for run_id, r in sorted(state.runs.items())}
     values = {
         "version": VERSION, "key": state.key, "trust": state.trust, "public": state.public, "runs": runs,
         "prose": state.prose, "groups": state.groups,
@@ -66,9 +65,9 @@ def write_state(root: Path, state: SiteState) -> bool:
     return True
 
 
-def fingerprint(run: RunDir) -> str:
-    """Return what changes whenever a file in the run directory does: names, sizes, times of change, inodes."""
-    return sha256_bytes("\n".join(sorted(_facts(run.path, ""))).encode(errors="surrogateescape"))
+def fingerprint(directory: Path) -> str:
+    """Return what changes whenever a file below a directory does: names, sizes, times of change, inodes."""
+    return sha256_bytes("\n".join(sorted(_facts(directory, ""))).encode(errors="surrogateescape"))
 
 
 def _facts(directory: Path | str, prefix: str) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
@@ -15,16 +18,17 @@ import pytest
 from pipeline.errors import RenderError, UsageError
 from pipeline.evidence.events import sealed
 from pipeline.evidence.ledger import append
-from pipeline.files import list_files
+from pipeline.files import list_files, replace_file
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.running import write_state
 from pipeline.settings import Settings
 from pipeline.site import build_site
+from pipeline.site import output as site_output
 from pipeline.site import pages as site_pages
 from pipeline.site import runs as site_runs
 from pipeline.site.entry import make_entry
-from pipeline.site.layout import STATE
+from pipeline.site.layout import STATE, UNPUBLISHED
 from pipeline.site.run_page import BROKEN_SAYS, from_report
 from tests.site.conftest import BROKEN, FAILED, KILLED, RENDERED, SIGNED, World, new_project
 from tests.site.site_runs import describe, make_run, make_runs, varied
@@ -32,7 +36,7 @@ from tests.site.site_runs import describe, make_run, make_runs, varied
 
 def content(site: Path) -> dict[str, bytes]:
     """Return every file of a site but its cache."""
-    return {name: (site / name).read_bytes() for name in list_files(site) if name != STATE}
+    return {name: (site / name).read_bytes() for name in list_files(site) if name not in UNPUBLISHED}
 
 
 def stamps(directory: Path) -> dict[str, tuple[int, int]]:
@@ -300,6 +304,74 @@ def test_an_interrupted_build_is_finished_by_the_next(
     assert content(site) == content(tmp_path / "fresh")
 
 
+class Killed(BaseException):
+    """What no part of a build catches."""
+
+
+def killed_build(settings: Settings, site: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build, and end like a process that is killed while it moves its next file but `after` to its place."""
+    left = iter(range(after))
+
+    def replace_or_die(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise Killed
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(site_output, "replace_file", replace_or_die)
+        build_site(settings, site)
+
+
+@pytest.mark.parametrize("after", [0, 1, 40])
+def test_a_first_build_that_was_killed_is_gone_on_with(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Wherever it ends, beside a host's own file too: the next one is whole, and nothing half-written is left."""
+    site = tmp_path / "_site"
+    site.mkdir()
+    (site / "CNAME").write_text("runs.example")
+    killed_build(project, site, after, monkeypatch)
+    build_site(project, site)
+    build_site(project, tmp_path / "fresh")
+    assert content(site) == {**content(tmp_path / "fresh"), "CNAME": b"runs.example"}
+
+
+def test_of_two_builds_at_once_one_waits(project: Settings, tmp_path: Path) -> None:
+    """The second goes on from what the first made."""
+    site = tmp_path / "_site"
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: build_site(project, site), range(2)))
+    assert sorted(item.built for item in done) == [0, done[0].runs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happened_one_build_makes_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Runs added, removed, edited, builds killed, pages damaged, in any order: then the site is as a fresh one."""
+    random = Random(seed)
+    settings, site = new_project(tmp_path / "project"), tmp_path / "_site"
+    for number in range(12):
+        there = sorted(settings.results.glob("*-*"))
+        match random.choice(["add", "add", "remove", "edit", "kill", "kill", "build", "damage"]):
+            case "add":
+                make_run(settings.results, varied(100 * seed + number, bars=3))
+            case "remove" if there:
+                shutil.rmtree(random.choice(there))
+            case "edit" if there:
+                (random.choice(there) / "stats.json").write_text(f'{{"sharpe": {number}}}')
+            case "kill":
+                killed_build(settings, site, random.randrange(60), monkeypatch)
+            case "damage" if site.is_dir() and (files := sorted(path for path in site.rglob("*.*") if path.is_file())):
+                damaged = random.choice([path for path in files if path.name not in UNPUBLISHED] or [site / "CNAME"])
+                damaged.write_bytes(b"damaged") if random.random() < 0.5 else damaged.unlink(missing_ok=True)
+            case _:
+                build_site(settings, site)
+    build_site(settings, site)
+    build_site(settings, tmp_path / "fresh")
+    left = {name: data for name, data in content(site).items() if name != "CNAME"}
+    assert left == content(tmp_path / "fresh")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"version": 1}', b'{"version": 99, "runs": {}}'])
 def test_the_cache_is_only_a_cache(project: Settings, tmp_path: Path, damage: bytes) -> None:
@@ -313,15 +385,17 @@ def test_the_cache_is_only_a_cache(project: Settings, tmp_path: Path, damage: by
 
 
 def test_a_lost_or_torn_page_is_made_again(project: Settings, tmp_path: Path) -> None:
-    """A page that is not there, or has another size than it was written with, is made again."""
+    """What is not there, or not as it was written, is made again, files of a run in the size they had, too."""
     site = tmp_path / "_site"
     build_site(project, site)
     before = content(site)
     (site / "runs" / varied(0).run_id / "data.js").unlink()
     (site / "runs" / varied(1).run_id / "index.html").write_bytes(b"")
+    stats = site / "runs" / varied(2).run_id / "files" / "stats.json"
+    stats.write_bytes(stats.read_bytes()[::-1])
     (site / "data" / "head.js").unlink()
     (site / "about.html").write_bytes(b"x")
-    assert build_site(project, site).built == 2
+    assert build_site(project, site).built == 3
     assert content(site) == before
 
 

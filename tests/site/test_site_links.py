@@ -11,7 +11,7 @@ import html5lib
 import pytest
 
 from pipeline.files import list_files
-from pipeline.site.layout import STATE
+from pipeline.site.layout import UNPUBLISHED
 from tests.site.conftest import HOSTILE, RENDERED, World
 from tests.urls import URL
 
@@ -102,7 +102,7 @@ def test_every_page_is_reached_from_the_start(world: World) -> None:
             waiting += [f"data/{name}" for name in json.loads(head)["shards"]]
         if page.startswith("runs/") and page.endswith("/index.html"):
             waiting.append(page.replace("index.html", "data.js"))
-    files = {name for name in list_files(world.site) if name != STATE and name not in UNLINKED}
+    files = {name for name in list_files(world.site) if name not in UNPUBLISHED and name not in UNLINKED}
     unreached = {name for name in files - reached if "/files/" not in name and not name.startswith("assets/")}
     assert unreached == set()
 

@@ -16,7 +16,7 @@ from pipeline.files import list_files
 from pipeline.settings import Settings
 from pipeline.site import build_site, publish_branch, publish_directory
 from pipeline.site import publish as publishing
-from pipeline.site.layout import STATE
+from pipeline.site.layout import STATE, UNPUBLISHED
 from pipeline.site.serve import site_server
 from tests.site.conftest import new_project
 from tests.site.site_runs import make_run, make_runs, varied
@@ -33,7 +33,9 @@ def project(tmp_path: Path) -> Settings:
 
 def content(directory: Path) -> dict[str, bytes]:
     """Return all files but the cache."""
-    return {name: (directory / name).read_bytes() for name in list_files(directory.resolve()) if name != STATE}
+    return {
+        name: (directory / name).read_bytes() for name in list_files(directory.resolve()) if name not in UNPUBLISHED
+    }
 
 
 def test_a_directory_gets_the_whole_site(project: Settings, tmp_path: Path) -> None:
@@ -162,6 +164,7 @@ def test_a_branch_needs_a_repository(project: Settings) -> None:
 def test_the_server_serves_the_site_and_no_more(project: Settings) -> None:
     """Files below the prefix are served on this machine; folders are not listed, nothing outside is reached."""
     (project.root / "secret").write_text("x")
+    (project.root / "_site" / "out").symlink_to(project.root / "secret")
     server = site_server(project.root / "_site", prefix="/deep/er")
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -169,11 +172,17 @@ def test_the_server_serves_the_site_and_no_more(project: Settings) -> None:
         base = f"http://127.0.0.1:{server.server_address[1]}"
         with urllib.request.urlopen(f"{base}/deep/er/index.html", timeout=20) as answer:
             assert answer.read() == (project.root / "_site" / "index.html").read_bytes()
-        for path in ("/index.html", "/deep/er/data/", "/deep/er/../../secret", "/deep/er/%2e%2e/secret"):
+        outside = ("/index.html", "/deep/er/data/", "/deep/er/../../secret", "/deep/er/%2e%2e/secret", "/deep/er/out")
+        for path in (*outside, f"/deep/er/{STATE}", "/deep/er/a%00b", "/deep/er/.site-lock", "/deep/er/runs/./.x"):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(base + path, timeout=20)
             assert refused.value.code == 404
             refused.value.close()
+        named = urllib.request.Request(f"{base}/deep/er/index.html", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(named, timeout=20)
+        assert refused.value.code == 421
+        refused.value.close()
     finally:
         server.shutdown()
         server.server_close()
