@@ -71,7 +71,11 @@ class Preloaded:
 
 
 def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Preloaded:
-    """Build the shell and import the modules; raises RuntimeError when one starts threads that a fork would lose."""
+    """Build the shell and import the modules.
+
+    Raises RuntimeError when one starts threads that a fork would lose, and when the installed ipykernel or IPython is
+    not as forked kernels need it.
+    """
     _leave_working_directory(directory)
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # a test in which the server was started by chance
     before = dict(os.environ)
@@ -79,8 +83,10 @@ def preload(modules: Sequence[str], warm: Sequence[str], directory: Path) -> Pre
         os.environ["IPYTHONDIR"] = str(directory / "ipython")
     configuration = _configuration(os.environ)
     with _reads_of_the_environment() as read:
+        from pipeline.kernels.internals import check_parts
         from pipeline.kernels.shell import prepared_app
 
+        check_parts()
         importlib.import_module("pipeline.kernels.isolate")
         app = prepared_app()
         app.specialize(SPECIALIZED_AFTER)

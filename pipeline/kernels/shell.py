@@ -23,6 +23,7 @@ from IPython.core.profiledir import ProfileDir, ProfileDirError
 from IPython.paths import get_ipython_dir
 from traitlets import Any as AnyTrait
 
+from pipeline.kernels.internals import installed
 from pipeline.kernels.streams import WireIOPubThread
 from pipeline.kernels.wire import Outgoing, Unpacker, WireSession, WireSocket, pack
 
@@ -102,13 +103,17 @@ class ForkedKernelApp(IPKernelApp):
         self._publish_to(self.kernel.published)
 
     def specialize(self, calls: int) -> None:
-        """Answer so many requests before the fork, so that CPython rewrites the bytecode of their path here."""
+        """Answer so many requests before the fork, so that CPython rewrites the bytecode of their path here.
+
+        The last one is listened to: raises RuntimeError when its answer is not that of an IPython kernel.
+        """
         shell = self.kernel.shell
         names, hidden, hooks = dict(shell.user_ns), dict(shell.user_ns_hidden), shell.events.callbacks
         shell.events.callbacks = {event: [] for event in hooks}
         self._open_loop()
-        for _ in range(calls):
+        for _ in range(calls - 1):
             self._rehearse("0", silent=False)
+        answer = self._heard("0")
         self.loop.close()
         asyncio.set_event_loop(None)
         shell.events.callbacks = hooks
@@ -118,6 +123,21 @@ class ForkedKernelApp(IPKernelApp):
             known.update(before)
         shell.user_ns["_oh"].clear()
         shell.last_execution_result = None
+        if not {"status", "execute_input", "ok"} <= answer:
+            raise RuntimeError(f"Forked kernels do not answer as they should with {installed()}: {sorted(answer)}.")
+
+    def _heard(self, code: str) -> set[str]:
+        """Answer a request; return the types of the messages that are published, and the status of the reply."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._outgoing.wire = theirs
+            self._rehearse(code, silent=False)
+            self._outgoing.wire = None
+            theirs.close()
+            data = b"".join(iter(lambda: ours.recv(1 << 16), b""))
+        packets = list(Unpacker().feed(data))
+        messages = [self.session.message(self.session.feed_identities(frames)[1]) for _, frames in packets]
+        return {str(said["content"].get("status", said["msg_type"])) for said in messages}
 
     def begin(self, directory: Path) -> None:
         """Make, after the fork, what is this kernel's own and needs no request: identity, threads, streams.
