@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 FILE_NAME = re.compile(r"[\w][\w. -]{0,99}")
 
 
-def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mapping[str, Any]:
+def write_result(
+    result: Result, files: Layout, *, figure: bool = True, examined: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
     """Write a checked result below a run directory; return its metrics, undefined and unknown ones None.
 
-    What an earlier call left is replaced. Raises ResultError for a part that cannot be written, before anything is;
-    StorageError.
+    `examined` is the content of robustness.json. What an earlier call left is replaced. Raises ResultError for a part
+    that cannot be written, before anything is; StorageError.
     """
     _check_own(result)
     drawn = {str(name): _picture(str(name), value) for name, value in result.figures.items()}
@@ -43,6 +45,8 @@ def write_result(result: Result, files: Layout, *, figure: bool = True) -> Mappi
     if result.currency is not None:
         conventions = replace(conventions, currency=result.currency)
     _clear(files)
+    if examined is not None:
+        write_json(files.robustness, dict(examined))
     write_json(files.stats, stats)
     write_json(files.conventions, conventions.to_dict())
     write_record(result, files, stats)

@@ -77,9 +77,9 @@ def robustness(subject: Subject, *, budget: float = BUDGET_SECONDS) -> dict[str,
             found[name], notes[name] = None, refusal
             continue
         try:
-            found[name] = _plain(part(subject))
+            found[name] = plain(part(subject))
         except Exception as error:  # noqa: BLE001 - a strategy of the user's own may raise anything; the run goes on
-            found[name], notes[name] = None, _said(error)
+            found[name], notes[name] = None, said(error)
     found["base_equal"] = _base_equal(subject, found["sensitivity"])
     found["notes"] = notes
     return found
@@ -95,7 +95,7 @@ def _refusal(case: Case | None, budget: float) -> str:
     try:
         case.signal_fn(case.df.copy(), resolve_params(as_strategy(case.signal_fn), case.params))
     except Exception as error:  # noqa: BLE001 - the user's code
-        return f"The strategy raised when it was called again: {_said(error)}"
+        return f"The strategy raised when it was called again: {said(error)}"
     if (time.perf_counter() - started) * _calls(case) <= budget:
         return ""
     return f"The strategy is too slow to be called again about {_calls(case)} times within {budget:g} s."
@@ -203,7 +203,7 @@ def _base_equal(subject: Subject, rows: list[dict[str, Any]] | None) -> bool | N
     base = next((row for row in rows or () if row["kind"] == "delay" and row["is_base"]), None)
     if base is None or base["total_return"] is None:
         return None
-    return bool(base["total_return"] == _number(subject.result.stats.get("total_return")))
+    return bool(base["total_return"] == number_of(subject.result.stats.get("total_return")))
 
 
 _Part = Callable[[Subject], Any]
@@ -229,23 +229,25 @@ def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != name}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return JSON values: numbers rounded, NaN and infinities as None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
-    return _number(value) if isinstance(value, float) else value
+    return number_of(value) if isinstance(value, float) else value
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return an error of the user's code as one text that UTF-8 can say."""
     text = f"{type(error).__name__}: {str(error).strip()[:500]}"
     return text.encode("utf-8", "replace").decode()
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """Return a number with ten significant digits; None where it is undefined."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{DIGITS}g}")

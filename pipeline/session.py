@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import html
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.sensitivity import Case
     from pipeline.backtest.strategies import SignalFn, Strategy
+    from pipeline.engines.answers import Rerun
     from pipeline.inputs.watch import Watch
     from pipeline.tracking import Tracker
 
@@ -192,6 +193,8 @@ class NotebookRun:
         benchmark: pd.Series | None = None,
         robustness: bool = True,
         replace: bool = False,
+        rerun: Callable[..., Any] | None = None,
+        bars: pd.DataFrame | pd.Series | None = None,
         **given: Any,
     ) -> None:
         """Write the artifacts of the run directory's contract, and record the metrics with the tracker.
@@ -203,7 +206,8 @@ class NotebookRun:
 
         With `robustness`, unless the spec's `run.robustness` is false, the strategy is also run again under other
         assumptions and tested for look-ahead; what that finds is `robustness.json`. It needs a result of
-        `run.backtest`, and never fails the run.
+        `run.backtest`, or a function `rerun` that makes `result` again from `bars` (the prices, unless they are given),
+        see docs/results.md, and never fails the run.
 
         A `benchmark` that is not the one the spec names is refused, since the report would call it by a wrong name; so
         is a result under another symbol, other costs, execution or risk-free rate than the spec's, or bars a year other
@@ -219,9 +223,11 @@ class NotebookRun:
                 "run.save(…, replace=True) for the one that counts."
             )
         if isinstance(result, BacktestResult):
+            given |= {name: one for name, one in (("rerun", rerun), ("bars", bars)) if one is not None}
             stats = self._save_bundled(result, benchmark, robustness=robustness, given=given)
         else:
-            stats = self._save_any(result, benchmark, given)
+            again = _asked_for(rerun, bars, result, given)
+            stats = self._save_any(result, benchmark, given, again if robustness and self.spec.run.robustness else None)
         self._saved = True
         self.tracker.log_metrics({name: value for name, value in stats.items() if value is not None})
 
@@ -253,8 +259,11 @@ class NotebookRun:
         write_record(result_of(result, None if case is None else case.df["close"]), self.dir)
         return result.stats
 
-    def _save_any(self, value: Any, benchmark: pd.Series | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _save_any(
+        self, value: Any, benchmark: pd.Series | None, given: Mapping[str, Any], again: Rerun | None
+    ) -> Mapping[str, Any]:
         from pipeline.engines.saving import result_of
+        from pipeline.reruns import examine
         from pipeline.result_files import write_result
 
         more = dict(given) if benchmark is None else {**given, "benchmarks": {self._benchmark_name: benchmark}}
@@ -262,7 +271,8 @@ class NotebookRun:
         if (declared := self.spec.strategy) is not None and result.strategy is None:
             params = declared.params if result.params is None else result.params
             result = dataclasses.replace(result, strategy=declared.name, params=params)
-        return write_result(result, self.dir, figure=self.spec.run.figures)
+        examined = None if again is None else examine(again, result)
+        return write_result(result, self.dir, figure=self.spec.run.figures, examined=examined)
 
     @property
     def _benchmark_name(self) -> str:
@@ -358,6 +368,14 @@ class NotebookRun:
             rows.append(("data", ", ".join(filter(None, (data.symbol, data.source)))))
         cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in rows)
         return f"<table>{cells}</table>"
+
+
+def _asked_for(rerun: Any, bars: Any, value: Any, given: Mapping[str, Any]) -> Rerun | None:
+    from pipeline.engines.answers import asked_for
+
+    if rerun is None and bars is not None:
+        raise UsageError("bars are what rerun is called with: run.save(…, rerun=backtest, bars=prices).")
+    return None if rerun is None else asked_for(rerun, bars, value, given)
 
 
 def _on_labels(values: pd.Series) -> pd.Series:

@@ -19,6 +19,8 @@ WHY_UNJUDGED = {
     "independent": "its signals do not depend on the bars it is given",
     "mixed": "its signals depend on more than the bars it is given",
     "fails": "it fails on any other bars",
+    "other": "run again on its own bars, it gives another result than the one that was saved",
+    "inside": "it decides by the very bar in which it earns, or has orders inside of it",
 }
 COLLAPSE = "One bar of delay takes its Sharpe ratio from {} to {}; such a collapse is a sign of look-ahead."
 ONLY_LUCK = "that is about luck and says nothing about look-ahead"

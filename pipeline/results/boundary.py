@@ -17,6 +17,10 @@ LOOKED = {
     "clean": "Look-ahead: signals stay the same when the bars after them are cut off or shuffled.",
     "leak": "Look-ahead: signals change when the bars after them are cut off or shuffled: the strategy looks ahead.",
 }
+RERUN = {
+    "clean": "Look-ahead: run again by a function of the notebook's on bars whose later part was cut off or shuffled.",
+    "leak": "Look-ahead: run again on other bars, the result changed with what came later: it looks ahead.",
+}
 NOT_LOOKED = {
     "unjudged": "Look-ahead: the strategy was run again, but such signals cannot be judged by it.",
     "stochastic": "Look-ahead: the strategy gives other signals each time, so running it again tells nothing.",
@@ -32,8 +36,9 @@ TABLES = {
     "leverage": "The leverage at each label",
 }
 # engines of this project: the equity is computed here from these tables, and the others with it
-HERE = {"evidence-chain": ("prices",), "weights at prices": ("weights", "prices")}
-LEVERED = 1.0 + 1e-6
+OWN = "evidence-chain"
+HERE = {OWN: ("prices",), "weights at prices": ("weights", "prices")}
+LEVERED = 1.005  # what rounds to 1.00 is held over for the fees
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ def _checked(result: Result, found: Reconciliation, beside: tuple[Beside, ...], 
             f"in the engine's convention, {len(compared) - equal - reproduced} not."
         )
     if look_ahead in LOOKED:
-        yield LOOKED[look_ahead]
+        own = result.engine is not None and result.engine.name == OWN
+        yield (LOOKED if own else RERUN)[look_ahead]
 
 
 def _given(result: Result) -> Iterator[str]:
@@ -135,7 +141,8 @@ def _given(result: Result) -> Iterator[str]:
     if result.conventions.given_periods is not None:
         yield f"{result.conventions.given_periods:g} bars a year, as given."
     if result.metrics:
-        yield f"{len(result.metrics)} metrics of the user's own."
+        count = len(result.metrics)
+        yield f"{count} metric{'s' if count > 1 else ''} of the user's own."
 
 
 def _unexamined(result: Result, found: Reconciliation, look_ahead: LookAhead) -> Iterator[str]:

@@ -32,8 +32,8 @@ NOT_EXAMINED = (
     "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
 )
 NOT_RUN_AGAIN = (
-    "\nThe strategy was not run again: that needs a result of `run.backtest`. Look-ahead, costs, delays, parameters "
-    "and regimes were therefore not examined.\n"
+    "\nThe strategy was not run again: that needs a result of `run.backtest`, or a function `rerun` in `run.save`. "
+    "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
 )
 NO_RETURNS = "\nThis run left no returns to judge.\n"
 KINDS = {"sharpe": ("Sharpe ratio", RATIO), "cagr": ("CAGR", PERCENT), "max_drawdown": ("Maximum drawdown", PERCENT)}
@@ -92,15 +92,36 @@ def look_ahead(facts: Facts) -> str:
     else:
         said = str(leakage.get("sentence", ""))
         rest = (
-            "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
-            "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
-            f"{_responses(facts)}"
-            f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
-            "No alarm is not a proof: only the cuts tried were looked at."
+            _rerun(leakage)
+            if leakage.get("subject") == "rerun"
+            else (
+                "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
+                "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
+                f"{_responses(facts)}"
+                f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
+                "No alarm is not a proof: only the cuts tried were looked at."
+            )
         )
     mark = look_ahead_mark(facts.robustness.leak_status)
     note = f'\n<p class="note">{html_text(rest)}</p>' if rest else ""
     return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
+
+
+def _rerun(leakage: dict[str, object]) -> str:
+    """Say what the check of a result of any engine rests on."""
+    compared = "positions or weights, and returns where they are known" if leakage.get("positions") else "returns"
+    last = leakage.get("last_bars")
+    bent = (
+        f"At {_whole(last)} bars the bar's own move was varied: a position held into it earns in proportion. "
+        if last
+        else ""
+    )
+    return (
+        f"A function of the notebook's made the result again, {_whole(leakage.get('calls'))} times, without the bars "
+        f"from a cut on and with these in another order; compared were {compared} before the cut. {bent}With all bars "
+        f"replaced something must change. Seed {_whole(leakage.get('seed'))}. No alarm is not a proof: only the cuts "
+        "tried were looked at, and nothing that the function reads from files."
+    )
 
 
 def _responses(facts: Facts) -> str:
