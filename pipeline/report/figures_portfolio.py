@@ -59,7 +59,7 @@ def exposure_figure(gross: pd.Series, net: pd.Series, effective: pd.Series | Non
     traces = [line(curve, name, role, hover="%{y:.1%}", points=CURVE_POINTS) for curve, name, role in curves]
     axes: dict[str, Any] = {
         "xaxis": date_axis(gross.index),
-        "yaxis": {"tickformat": SHARES, "title": {"text": "Of the equity"}},
+        "yaxis": {"tickformat": SHARES, "title": {"text": "Of the equity"}, "rangemode": "tozero"},
     }
     if effective is not None:
         trace = line(effective, "Effective positions", "drawdown", hover="%{y:.2f}", points=CURVE_POINTS)
@@ -84,7 +84,10 @@ def contribution_figure(found: pd.Series) -> Figure:
         "xaxis": {"tickformat": SHARES, "title": {"text": "Contribution, summed"}, "showgrid": True},
         "yaxis": {"type": "category", "showgrid": False},
     }
-    return {"data": [trace], "layout": layout(bargap=0.3, hovermode="closest", **axes)}
+    return {
+        "data": [trace],
+        "layout": layout(bargap=0.3, hovermode="closest", margin={"l": 64, "r": 12, "t": 36, "b": 36}, **axes),
+    }
 
 
 def stitched_figure(curve: pd.Series, unit: str) -> Figure:

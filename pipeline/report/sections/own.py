@@ -12,12 +12,15 @@ from pipeline.report.numbers import format_bytes, several
 from pipeline.report.tables import Cell, Column, link, table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.report.facts import Facts
 
 DRAWN = frozenset({"scatter", "bar", "pie"})  # the kinds of traces that the page's plotly.js has
 EMBEDDED_BYTES, STATIC_BYTES = 400_000, 60_000
 ROWS, COLUMNS = 40, 12
 NUMERIC = r"[-+−]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?%?"
+MIDNIGHT = " 00:00:00+00:00"  # at which a day is labelled
 
 
 def figures(facts: Facts) -> str:
@@ -43,7 +46,7 @@ def tables(facts: Facts) -> str:
         if found.empty:
             parts.append(_left_out(facts, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
             continue
-        shown = found.iloc[:ROWS, :COLUMNS]
+        shown = found.iloc[:ROWS, :COLUMNS].apply(_days)
         numeric = [bool(shown[column].str.fullmatch(NUMERIC).all()) for column in shown.columns]
         heads = [
             Column("" if str(column).startswith("Unnamed: ") else str(column), numeric=known)
@@ -57,13 +60,18 @@ def tables(facts: Facts) -> str:
     return "".join(parts)
 
 
+def _days(column: pd.Series) -> pd.Series:
+    """Return a column of days as dates, any other as it is."""
+    return column.str.removesuffix(MIDNIGHT) if column.str.endswith(MIDNIGHT).all() else column
+
+
 def _short(text: str) -> str:
-    """Return a number with at most eight significant digits, other text as it is."""
+    """Return a number with at most six significant digits, other text as it is."""
     try:
         value = float(text)
     except ValueError:
         return text
-    return text if len(text) <= 10 or math.isnan(value) else f"{value:,.8g}"
+    return text if len(text) <= 10 or math.isnan(value) else f"{value:,.6g}"
 
 
 def _plain(figure: dict[str, Any]) -> dict[str, Any]:
