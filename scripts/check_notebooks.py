@@ -1,4 +1,4 @@
-"""Check that notebooks hold no outputs: python scripts/check_notebooks.py [NOTEBOOK …]; default: all in notebooks/.
+"""Check that notebooks hold no outputs: python scripts/check_notebooks.py [NOTEBOOK …]; default: all below notebooks/.
 
 Outputs in a committed notebook hide what changed, and may hold data that was not meant to be shared. Exit code 1
 names the notebooks; `--clear` removes outputs and execution counts instead.
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments in (["-h"], ["--help"]) else 2
     clear = "--clear" in arguments
     named = [Path(argument) for argument in arguments if argument != "--clear"]
-    used = [path for path in named or sorted((ROOT / "notebooks").glob("*.ipynb")) if _clean(path, write=clear)]
+    used = [path for path in named or sorted((ROOT / "notebooks").rglob("*.ipynb")) if _clean(path, write=clear)]
     for path in used:
         print(f"{path}: {'cleared' if clear else 'holds outputs: python scripts/check_notebooks.py --clear'}")
     return int(bool(used) and not clear)

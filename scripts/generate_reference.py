@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: docs/api.md, cli.md, run-spec.md and sweep-spec.md.
+"""Write the pages that are made from the code: docs/api.md, cli.md, gallery.md, run-spec.md and sweep-spec.md.
 
 python scripts/generate_reference.py            write them
 python scripts/generate_reference.py --check    change nothing; exit 1 when a page is not what would be written
@@ -20,6 +20,7 @@ from typing import Any
 import annotated_types
 import pydantic
 from api_reference import api_page
+from gallery import gallery_page
 
 from pipeline import errors
 from pipeline.backtest.data import sample_names
@@ -308,6 +309,7 @@ PAGES = {
     "docs/cli.md": cli_page,
     "docs/run-spec.md": spec_page,
     "docs/sweep-spec.md": sweep_page,
+    "docs/gallery.md": lambda: gallery_page(GENERATED),
 }
 
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ ENVIRONMENTS = {
                     ("vectorbt<1", "pandas<3", "plotly<6", "anywidget", "numpy<2.3"), always=False),
     )
 }  # fmt: skip
+
+
+def with_package(name: str) -> Environment:
+    """Return an environment that has the package under test and what it needs beside the library, to execute runs."""
+    base = ENVIRONMENTS[name]
+    return replace(base, name=f"{name}-run", requirements=(*base.requirements, "--editable", str(ROOT)))
 
 
 def python_of(environment: Environment) -> Path:
