@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.errors import EvidenceError
-    from pipeline.run import Run, compare, list_runs, load_run
+    from pipeline.listing.query import list_runs
+    from pipeline.run import Run, compare, load_run
     from pipeline.run_record import RunRecord
     from pipeline.runner import RunOutcome, run_backtest
     from pipeline.session import NotebookRun
@@ -30,7 +31,7 @@ _HOMES = {
     "build_site": "pipeline.verbs",
     "compare": "pipeline.run",
     "explain": "pipeline.verbs",
-    "list_runs": "pipeline.run",
+    "list_runs": "pipeline.listing.query",
     "load_run": "pipeline.run",
     "make_bundle": "pipeline.verbs",
     "read_spec": "pipeline.spec",

@@ -226,14 +226,14 @@ def load_run(run: str | Path = LAST, *, settings: Settings | None = None) -> Run
     """
     results = (settings or Settings.load()).results
     if str(run) == LAST:
-        runs = list_runs(settings=settings)
+        runs = all_runs(settings=settings)
         if not runs:
             raise RunNotFoundError(f"There are no runs in {results}. `evidence run` makes one.")
         return runs[0]
     return Run(find_run(results, str(run)))
 
 
-def list_runs(*, settings: Settings | None = None) -> list[Run]:
+def all_runs(*, settings: Settings | None = None) -> list[Run]:
     """Return all runs, the one started last first."""
     results = (settings or Settings.load()).results
     runs = [Run(RunDir(results, run_id)) for run_id in run_ids(results)]

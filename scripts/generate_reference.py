@@ -55,7 +55,7 @@ With `--json` standard output is one JSON document, always of the same shape:
 
 | command | document |
 |---|---|
-| `list`, `render`, `sync`, `verify`, `ledger adopt` | a list, one object a run, also of one run or none |
+| `list`, `find`, `render`, `sync`, `verify`, `ledger adopt` | a list, one object a run, also of one run or none |
 | `ledger check` | a list of one object, as `verify --all` has it for the ledger |
 | `study list`, `study best`, `doctor` | a list, one object a sweep, a trial, a package |
 | all others | one object |
@@ -66,7 +66,8 @@ cell has `cell`, `ename`, `evalue` and `traceback` too. `kind` is one of the [ki
 Python's own; of a run that was not sealed `killed`, of one that cannot be read `manifest`. A run is one object
 everywhere: `list` and `run` print the same keys, `show` adds `packages`, `modules`,
 `inputs` and `artifacts`, `run` adds `reused`
-and `why`. A run that cannot be read is listed too, with the status UNREADABLE.
+and `why`, `find` adds `found_as`; `list --columns` prints those columns alone. A run that cannot be read is listed
+too, with the status UNREADABLE.
 
 ## Kinds of errors
 

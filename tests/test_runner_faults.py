@@ -26,7 +26,7 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.kernels import ForkServer
-from pipeline.run import Run, list_runs, load_run
+from pipeline.run import Run, all_runs, load_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
@@ -147,7 +147,7 @@ def test_what_can_be_refused_is_refused_before_anything_starts(
     """A wrong request leaves no run directory behind."""
     with pytest.raises(error, match=message):
         run_backtest(RunSpec.from_mapping(values), settings=project)
-    assert list_runs(settings=project) == []
+    assert all_runs(settings=project) == []
 
 
 def test_a_section_the_notebook_cannot_take_is_refused(project: Settings) -> None:
@@ -181,7 +181,7 @@ def test_a_full_disk_fails_the_run_and_says_so(full_disk: Path, project: Setting
     except EvidenceError as raised:
         error = raised
     assert "No space left on device" in str(error)
-    assert not [run for run in list_runs(settings=small) if run.status == "FINISHED"]
+    assert not [run for run in all_runs(settings=small) if run.status == "FINISHED"]
     assert run_cells(project, ARTIFACTS).error is None
 
 
@@ -222,7 +222,7 @@ def test_a_run_that_is_killed_in_its_notebook(project: Settings, blow: signal.Si
     cell = f"import os, time, pathlib\npathlib.Path({str(sign)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
     process = start_in_process(project, "x = 1", cell)
     wait_for(lambda: sign.exists() and sign.read_text())
-    assert list_runs(settings=project)[0].status == "RUNNING"
+    assert all_runs(settings=project)[0].status == "RUNNING"
     process.send_signal(blow)
     process.wait(30)
     run = load_run("last", settings=project)
@@ -245,7 +245,7 @@ def test_kill_9_at_any_moment(project: Settings) -> None:
         time.sleep(whole * (step + 0.5) / 12)
         process.send_signal(signal.SIGKILL)
         process.wait(30)
-    runs = list_runs(settings=project)
+    runs = all_runs(settings=project)
     assert runs
     for run in runs:
         assert run.status in ("FINISHED", "KILLED")

@@ -17,7 +17,7 @@ import pipeline.sealing
 from pipeline.errors import ArtifactError, EvidenceError, InputChangedError, SpecError, UnexpectedError
 from pipeline.evidence.unsealable import UNSEALED_DIR, set_aside
 from pipeline.kernels import ForkServer
-from pipeline.run import Run, list_runs
+from pipeline.run import Run, all_runs
 from pipeline.run_record import RunError
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.runner import RunOutcome, run_backtest
@@ -197,7 +197,7 @@ def test_what_ends_the_process_is_raised_after_the_seal(
         monkeypatch.setattr(pipeline.runner, "_execute", fail)
         with pytest.raises(kind):
             run_cells(project, server, ARTIFACTS)
-        assert list_runs(settings=project)[0].status == status
+        assert all_runs(settings=project)[0].status == status
 
 
 @pytest.mark.parametrize("file", mostly_slow(["modules.json", "tracking.json"]))
@@ -232,7 +232,7 @@ def test_a_run_that_cannot_be_opened_has_not_started(project: Settings, server: 
         ledger.write(b"damaged\n")
     with pytest.raises(EvidenceError, match="damaged"):
         run_cells(project, server, ARTIFACTS)
-    assert [run.status for run in list_runs(settings=project)] == ["FINISHED"]
+    assert [run.status for run in all_runs(settings=project)] == ["FINISHED"]
 
 
 def test_a_seal_that_cannot_be_written_says_why(
@@ -246,7 +246,7 @@ def test_a_seal_that_cannot_be_written_says_why(
     monkeypatch.setattr(pipeline.sealing, "write_manifest", fail)
     with pytest.raises(EvidenceError, match="no space"):
         run_cells(project, server, ARTIFACTS)
-    (run,) = list_runs(settings=project)
+    (run,) = all_runs(settings=project)
     assert run.record.error is not None
     assert run.record.error.message.endswith("never sealed: manifest.json could not be written: no space")
 
@@ -259,7 +259,7 @@ def test_a_value_the_evidence_cannot_hold_is_refused_before_the_start(
     run = {"notebook": "notebooks/n.ipynb", "parameters": {"x": "\ud800"}}
     with pytest.raises(SpecError, match="canonical form"):
         run_backtest(RunSpec.from_mapping({"run": run, **QUIET}), settings=project, kernels=server)
-    assert list_runs(settings=project) == []
+    assert all_runs(settings=project) == []
 
 
 def test_the_sealed_notebook_is_the_one_that_ran(project: Settings, server: ForkServer | None) -> None:

@@ -21,7 +21,7 @@ from pipeline.errors import ArtifactError, SigningWarning, SpecError, TrackingEr
 from pipeline.files import read_json, write_json
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
-from pipeline.run import Run, list_runs
+from pipeline.run import Run, all_runs
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.sealing import notebook_warnings
 from pipeline.session import NotebookRun
@@ -279,7 +279,7 @@ def test_a_run_by_hand_that_cannot_be_tracked_is_sealed(project: Settings) -> No
     """In mode `strict` a store that is away fails the run, which is evidence of that."""
     with pytest.raises(TrackingError):
         started(project, tracking={"mode": "strict", "uri": "http://127.0.0.1:9"})
-    (run,) = list_runs(settings=project)
+    (run,) = all_runs(settings=project)
     assert (run.status, run.verify().ok) == ("FAILED", True)
 
 
@@ -300,7 +300,7 @@ def test_a_notebook_joins_the_run_that_executes_it(project: Settings, monkeypatc
             run = pipeline.start_run(run_id, seed=seed, settings=project)
             assert type(run) is NotebookRun
             assert run.run_id == directory.run_id
-    assert len(list_runs(settings=project)) == 1
+    assert len(all_runs(settings=project)) == 1
 
 
 def test_another_seed_than_the_specs_is_refused(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

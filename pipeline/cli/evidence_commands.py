@@ -209,14 +209,14 @@ def adopt(
     from pipeline.cli.evidence_output import print_adopted
     from pipeline.evidence.events import adopt_run
     from pipeline.evidence.ledger_check import check_ledger
-    from pipeline.run import list_runs, load_run
+    from pipeline.run import all_runs, load_run
     from pipeline.settings import Settings
 
     wanted = one_or_all(run_id, every=every)
     settings = Settings.load()
     signer = project_key(settings)
     if wanted is None:
-        runs = [run for run in list_runs(settings=settings) if run.manifest_digest]
+        runs = [run for run in all_runs(settings=settings) if run.manifest_digest]
     else:
         runs = [load_run(wanted, settings=settings)]
     known = check_ledger(runs[0].dir.ledger) if runs else None

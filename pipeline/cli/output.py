@@ -23,6 +23,7 @@ from pipeline.run_row import RunDetails, RunRow
 
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
+    from pipeline.listing.columns import Value
     from pipeline.runner import RunOutcome
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec
@@ -34,6 +35,7 @@ RUN_COLUMNS = (
     "mlflow", "report",
 )  # fmt: skip
 NUMBERS = ("return", "sharpe")
+NO_RUNS = "There are no runs yet. `evidence run --config config/demo.toml` makes one."
 STYLES = {"FINISHED": "green", "FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", UNREADABLE: "red"}
 LOOK_AHEAD = {
     "clean": "none found",
@@ -188,23 +190,72 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
     _print_table(table)
 
 
-def print_runs(runs: Sequence[Run], *, total: int, as_json: bool) -> None:
-    """Print one line a run."""
-    rows = [RunRow.of(run) for run in runs]
-    if as_json:
+def print_runs(
+    rows: Sequence[RunRow], *, total: int, asked: bool = False, columns: str | None = None, as_json: bool
+) -> None:
+    """Print one line a run: of those that were `asked` for, there may be none; `columns` instead of the usual ones."""
+    if columns is not None:
+        _print_columns(rows, columns, as_json=as_json)
+    elif as_json:
         say_json([row.to_dict() for row in rows])
+    elif rows:
+        _print_rows(rows)
+    else:
+        say("No run is like that." if asked else NO_RUNS)
+    if total > len(rows) and not as_json:
+        say(f"{total - len(rows)} more: --limit 0")
+
+
+def _print_columns(rows: Sequence[RunRow], names: str, *, as_json: bool) -> None:
+    from pipeline.listing.columns import columns_named
+
+    columns = columns_named([name.strip() for name in names.split(",") if name.strip()], rows)
+    if as_json:
+        say_json([{column.name: column.of(row) for column in columns} for row in rows])
         return
-    if not rows:
-        say("There are no runs yet. `evidence run --config config/demo.toml` makes one.")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.name, justify="right" if column.kind == "number" else "left")
+    for row in rows:
+        table.add_row(*(one_line(_cell(column.of(row))) for column in columns))
+    _print_table(table)
+
+
+def _cell(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else format_stat(value)
+
+
+def print_found(found: Sequence[tuple[RunRow, str]], *, as_json: bool) -> None:
+    """Print which runs were made from a file, and which of their inputs it was."""
+    if as_json:
+        say_json([{**row.to_dict(), "found_as": how} for row, how in found])
         return
+    titles = ("run_id", "started (UTC)", "name", "strategy", "symbol", "period", "status", "found as")
+    rows = [
+        [
+            row.run_id,
+            row.record.started_at[:19].replace("T", " "),
+            row.name,
+            row.strategy or "",
+            row.what.symbol,
+            str(row.period or ""),
+            row.status,
+            how,
+        ]
+        for row, how in found
+    ]
+    print_table(titles, [[one_line(cell) for cell in row] for row in rows], empty="No run was made from it.")
+
+
+def _print_rows(rows: Sequence[RunRow]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in RUN_COLUMNS:
         table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=title == "run_id")
     for row in rows:
         table.add_row(*_cells(row))
     _print_table(table)
-    if total > len(rows):
-        say(f"{total - len(rows)} more: evidence list --limit 0")
 
 
 def _print_table(table: Table) -> None:

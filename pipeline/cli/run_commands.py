@@ -160,25 +160,88 @@ def render(
 
 
 def _started_since(since: str | None, settings: Settings) -> list[Run]:
-    from pipeline.run import list_runs
+    from pipeline.run import all_runs
 
     try:
         day = dt.date.fromisoformat(since) if since else dt.date.min
     except ValueError:
         raise UsageError(f"{since!r} is not a date: the form is 2026-01-31.") from None
-    return [run for run in list_runs(settings=settings) if run.record.started_at[:10] >= day.isoformat()]
+    return [run for run in all_runs(settings=settings) if run.record.started_at[:10] >= day.isoformat()]
 
 
 def list_(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show this many runs; 0 shows all.")] = 20,
+    symbol: Annotated[str | None, typer.Option(help="Runs on this instrument.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Runs started on this UTC day, at this time, or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Runs started until this UTC day, which counts, or time.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE|SHA256", help="Runs made from this file, its bytes or its bars.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Runs of this strategy or family.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Runs of this experiment.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Runs with this tag; repeatable.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="Runs with this status, as FINISHED.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="Runs that fulfil it, as 'sharpe > 1 and params.fast < 20'.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="By these columns, `-` before one for the largest first.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Print these columns, separated by commas.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, the one started last first."""
-    from pipeline.cli import output
-    from pipeline.run import list_runs
+    """List the runs, the one started last first; options that choose some hold together.
 
-    runs = list_runs()
-    output.print_runs(runs[: limit or None], total=len(runs), as_json=as_json)
+    A column is a metric, params.NAME, tags.NAME, digests.NAME, or one of those that docs/asking.md lists. A condition
+    compares columns with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by and, or, not.
+    """
+    from pipeline.cli import output
+    from pipeline.listing.query import Query
+    from pipeline.run import all_runs
+    from pipeline.run_row import RunRow
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    tags = dict(_tag(text) for text in tag or [])
+    query = Query(symbol, since, until, data, strategy, experiment, tags, status, where, sort)
+    runs = all_runs(settings=settings)
+    total = len(runs)
+    if query.empty:
+        rows = [RunRow.of(run) for run in runs[: limit or None]]
+    else:
+        rows = query.select([RunRow.of(run) for run in runs], settings.results)
+        total, rows = len(rows), rows[: limit or None]
+    output.print_runs(rows, total=total, asked=not query.empty, columns=columns, as_json=as_json)
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--tag {text!r} is not of the form NAME=VALUE.")
+    return name, value
+
+
+def find(
+    data: Annotated[str, typer.Option(metavar="FILE|SHA256", help="A data file, or the SHA-256 of one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Find the runs that were made from a file: from its very bytes, or from its bars, whatever file they were in.
+
+    The file is read as each run read its own, from and until the same days; so the same bars as CSV and as Parquet
+    are one.
+    """
+    from pipeline.cli import output
+    from pipeline.listing.query import made_from
+
+    output.print_found(made_from(data), as_json=as_json)
 
 
 def show(run_id: RunId = LAST, as_json: AsJson = False) -> None:
@@ -219,6 +282,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=example("evidence init"))(init)
     app.command(epilog=example("evidence run notebooks/backtest.ipynb -p fast=10"))(run)
     app.command(epilog=example("evidence render --all"))(render)
-    app.command("list", epilog=example("evidence list --limit 0"))(list_)
+    app.command("list", epilog=example("evidence list --symbol SPX --where 'sharpe > 0.5' --sort=-sharpe"))(list_)
     app.command(epilog=example("evidence show last --json"))(show)
+    app.command(epilog=example("evidence find --data prices.csv"))(find)
     app.command(epilog=example("evidence doctor"))(doctor)

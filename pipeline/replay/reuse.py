@@ -25,7 +25,7 @@ from pipeline.evidence.verify import verify_run
 from pipeline.evidence.verify_all import verify_ledger
 from pipeline.replay.importable import present_modules
 from pipeline.replay.rerun import is_replay
-from pipeline.run import Run, list_runs
+from pipeline.run import Run, all_runs
 from pipeline.runner import plan_run
 from pipeline.secrets import mask_parameters
 from pipeline.settings import Settings
@@ -99,7 +99,7 @@ def find_reusable(spec: RunSpec, settings: Settings, *, trust: Trust | None = No
         return *of_ledger.problems, *verify_run(run.dir, trust=trust, ledger=ledger).problems
 
     considered: list[Considered] = []
-    for run in sorted(list_runs(settings=settings), key=lambda run: is_replay(run) is not None):
+    for run in sorted(all_runs(settings=settings), key=lambda run: is_replay(run) is not None):
         refusal, key = _judged(run, now, sources, problems)
         if refusal is None:
             return Reuse(run, key, tuple(considered))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EvidenceError, RunNotFoundError, UsageError
 from pipeline.files import read_json
-from pipeline.run import LAST, Run, list_runs
+from pipeline.run import LAST, Run, all_runs
 from pipeline.run_record import UNREADABLE
 from pipeline.settings import Settings
 from pipeline.sweep.repeats import leading
@@ -118,7 +118,7 @@ def is_sweep(run: Run) -> bool:
 
 def list_sweeps(settings: Settings | None = None) -> list[Sweep]:
     """Return all sweeps, the one started last first."""
-    return [Sweep(run) for run in list_runs(settings=settings) if is_sweep(run)]
+    return [Sweep(run) for run in all_runs(settings=settings) if is_sweep(run)]
 
 
 def load_sweep(wanted: str = LAST, *, settings: Settings | None = None) -> Sweep:

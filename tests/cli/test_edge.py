@@ -86,7 +86,7 @@ def test_a_fault_of_ours_is_told_as_one(
     def fail(**_: object) -> None:
         raise RuntimeError("who would have thought")
 
-    monkeypatch.setattr("pipeline.run.list_runs", fail)
+    monkeypatch.setattr("pipeline.run.all_runs", fail)
     assert run_command(["list", "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["kind"] == "RuntimeError"

@@ -24,6 +24,7 @@ COMMANDS: dict[str, Any] = dict(every_command())
 SERVERS = ("ui", "site serve")
 REQUIRED = {  # what a command cannot be called without
     "config": "config/demo.toml",
+    "data": "ab" * 32,
     "before": "last",
     "checkpoint": f"0:{64 * 'a'}",
     "token": "token.tsr",

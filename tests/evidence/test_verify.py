@@ -17,7 +17,7 @@ from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, 
 from pipeline.evidence.provenance import Environment
 from pipeline.evidence.verify import verify_run
 from pipeline.files import write_atomic
-from pipeline.run import list_runs
+from pipeline.run import all_runs
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
@@ -188,11 +188,11 @@ def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str
 from pathlib import Path
 from pipeline.cli.output import print_runs
 from pipeline.evidence.verify_all import verify_all
-from pipeline.run import list_runs
+from pipeline.run import all_runs
 from pipeline.settings import Settings
 for found in verify_all(Path({str(world.results)!r})):
     print(found.run_id, found.ok, *found.problems)
-for run in list_runs(settings={settings}):
+for run in all_runs(settings={settings}):
     print(run.run_id, run.status, run.manifest_digest)
     for as_json in (True, False):
         print_runs([run], total=1, as_json=as_json)
@@ -216,7 +216,7 @@ def test_a_pipe_is_not_waited_for(sealed: RunDir) -> None:
     """A named pipe in the place of the manifest is no manifest, and holds no list of runs up."""
     sealed.manifest.unlink()
     os.mkfifo(sealed.manifest)
-    assert [run.status for run in list_runs(settings=Settings(sealed.results, sealed.results))] == ["UNREADABLE"]
+    assert [run.status for run in all_runs(settings=Settings(sealed.results, sealed.results))] == ["UNREADABLE"]
     assert kinds(sealed) == [("manifest.json", "unsealed")]
 
 

@@ -21,7 +21,7 @@ from pipeline.evidence.keys import create_key
 from pipeline.evidence.rotation import add_trusted_key
 from pipeline.evidence.trust import TRUST_FILE
 from pipeline.replay import is_replay, replay_run
-from pipeline.run import Run, list_runs
+from pipeline.run import Run, all_runs
 from pipeline.settings import Settings
 from tests.replay.runs import HELPER, NOTEBOOK, commit, execute, git, sealed_run
 
@@ -86,7 +86,7 @@ def test_everything_changed_since_comes_back(small: Settings) -> None:
     assert all(exact for exact, _ in found(result).values())
     assert (git(small.root, "status", "--porcelain"), git(small.root, "worktree", "list")) == before
     assert data.read_text().endswith("9.5\n")
-    assert [other.run_id for other in list_runs(settings=small)] == [run.run_id]
+    assert [other.run_id for other in all_runs(settings=small)] == [run.run_id]
 
 
 @pytest.mark.slow

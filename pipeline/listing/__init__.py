@@ -1,0 +1,1 @@
+"""Ask the runs: columns of a row, conditions on them, order, and which runs were made from a file."""
