@@ -281,7 +281,10 @@ def anchor(
 def bundle(
     run_id: RunId = LAST,
     to: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: evidence-RUN_ID.zip.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Default: evidence-RUN_ID.zip, or evidence-RUN_ID-public.zip."
+        ),
     ] = None,
     along: Annotated[
         str | None,
@@ -291,25 +294,36 @@ def bundle(
             help="Some of ledger,notebook,code,inputs,strategies, or none; default: up to 64 MiB.",
         ),
     ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public", help="Leave out the seal, and files with paths, hosts and users, as the public site does."
+        ),
+    ] = False,
     trust: TrustFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack a run with its report, signatures, public key and ledger proof, for somebody who has none of this.
 
     With its inputs, the code it imported and its notebook, `evidence replay` executes it again from the bundle alone.
+    With --public nothing is edited: a file is in it as it was sealed, or left out and listed with its SHA-256.
     """
+    from contextlib import nullcontext
+
     from pipeline.cli import output
     from pipeline.evidence.bundle import make_bundle
     from pipeline.evidence.trust import project_trust
     from pipeline.replay.packing import gathered, read_parts
+    from pipeline.replay.public import public_luggage
     from pipeline.run import load_run
     from pipeline.settings import Settings
 
-    settings = Settings.load()
+    settings, wanted = Settings.load(), read_parts(along)
     run = load_run(run_id, settings=settings)
-    target = to or Path(f"evidence-{run.run_id}.zip")
+    target = to or Path(f"evidence-{run.run_id}{'-public' * public}.zip")
     signer, allowed = project_key(settings), project_trust(settings, trust)
-    with gathered(run, settings, wanted=read_parts(along)) as luggage:
+    gathering = nullcontext(public_luggage(run, settings, wanted=wanted)) if public else None
+    with gathering or gathered(run, settings, wanted=wanted) as luggage:
         info = make_bundle(run.dir, target, ledger=run.dir.ledger, signer=signer, trust=allowed, luggage=luggage)
     facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
     left_out = [f"{item.name} ({item.why})" for item in luggage.left_out]

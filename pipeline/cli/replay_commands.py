@@ -115,6 +115,7 @@ def _verified(target: str, trust_file: Path | None) -> Iterator[tuple[Run, Verif
     if (path := sent_path(target)) is not None:
         allowed = load_trust(trust_file, named=True) if trust_file else None
         with open_sent(path, trust=allowed) as sent:
+            sent.needs_the_seal("computed again")
             yield Run(sent.run), sent.verification
         return
     settings = Settings.load()

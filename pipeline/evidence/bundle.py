@@ -11,6 +11,9 @@
       package/pipeline/…   this package as it was
       <run_id>/…           the run directory, report and signatures included
 
+A public one has of the run only files that may be public, each as it was sealed, and `public-report.html`, made for
+it; the seal and all else is left out, and the signed list names it with its digest.
+
 The same run, ledger and key give the same bytes: no times, no modes, sorted, not compressed.
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -34,10 +37,11 @@ from pipeline.evidence.ledger import Entry
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.manifest import STATEMENT_TYPE
 from pipeline.evidence.merkle import root_and_path
-from pipeline.evidence.strict_json import canonical
+from pipeline.evidence.readme import readme
+from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.evidence.verify import verify_run
-from pipeline.file_names import one_form
+from pipeline.file_names import is_plain_name, one_form
 from pipeline.files import replace_file
 from pipeline.rundir import RunDir
 
@@ -53,30 +57,13 @@ UNSIGNED = "bundle.json"
 KEYS = "keys"
 INPUTS, CODE, PACKAGE = "inputs", "code", "package"
 BUNDLE_TYPE = "urn:evidence-chain:bundle:v1"
+PUBLIC_TYPE = "urn:evidence-chain:public-bundle:v1"
+PUBLIC_REPORT = "public-report.html"
+MOST_FILES = 10_000
+MOST_BYTES = 2**31  # of the zip
+PER_FILE = 30 + 46 + 2 * 46  # bytes that the zip spends on a file beside its content: records, twice the folder's name
+AT_ITS_END = 22
 Source = bytes | Path
-
-TEXT = """\
-The run {run_id}, packed so that anybody can check it without the sender's project and without a network.
-
-1. Everything, with nothing but Python 3.9 or newer:
-       python3 -I {program} . --key KEY_ID
-   On Windows say `py -I` for `python3 -I`.
-   KEY_ID is what the sender told you by another way than this bundle. It prints PROVEN, or what is wrong; without
-   --key it can only say whether the bundle contradicts itself.
-   This copy of {program} came with the bundle, so it is no witness. When it matters, take the file from the project,
-   and compare its SHA-256 with the one that is published there.
-2. Bad copies, not forgeries, as anybody can write new sums:
-       sha256sum -c {sums}
-
-What it cannot show: times are the clocks of those who ran and packed it; a key that came along proves nothing; how
-many runs and trials there were is what the sender's ledger says; whether the numbers are right, only a replay shows.
-"""
-ALONG = """
-Of what the run was made from, these came along: {parts}.
-"""
-WITHOUT = """\
-  - not {name}: {why}
-"""
 
 
 @dataclass(frozen=True)
@@ -92,13 +79,17 @@ class LeftOut:
 class Luggage:
     """What goes along with a run: files by their names in the bundle, which parts they are, and what was left out.
 
-    `scopes` are the numbers of the ledger's entries that show what they tried; None leaves out all leaves.
+    `scopes` are the numbers of the ledger's entries that show what they tried; None leaves out all leaves. `shown` are
+    the sealed files of a public bundle, without seal and report; None is for one with all of the run. `entry` says
+    whether the ledger's entry of the seal may be shown.
     """
 
     files: Mapping[str, Source] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     scopes: frozenset[int] | None = None
+    shown: frozenset[str] | None = None
+    entry: bool = True
 
 
 NOTHING = Luggage()
@@ -127,7 +118,8 @@ def make_bundle(
     """Write a bundle of one run to `output`, with `luggage`.
 
     What is wrong with the signatures of other runs' entries is no obstacle: the proof needs the chain, and the entry
-    of this run. Raises VerificationError for a run that does not verify or a damaged chain, StorageError.
+    of this run. Raises VerificationError for a run that does not verify or a damaged chain, UsageError for what no
+    verifier would take (names, MOST_FILES, MOST_BYTES), StorageError.
     """
     chain = check_ledger(ledger) if ledger is not None and ledger.is_file() else None
     if chain is not None and chain.damage:
@@ -154,7 +146,7 @@ def write_zip(file: IO[bytes], folder: str, files: Mapping[str, Source]) -> None
             source = files[name]
             info = zipfile.ZipInfo(f"{folder}/{name}", (1980, 1, 1, 0, 0, 0))
             info.create_system, info.external_attr = 3, 0o100644 << 16
-            info.file_size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            info.file_size = size_of(source)
             with archive.open(info, "w") as target:
                 _copy(source, target)
 
@@ -173,6 +165,11 @@ def sums(digests: Mapping[str, str]) -> bytes:
     return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests) if name != SUMS).encode()
 
 
+def size_of(source: Source) -> int:
+    """Return the number of bytes of bytes or of a file."""
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
 def digest_of(source: Source) -> str:
     """Return the SHA-256 of bytes or of a file."""
     return sha256_bytes(source) if isinstance(source, bytes) else sha256_file(source)
@@ -181,16 +178,19 @@ def digest_of(source: Source) -> str:
 def _files(
     run: RunDir, chain: LedgerCheck | None, signer: Signer | None, trust: Trust | None, luggage: Luggage
 ) -> dict[str, Source]:
-    names = [*run.sealed_paths(), run.manifest.name, run.signature.name, *run.report_paths()]
+    whole = [*run.sealed_paths(), run.manifest.name, run.signature.name, *run.report_paths()]
+    names = whole if luggage.shown is None else sorted(luggage.shown)
     files: dict[str, Source] = {f"{run.run_id}/{n}": run.path / n for n in names if (run.path / n).is_file()}
     files |= luggage.files
     _refuse_twins(files)
-    entry = chain.seal_of(run.run_id) if chain else None
+    _refuse_too_much(files)
+    entry = chain.seal_of(run.run_id) if chain and luggage.entry else None
     if chain and entry:
         files[ENTRY] = line_of(chain, entry)
         if luggage.scopes is not None:
             files[LEAVES] = leaves_of(chain, luggage.scopes)
-    keys = _keys(run, entry, signer, trust)
+    envelopes = [run.signature, run.report_statement] if luggage.shown is None else []
+    keys = _keys(envelopes, entry, signer, trust)
     files |= {f"{KEYS}/{keyid[:16]}.pem": pem.encode() for keyid, pem in keys.items()}
     files[README] = _readme(run, luggage).encode()
     files[PROGRAM] = standalone.source()
@@ -199,23 +199,46 @@ def _files(
     name = SIGNED if signer else UNSIGNED
     files[name] = make_envelope(payload, STATEMENT, signer) if signer else payload
     files[SUMS] = sums({**digests, name: digest_of(files[name])})
+    _refuse_too_much(files)
     return files
 
 
 def _readme(run: RunDir, luggage: Luggage) -> str:
-    text = TEXT.format(run_id=run.run_id, program=PROGRAM, sums=SUMS)
-    if luggage == NOTHING:
-        return text
-    without = "".join(WITHOUT.format(name=item.name, why=item.why) for item in luggage.left_out)
-    return text + ALONG.format(parts=", ".join(luggage.parts) or "none") + without
+    return readme(
+        run.run_id,
+        program=PROGRAM,
+        sums=SUMS,
+        parts=luggage.parts,
+        left_out=luggage.left_out,
+        public=luggage.shown is not None,
+        report=PUBLIC_REPORT if PUBLIC_REPORT in luggage.files else None,
+    )
 
 
 def _refuse_twins(files: Mapping[str, Source]) -> None:
     forms: dict[str, str] = {}
     for name in files:
-        other = forms.setdefault(one_form(name), name)
-        if other != name or unicodedata.normalize("NFC", name) != name:
+        if not is_plain_name(name) or unicodedata.normalize("NFC", name) != name:
+            raise UsageError(f"{name!r} cannot go into a bundle: on some systems it is another name.")
+        if (other := forms.setdefault(one_form(name), name)) != name:
             raise UsageError(f"{name!r} cannot go into a bundle: some systems take it for {other!r}.")
+
+
+def _refuse_too_much(files: Mapping[str, Source]) -> None:
+    """Raise UsageError for more than a verifier takes from a stranger."""
+    if len(files) > MOST_FILES:
+        raise UsageError(
+            f"The bundle would hold {len(files):,} files, and no verifier takes more than {MOST_FILES:,}. Leave "
+            "inputs and code out (--with none), or have the notebook write fewer files."
+        )
+    size = AT_ITS_END + sum(PER_FILE + 2 * len(name.encode()) + size_of(source) for name, source in files.items())
+    if size > MOST_BYTES:
+        largest = max(files, key=lambda name: size_of(files[name]))
+        raise UsageError(
+            f"The bundle would be {size:,} bytes long, and no verifier takes more than {MOST_BYTES:,}. Its largest "
+            f"file is {largest} with {size_of(files[largest]):,}. Leave inputs and code out (--with none), or have the "
+            "notebook keep less."
+        )
 
 
 def line_of(chain: LedgerCheck, entry: Entry) -> bytes:
@@ -223,13 +246,11 @@ def line_of(chain: LedgerCheck, entry: Entry) -> bytes:
     return chain.path.read_bytes().split(b"\n")[chain.entries.index(entry)]
 
 
-def _keys(run: RunDir, entry: Entry | None, signer: Signer | None, trust: Trust | None) -> dict[str, str]:
-    """Return the public keys, by keyid, of who signed, as far as they are known here."""
+def _keys(envelopes: Iterable[Path], entry: Entry | None, signer: Signer | None, trust: Trust | None) -> dict[str, str]:
+    """Return the public keys, by keyid, of who signed what comes along, as far as they are known here."""
     own = [trusted(signer_pem(signer), "signer")] if signer else []
     known = {key.keyid: key.pem for key in (*own, *(trust.keys if trust else ()))}
-    wanted = {read_envelope(run.signature.read_bytes()).keyid} if run.signature.is_file() else set()
-    if run.report_statement.is_file():
-        wanted.add(read_envelope(run.report_statement.read_bytes()).keyid)
+    wanted = {read_envelope(path.read_bytes()).keyid for path in envelopes if path.is_file()}
     wanted |= {signer.public_key.keyid} if signer else set()
     wanted |= {entry.signer} if entry and entry.signer else set()
     return {keyid: known[keyid] for keyid in sorted(wanted) if keyid in known}
@@ -242,13 +263,23 @@ def _statement(
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": digests[name]}} for name in sorted(digests)],
-        "predicateType": BUNDLE_TYPE,
+        "predicateType": BUNDLE_TYPE if luggage.shown is None else PUBLIC_TYPE,
         "predicate": {
             "run_id": run.run_id,
-            "manifest_sha256": digests[f"{run.run_id}/{run.manifest.name}"],
+            "manifest_sha256": sha256_file(run.manifest),
             "ledger": _proof(chain, entry) if chain and entry else None,
             **({} if luggage == NOTHING else along),
+            **({} if luggage.shown is None else {"sealed": _sealed(run)}),
         },
+    }
+
+
+def _sealed(run: RunDir) -> dict[str, str]:
+    """Return what a public bundle says of the seal, beside its digest."""
+    predicate = parse_canonical(run.manifest.read_bytes())["predicate"]
+    return {
+        "status": predicate["evidence_run"]["status"],
+        "finished_on": predicate["runDetails"]["metadata"]["finishedOn"],
     }
 
 

@@ -23,7 +23,10 @@ from pipeline.evidence.bundle import (
     CODE,
     INPUTS,
     KEYS,
+    MOST_BYTES,
+    MOST_FILES,
     PREFIX,
+    PUBLIC_TYPE,
     SIGNED,
     SUMS,
     UNSIGNED,
@@ -32,20 +35,19 @@ from pipeline.evidence.bundle import (
 )
 from pipeline.evidence.dsse import read_envelope
 from pipeline.evidence.leaves import ENTRY, leaf_problems
-from pipeline.evidence.ledger import SEALS, Checkpoint, Entry, parse_line
+from pipeline.evidence.ledger import RUN_ADOPTED, SEALS, Checkpoint, Entry, parse_line
 from pipeline.evidence.manifest import STATEMENT_TYPE
 from pipeline.evidence.merkle import root_from_path
 from pipeline.evidence.problem import Problem, Verification
+from pipeline.evidence.public import ended, left_out_in, verify_public
 from pipeline.evidence.statement import digests_by_name
 from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trust import Trust, TrustedKey, trusted
-from pipeline.evidence.verify import verify_run
+from pipeline.evidence.verify import ADOPTED, verify_run
 from pipeline.file_names import is_plain_name, one_form
 from pipeline.files import list_files
 from pipeline.rundir import RUN_ID, Layout, RunDir
 
-MOST_FILES = 10_000
-MOST_BYTES = 2**31
 END = struct.Struct("<4s4H2LH")
 FLAG_UTF8 = 0x800
 NO_BUNDLE = (ValueError, OSError, zipfile.BadZipFile, NotImplementedError, EOFError)
@@ -104,13 +106,23 @@ def verify_bundle(bundle: Path, *, trust: Trust | None = None, checkpoint: Check
 class Sent:
     """A bundle that is open for reading: its folder, its run, what was found when it was verified.
 
-    `left_out` says what of the run's inputs did not come along: name, why, sha256.
+    `left_out` says what did not come along: name, why, sha256. A `public` one holds no seal, and of the run only what
+    may be shown.
     """
 
     root: Path
     run: RunDir
     verification: Verification
     left_out: tuple[dict[str, Any], ...] = ()
+    public: bool = False
+
+    def needs_the_seal(self, what: str) -> None:
+        """Raise UsageError for a public bundle, from which nobody can do `what`."""
+        if self.public:
+            raise UsageError(
+                f"This is a public bundle, made with `evidence bundle --public`: it cannot be {what}: it has neither "
+                "the seal nor the inputs, code and notebook. Ask the sender for a whole one."
+            )
 
 
 @contextmanager
@@ -136,8 +148,9 @@ def _sent(root: Path, found: Verification) -> Sent:
     if not (root / name).exists():
         return Sent(root, _sent_run(root), found)
     data = (root / name).read_bytes()
-    predicate = parse_canonical(read_envelope(data).payload if name == SIGNED else data)["predicate"]
-    return Sent(root, RunDir(root, predicate["run_id"]), found, tuple(predicate.get("left_out", ())))
+    statement = parse_canonical(read_envelope(data).payload if name == SIGNED else data)
+    predicate, public = statement["predicate"], statement["predicateType"] == PUBLIC_TYPE
+    return Sent(root, RunDir(root, predicate["run_id"]), found, left_out_in(predicate), public)
 
 
 @contextmanager
@@ -225,9 +238,12 @@ def _verify_unpacked(
         predicate, run_id = statement["predicate"], statement["predicate"]["run_id"]
         listed = digests_by_name(statement)
         run = RunDir(root, run_id if RUN_ID.fullmatch(run_id) else "")
+        public = statement["predicateType"] == PUBLIC_TYPE
+        left_out_in(predicate)
+        shown = verify_public(run_id, predicate, listed, name) if public else None
     except Exception as error:  # noqa: BLE001 - whatever a stranger wrote there, it is one problem
         return Verification(root.name, (Problem(name, "edited", f"it cannot be read ({error})"),))
-    if (statement.get("_type"), statement.get("predicateType")) != (STATEMENT_TYPE, BUNDLE_TYPE):
+    if statement.get("_type") != STATEMENT_TYPE or statement["predicateType"] not in (BUNDLE_TYPE, PUBLIC_TYPE):
         return Verification(root.name, (Problem(name, "unknown schema", "a newer evidence-chain may know it"),))
     notes: list[str] = []
     problems = list(found or [])
@@ -236,15 +252,21 @@ def _verify_unpacked(
     of_list = [Problem(name, *what) for what in trust.check(signed, None, bounded=False)] if signed and trust else []
     vouched = trust is not None and signed is not None and not of_list
     # Who signed the list of all files vouches for what was not signed when it was made.
-    result = verify_run(run, trust=replace(trust, named=False) if trust and vouched else trust)
+    result = shown or verify_run(run, trust=replace(trust, named=False) if trust and vouched else trust)
+    if shown and signed:
+        known = trust.find(signed.keyid) if trust else None
+        result = replace(shown, signer=known.name if known else signed.keyid)
     problems += [*result.problems, *of_list]
     if signed is None:
         notes.append("the bundle is unsigned: its README, keys and ledger proof are the word of whoever packed it")
     if signed is None and trust is not None and trust.demands:
         problems.append(Problem(name, "unsigned", f"{trust.source} asks for a signature"))
-    problems += _ledger_problems(root, run, predicate.get("ledger"), trust, result.manifest_sha256, notes=notes)
+    told = _Told(run.run_id, result.manifest_sha256, ended(predicate) if public else _ended(run))
+    problems += _ledger_problems(root, told, predicate.get("ledger"), trust, notes=notes)
     problems += leaf_problems(root, predicate.get("ledger"), checkpoint, notes)
-    problems += _luggage_problems(run, listed) if not result.problems else []
+    problems += _luggage_problems(run, listed) if not result.problems and not public else []
+    adopted = _adoption(root)
+    notes += [] if adopted is None else [f"adopted, entry {adopted}: {ADOPTED}"]
     named = {f"{run.run_id}/{problem.path}" for problem in result.problems}
     problems += [problem for problem in _content_problems(root, name, listed) if problem.path not in named]
     return replace(
@@ -253,6 +275,7 @@ def _verify_unpacked(
         notes=(*result.notes, *notes),
         trusted=vouched and not brought,
         sent=True,
+        adopted=adopted,
     )
 
 
@@ -315,8 +338,26 @@ def _ended(run: RunDir) -> str | None:
         return None
 
 
+def _adoption(root: Path) -> int | None:
+    """Return the number of the ledger's entry when it took up a run that was sealed before; else None."""
+    try:
+        entry = parse_line((root / ENTRY).read_bytes())
+    except Exception:  # noqa: BLE001 - as above; it is a problem already, or there is none
+        return None
+    return entry.seq if entry.event.kind == RUN_ADOPTED else None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the ledger's entry has to be about: the run, its seal's digest, when it ended."""
+
+    run_id: str
+    digest: str | None
+    ended: str | None
+
+
 def _ledger_problems(
-    root: Path, run: RunDir, proof: Any, trust: Trust | None, digest: str | None, *, notes: list[str]
+    root: Path, told: _Told, proof: Any, trust: Trust | None, *, notes: list[str]
 ) -> Iterator[Problem]:
     """Check the ledger's entry: about this manifest, signed by a known key, and in the ledger of the checkpoint."""
     if proof is None:
@@ -326,7 +367,7 @@ def _ledger_problems(
         entry: Entry = parse_line((root / ENTRY).read_bytes())
         path = [bytes.fromhex(node) for node in proof["path"]]
         proved = root_from_path(bytes.fromhex(entry.digest), proof["index"], proof["size"], path).hex() == proof["root"]
-        checkpoint, ended = Checkpoint.parse(proof["checkpoint"]), _ended(run)
+        checkpoint = Checkpoint.parse(proof["checkpoint"])
     except Exception as error:  # noqa: BLE001 - as above
         yield Problem(ENTRY, "edited", f"it cannot be read as an entry with its proof ({error})")
         return
@@ -334,9 +375,10 @@ def _ledger_problems(
         yield Problem(ENTRY, "edited", "its proof does not lead to the root of the ledger")
     if not _fits(entry, proof, checkpoint):
         yield Problem(ENTRY, "edited", "its number, the ledger's length and its checkpoint do not fit together")
-    if ended is not None and entry.time[:10] < ended[:10]:  # by days: a clock may have been set back a little
-        yield Problem(ENTRY, "edited", f"it says {entry.time}, before the run ended at {ended}")
-    if entry.event.run_id != run.run_id or entry.event.kind not in SEALS or entry.event.subject_sha256 != digest:
+    if told.ended is not None and entry.time[:10] < told.ended[:10]:  # by days: a clock may have been set back a little
+        yield Problem(ENTRY, "edited", f"it says {entry.time}, before the run ended at {told.ended}")
+    about = entry.event.run_id, entry.event.subject_sha256
+    if about != (told.run_id, told.digest) or entry.event.kind not in SEALS:
         yield Problem(ENTRY, "edited", "it is not about the seal of this run")
     if entry.signed is not None and trust is not None:
         yield from (Problem(ENTRY, *what) for what in trust.check(entry.signed, entry.time))

@@ -31,6 +31,7 @@ NOTEBOOK = "notebook"
 LEDGER, STRATEGIES = "ledger", "strategies"  # the ledger's leaves; with what each entry tried
 PARTS = (LEDGER, NOTEBOOK, CODE, INPUTS)  # in the order in which the default takes them, as long as there is room
 NO_PARTS = "none"
+NOT_ASKED = "it was not asked for"
 ROOM = 64 * 2**20  # bytes that the default takes along
 NOT_NEEDED = frozenset({"__pycache__", "assets", "templates"})  # of this package, to execute a run
 
@@ -89,15 +90,21 @@ def gathered(run: Run, settings: Settings, *, wanted: Sequence[str] | None = Non
         yield _chosen(run, finder, PARTS if wanted is None else wanted, room=ROOM if wanted is None else None)
 
 
+def ledger_luggage(run: Run, wanted: Sequence[str], *, must: bool) -> Luggage:
+    """Return luggage of the ledger's leaves alone, if `wanted`; raises UsageError where they `must` be had."""
+    named = {*wanted, *([LEDGER] if STRATEGIES in wanted else [])}
+    left_out = [] if LEDGER in named else [LeftOut(LEDGER, NOT_ASKED)]
+    scopes = _scopes(run, named, left_out)
+    if scopes is None and LEDGER in named and must:
+        raise UsageError(f"The ledger's leaves cannot go along: {left_out[-1].why}.")
+    return Luggage({}, () if scopes is None else (LEDGER,), tuple(left_out), scopes)
+
+
 def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None) -> Luggage:
     files: dict[str, Source] = {}
-    parts: list[str] = []
-    named = {*wanted, *([LEDGER] if STRATEGIES in wanted else [])}
-    left_out = [LeftOut(part, "it was not asked for") for part in PARTS if part not in named]
-    scopes = _scopes(run, named, left_out)
-    if scopes is None and LEDGER in named and room is None:
-        raise UsageError(f"The ledger's leaves cannot go along: {left_out[-1].why}.")
-    parts += [LEDGER] if scopes is not None else []
+    ledger = ledger_luggage(run, wanted, must=room is None)
+    parts, left_out = [*ledger.parts], [*ledger.left_out]
+    left_out += [LeftOut(part, NOT_ASKED) for part in PARTS if part not in (*wanted, LEDGER)]
     for part in (part for part in PARTS if part in wanted and part != LEDGER):
         found = _code(finder) if part == CODE else _inputs(run, finder, part)
         if room is not None and found.size > room:
@@ -109,7 +116,7 @@ def _chosen(run: Run, finder: Finder, wanted: Sequence[str], *, room: int | None
         files |= found.files
         parts += [part] if found.files else []
         left_out += found.missing
-    return Luggage(files, tuple(parts), tuple(left_out), scopes)
+    return Luggage(files, tuple(parts), tuple(left_out), ledger.scopes)
 
 
 def _scopes(run: Run, wanted: Collection[str], left_out: list[LeftOut]) -> frozenset[int] | None:

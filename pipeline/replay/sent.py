@@ -39,6 +39,7 @@ def replay_sent(
     progress("verify")
     with open_sent(sent_file, trust=trust) as sent, tempfile.TemporaryDirectory(prefix="evidence-sent-") as directory:
         sent.verification.raise_for_problems()
+        sent.needs_the_seal("replayed")
         run = Run(sent.run)
         refuse_sweep(run)
         settings = _laid_out(sent, read_inputs(sealed(run)), Path(directory).resolve())

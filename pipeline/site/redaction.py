@@ -132,7 +132,7 @@ def make_redactor(options: SiteOptions, settings: Settings) -> Redactor:
     with contextlib.suppress(OSError, KeyError):
         words.append(getpass.getuser())
     words += [path for path in map(str, (settings.root, settings.results, Path.home())) if path.count(os.sep) > 1]
-    kept = dict.fromkeys(word for word in words if len(word) > 2 and word.lower() not in NOBODY)
+    kept = dict.fromkeys(word for word in words if len(word) > 1 and word.lower() not in NOBODY)
     return Redactor(tuple(kept), options.hide, options.patterns, options.hide_tags, options.public_files)
 
 

@@ -51,7 +51,7 @@ def seal_mark(seal: str) -> str:
 def from_report(report: str, entry: Entry, title: str, files: Collection[str]) -> str:
     """Return a report as a page of the site: a bar on top, links to the copied files, scripts shared by all pages."""
     root = root_of(run_page(entry.run_id))
-    html = _relink(_share_scripts(report, root), files)
+    html = relink(_share_scripts(report, root), files)
     html = html.replace("</head>", ICON + BAR_STYLE + "</head>", 1)
     skip = SKIP_LINK.search(html)
     end = skip.end() if skip else _after_body(html)
@@ -103,13 +103,13 @@ def _ways(entry: Entry, files: Collection[str]) -> str:
     return f'<p class="ids">{" ".join(_links(entry, root_of(run_page(entry.run_id)), files))}</p>'
 
 
-def _relink(html: str, files: Collection[str]) -> str:
-    """Point links beside the run directory at the copied files; a link to what was not copied becomes text."""
+def relink(html: str, files: Collection[str], folder: str = FILES) -> str:
+    """Point links beside the run directory at the files copied to `folder`; a link to what was not becomes text."""
 
     def changed(match: re.Match[str]) -> str:
         name = unquote(unescape(match[1]))
         if name in files:
-            return match[0].replace(f'href="../{match[1]}"', f'href="{FILES}/{match[1]}"', 1)
+            return match[0].replace(f'href="../{match[1]}"', f'href="{folder}/{match[1]}"', 1)
         return match[2]
 
     return FILE_LINK.sub(changed, html)

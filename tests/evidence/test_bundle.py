@@ -22,9 +22,12 @@ from pipeline.digest import sha256_bytes
 from pipeline.errors import StorageError, UsageError, VerificationError
 from pipeline.evidence.bundle import make_bundle, sums
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
+from pipeline.evidence.events import adopt_run
 from pipeline.evidence.ledger import Event, append, append_many, line_of
 from pipeline.evidence.merkle import root_and_path
+from pipeline.evidence.standalone import verify as verify_py_limits
 from pipeline.evidence.standalone.verify import main as verify_py
+from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.unbundle import verify_bundle, verify_path
 from pipeline.files import write_atomic
@@ -99,6 +102,50 @@ def test_what_does_not_verify_is_not_bundled(world: World, signed: RunDir, tmp_p
     with pytest.raises(StorageError, match="could not be written"):
         make_bundle(world.run(), Path("/proc/nowhere/b.zip"), ledger=world.ledger)
     assert not target.exists()
+
+
+def test_what_no_verifier_would_take_is_not_packed(
+    world: World, signed: RunDir, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More files or bytes than a verifier reads are refused before anything is written; exactly so many are packed."""
+    target, size = tmp_path / "b.zip", bundle.stat().st_size
+    with zipfile.ZipFile(bundle) as archive:
+        files = len(archive.namelist())
+    for limit, most in (("MOST_FILES", files), ("MOST_BYTES", size)):
+        monkeypatch.setattr(f"pipeline.evidence.bundle.{limit}", most - 1)
+        with pytest.raises(UsageError, match=f"and no verifier takes more than {most - 1:,}. .*--with none"):
+            make_bundle(signed, target, ledger=world.ledger, signer=world.signer)
+        assert not target.exists()
+        monkeypatch.setattr(f"pipeline.evidence.bundle.{limit}", most)
+        make_bundle(signed, target, ledger=world.ledger, signer=world.signer)
+        target.unlink()
+    assert (verify_py_limits.MANY_FILES, verify_py_limits.MANY_BYTES) == (10_000, 2**31)
+
+
+def test_names_that_lead_elsewhere_are_not_packed(world: World, signed: RunDir, tmp_path: Path) -> None:
+    """A view beside the report with a name that a verifier refuses is named before anything is written."""
+    odd = signed.report.with_name("a\\b.html")
+    odd.write_bytes(b"x")
+    write_report_statement(signed, world.signer)
+    with pytest.raises(UsageError, match="cannot go into a bundle: on some systems it is another name"):
+        make_bundle(signed, tmp_path / "b.zip", ledger=world.ledger, signer=world.signer)
+
+
+def test_an_adopted_run_is_said_to_be_adopted(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry that took a sealed run up later is no entry of its seal: both programs say which it is."""
+    run = world.run()
+    world.ledger.unlink()
+    adopt_run(run, world.signer)
+    make_bundle(run, tmp_path / "b.zip", ledger=world.ledger, signer=world.signer)
+    assert verify_py([str(tmp_path / "b.zip"), "--key", world.signer.public_key.keyid]) == 0
+    told = capsys.readouterr().out
+    assert "The run was adopted as entry 0 of a ledger of 1" in told
+    assert "The seal is entry" not in told
+    assert "When the run was sealed" in told
+    found = verify_bundle(tmp_path / "b.zip", trust=world.trust)
+    assert found.problems == ()
+    assert found.adopted == 0
+    assert any(note.startswith("adopted, entry 0") for note in found.notes)
 
 
 def test_a_strangers_entry_does_not_hinder_the_proofs_of_other_runs(

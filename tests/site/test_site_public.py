@@ -9,6 +9,7 @@ import socket
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,9 @@ hide_tags = ["client"]
 """
 
 
-def planted(settings: Settings) -> None:
-    """Make runs with a secret wherever a run can hold one, some of them with a report."""
-    everywhere = {
+def everywhere() -> dict[str, Any]:
+    """Return a secret wherever a run can hold one."""
+    return {
         "name": "For ACME Capital, ACC-12345", "symbol": "ACC-12345", "experiment": "acme capital momentum",
         "tags": {"client": "tape-of-client", "mail": "j.doe@fund.example", "where": "/opt/private/feed"},
         "data": ("/home/jdoe/secret-desk/prices of Umbrella/bars.csv", "cd" * 32), "warnings": (WARNING,),
@@ -64,10 +65,14 @@ def planted(settings: Settings) -> None:
             "robustness.json": json.dumps({"notes": {"leakage": "not found: /opt/private/feed"}}).encode(),
         },
     }  # fmt: skip
-    render(make_run(settings.results, varied(1, **everywhere)))
-    render(make_run(settings.results, varied(2, **everywhere | {"status": "FAILED", "error": FAILURE})))
-    make_run(settings.results, varied(3, **everywhere))
-    make_run(settings.results, varied(4, **everywhere | {"seal": False}))
+
+
+def planted(settings: Settings) -> None:
+    """Make runs full of secrets, some of them with a report."""
+    render(make_run(settings.results, varied(1, **everywhere())))
+    render(make_run(settings.results, varied(2, **everywhere() | {"status": "FAILED", "error": FAILURE})))
+    make_run(settings.results, varied(3, **everywhere()))
+    make_run(settings.results, varied(4, **everywhere() | {"seal": False}))
     (settings.root / "config").mkdir()
     (settings.root / "config" / "site.toml").write_text(SITE_TOML, encoding="utf-8")
 
@@ -259,7 +264,7 @@ def test_this_host_and_user_are_hidden(tmp_path: Path) -> None:
     """The names of this machine and its user are left out, unless they are names everybody has."""
     redactor = make_redactor(SiteOptions(public=True), new_project(tmp_path / "p"))
     names = {socket.gethostname().lower(), getpass.getuser().lower()} - {"root", "runner", "user", "host", "localhost"}
-    assert all(redactor.text(f"on {name} now") == f"on {MARK} now" for name in names if len(name) > 2)
+    assert all(redactor.text(f"on {name} now") == f"on {MARK} now" for name in names if len(name) > 1)
     assert redactor.text("the square root") == "the square root"
 
 

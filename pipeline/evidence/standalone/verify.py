@@ -14,13 +14,15 @@ import argparse, base64, hashlib, json, os, re, struct, sys, unicodedata, zipfil
 
 MANY_FILES, MANY_BYTES, LONG_JSON = 10_000, 2**31, 2**24 // 3 * 4 + 4096
 STATEMENT, PROVENANCE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
-BUNDLE_TYPE, REPORT_TYPE = "urn:evidence-chain:bundle:v1", "urn:evidence-chain:report:v1"
+REPORT_TYPE, BUNDLE = "urn:evidence-chain:report:v1", "urn:evidence-chain:%sbundle:v1"
+BUNDLE_TYPES = {BUNDLE % "": False, BUNDLE % "public-": True}  # whether the seal and what is private are left out
 RUN_TYPES = ("urn:evidence-chain:backtest-run:v1", "urn:evidence-chain:sweep:v1")
 IN_TOTO, LEDGER_ENTRY = "application/vnd.in-toto+json", "application/vnd.evidence-chain.ledger-entry+json"
-SEALS = ("run_sealed", "run_failed", "run_adopted")
+SEALS, ENDS = ("run_sealed", "run_failed", "run_adopted"), ("FINISHED", "FAILED")
 SIGNED, UNSIGNED, SUMS, LEDGER = "bundle.dsse.json", "bundle.json", "SHA256SUMS", "ledger/"
 DER = bytes.fromhex("302a300506032b6570032100")  # what stands before the 32 bytes of an Ed25519 key in DER
 NO_KEY = "CONSISTENT, NOT PROVEN: you named no key, so anybody can have made this"
+PAGE = "That public-report.html, made for this bundle, shows what the run's files say."
 YOURS = "That the key you named belongs to whom you think."
 NOT_COVERED = (
     "Whether the numbers are right, the data true, the code what its author says: `evidence replay` is about that.",
@@ -72,7 +74,6 @@ def read_pem(data: bytes) -> bytes:
     if times(8, point(der[12:]))[0] == 0:
         raise ValueError("it is a key of small order, under which anybody can sign")
     return der[12:]
-
 def parse(data: bytes) -> dict:
     """Read JSON that has one meaning: nothing said twice, no NaN, no endless integer; raises ValueError."""
     def once(pairs: list) -> dict:
@@ -81,7 +82,6 @@ def parse(data: bytes) -> dict:
         return dict(pairs)
     short = lambda text: int(text if len(text) < 26 else "too many digits")  # noqa: E731
     return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_int=short, parse_constant=int)
-
 def read_signature(signatures: list) -> bytes:
     """Return the one signature of an envelope; raises ValueError."""
     if len(signatures) != 1 or signatures[0].keys() != {"keyid", "sig"}:
@@ -139,7 +139,6 @@ class Folder:
                 if os.path.islink(full) or not (os.path.isdir(full) or os.path.isfile(full)):
                     raise Wrong(name, "it is not a regular file")
                 self.names |= {name} if os.path.isfile(full) else set()
-
     def open(self, name: str):
         return open(os.path.join(self.path, *name.split("/")), "rb")
     def read(self, name: str) -> bytes:
@@ -179,14 +178,14 @@ class Zip(Folder):
             file.seek(at)
             if len(self.names) < len(members) or file.read(len(central) + len(end) + 1) != central + end:
                 raise Wrong(path, "its list of files is not the one that a bundle has")
-
     def open(self, name: str):
         return self.archive.open(f"{self.top}/{name}")
 
 class Check:
     """What was found about a bundle: facts, sentences that have to be believed, problems (file, sentence)."""
     def __init__(self, files: Folder, wanted: list) -> None:
-        self.files, self.wanted, self.known, self.facts, self.believed, self.problems = files, wanted, {}, [], [], []
+        self.files, self.wanted, self.known, self.facts, self.believed = files, wanted, {}, [], []
+        self.problems, self.beyond = [], [*NOT_COVERED]
         for check in (self.names, self.keys, self.bundle, self.seal, self.report, self.ledger, self.trials):
             self.name = check.__name__
             try:
@@ -196,14 +195,12 @@ class Check:
                 self.problems.append(error.args if isinstance(error, Wrong) else unread)
             if self.problems:
                 return
-
     def read(self, name: str) -> bytes:
         self.name = name
         return self.files.read(name)
     def same(self, found: object, wanted: object, text: str) -> None:
         if found != wanted:
             raise Wrong(self.name, text)
-
     def compare(self, statement: dict, found: dict, what: str) -> None:
         """Compare the files that a statement lists with those that are there; raises Wrong."""
         items = statement["subject"]
@@ -216,7 +213,6 @@ class Check:
                 self.problems.append((name, f"it was {text}: {what} says something else"))
         if self.problems:
             raise Wrong(*self.problems.pop())
-
     def signed_by(self, payload: bytes, kind: str, signature: bytes) -> str:
         """Return the words for who signed; raises Wrong when it is nobody known, or nobody of those you named."""
         message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
@@ -224,7 +220,6 @@ class Check:
         self.same(signer is None, False, "its signature was not made by any known key over this content")
         self.same(not self.named or signer in self.named, True, f"the key {signer} signed it, which you did not name")
         return f", signed by the key {signer}"
-
     def opened(self, signed: str, plain: str, what: str) -> tuple:
         """Return a statement's bytes and the words for who signed it; one that nobody signed is no proof for a key."""
         if signed in self.files.names:
@@ -244,7 +239,6 @@ class Check:
             self.same(odd or unicodedata.normalize("NFC", self.name) != self.name, False, "the name is not plain")
             self.same(self.name.casefold() in forms, False, "some systems take it for another file's name")
             forms.add(self.name.casefold())
-
     def keys(self) -> None:
         """Read the keys that came along, and those you named."""
         brought = [read_pem(self.read(name)) for name in sorted(self.files.names) if name.startswith("keys/")]
@@ -258,8 +252,11 @@ class Check:
         """Check the statement over all files of the bundle."""
         payload, signer = self.opened(SIGNED, UNSIGNED, "the bundle's list of files")
         own, statement = self.name, parse(payload)
-        self.same((statement["_type"], statement["predicateType"]), (STATEMENT, BUNDLE_TYPE), "unknown schema")
+        self.public = BUNDLE_TYPES.get(statement["predicateType"])
+        self.same((statement["_type"], self.public is None), (STATEMENT, False), "unknown schema")
         self.predicate, self.run_id = statement["predicate"], str(statement["predicate"]["run_id"])
+        left = ((i["name"], i["why"], i["sha256"]) for i in self.predicate.get("left_out", ()))
+        self.beyond += [f"{name} left out: {why}{f' (SHA-256 {sha})' if sha else ''}." for name, why, sha in left]
         found = {name: self.files.digest(name) for name in self.files.names - {SUMS}}
         lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found)).encode("utf-8")
         found.pop(own)
@@ -271,6 +268,14 @@ class Check:
     def seal(self) -> None:
         """Check the manifest: every file of the run, and who sealed it."""
         start, own = f"{self.run_id}/", ("manifest.json", "manifest.dsse.json")
+        inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
+        if self.public:  # its files are what the signed list says, and nothing else is known of them
+            left, told = {i["name"]: i["sha256"] for i in self.predicate["left_out"]}, self.predicate["sealed"]
+            self.sealed, self.ended, status = left[own[0]], told["finished_on"], told["status"]
+            fits = self.sealed == self.predicate["manifest_sha256"] and len(self.sealed) == 64 and status in ENDS
+            self.same((fits, left.keys() & inside), (True, set()), "what it says of the seal contradicts itself")
+            text = f"That {len(inside)} files are those of the run {self.run_id}, {status}, as they were sealed"
+            return self.believed.append(f"{text}: its seal was left out.")
         data, signer = self.read(start + own[0]), ""
         self.sealed = hashlib.sha256(data).hexdigest()
         self.same(self.predicate["manifest_sha256"], self.sealed, "the bundle is about another one")
@@ -280,9 +285,8 @@ class Check:
         types = manifest["_type"], manifest["predicateType"], repr(run["schema_version"])
         self.same((*types, kind in RUN_TYPES), (STATEMENT, PROVENANCE, "1", True), "unknown schema")
         self.same(metadata["invocationId"], self.run_id, "it seals another run")
-        self.ended, ends = metadata["finishedOn"], run["status"] in ("FINISHED", "FAILED")
+        self.ended, ends = metadata["finishedOn"], run["status"] in ENDS
         self.same((ends, metadata["startedOn"][:19] <= self.ended[:19]), (True, True), "no run can end as it says")
-        inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
         files = {n: self.files.digest(start + n) for n in inside if n not in own and not n.startswith("report/")}
         self.compare(manifest, files, "the seal")
         if own[1] in inside:
@@ -299,8 +303,7 @@ class Check:
         start = f"{self.run_id}/report/"
         names = [name for name in self.files.names if name.startswith(start)]
         if not names:
-            self.believed.append("No report came along.")
-            return
+            return self.believed.append(PAGE if "public-report.html" in self.files.names else "No report came along.")
         payload, signer = self.opened(start + "statement.dsse.json", start + "statement.json", "the report")
         statement = parse(payload)
         definition = statement["predicate"]["buildDefinition"]
@@ -316,8 +319,7 @@ class Check:
         """Check the seal's entry in the sender's ledger, and the proof that it is there (RFC 6962)."""
         proof = self.predicate["ledger"]
         if proof is None:
-            self.believed.append("No entry of a ledger came along: nothing says how many other runs there are.")
-            return
+            return self.believed.append("No entry of a ledger came along: nothing says how many other runs there are.")
         line = self.read(LEDGER + "entry.json")
         value, (digest, entry, raw) = parse(line), whole_entry(line)
         self.same(value["digest"], digest.hex(), "its digest is not that of its content")
@@ -330,16 +332,17 @@ class Check:
         ends = len(end) == 64 and (end == digest.hex() or index < size - 1)
         fits = -1 < index == entry["seq"] < size, last == str(size - 1), ends
         self.same(fits, (True,) * 3, "it does not fit the checkpoint of the ledger")
-        names = value["signatures"] and self.signed_by(raw, LEDGER_ENTRY, read_signature(value["signatures"]))
-        self.facts.append(f"The seal is entry {index} of a ledger of {size}{names or ''}.")
+        who = self.signed_by(raw, LEDGER_ENTRY, read_signature(value["signatures"])) if value["signatures"] else ""
+        late, where = entry["kind"] == "run_adopted", f"entry {index} of a ledger of {size}{who}"
+        self.facts.append(f"The run was adopted as {where}." if late else f"The seal is {where}.")
+        self.believed += ["When the run was sealed, and what was left out before: the ledger took it up later."] * late
         self.believed.append(f"The ledger and its times are the sender's: this entry says {entry['time']}.")
         self.believed.append(f"Its end, to compare with one that you were given earlier: {proof['checkpoint']}.")
 
     def trials(self) -> None:
         """Rebuild the ledger's tree from its leaves, all of them, and count the trials that they show."""
         if LEDGER + "leaves.jsonl" not in self.files.names:
-            self.believed.append("How many trials there were: the leaves of the ledger did not come along.")
-            return
+            return self.believed.append("How many trials there were: the leaves of the ledger did not come along.")
         leaves = [leaf(parse(line)) for line in self.read(LEDGER + "leaves.jsonl").splitlines()]
         digests, older = [digest for digest, _, _ in leaves], sum(public is None for _, public, _ in leaves)
         proof, built, counted, met = self.predicate["ledger"], (len(leaves), root_of(digests).hex()), {}, set()
@@ -383,11 +386,10 @@ def main(arguments: list = None) -> int:
     except (OSError, ValueError) as error:
         print(f"verify.py: {error}", file=sys.stderr)
         return 2
-    code, word, title = (0, "PROVEN", "Proven") if wanted else (4, NO_KEY, "Consistent")
-    if check.problems:
-        code, word, title = 3, "PROBLEM", "So far"
+    good = (0, "PROVEN", "Proven") if wanted else (4, NO_KEY, "Consistent")
+    code, word, title = (3, "PROBLEM", "So far") if check.problems else good
     check.believed.append(YOURS if wanted else f"Whose keys these are (ask by another way): {', '.join(check.known)}.")
-    lists = [f"{name}: {text}" for name, text in check.problems], check.facts, check.believed, NOT_COVERED
+    lists = [f"{name}: {text}" for name, text in check.problems], check.facts, check.believed, check.beyond
     for name, lines in zip(("Problems", title, "Taken on trust", "Not covered"), lists):
         print(f"{name}:", *(f"  - {ascii(line)[1:-1]}" for line in lines or ["none"]), sep="\n")
     print(word)
