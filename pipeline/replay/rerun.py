@@ -131,11 +131,14 @@ def _asked_by_hand(run: Run) -> dict[str, Any]:
     return {**asked, "run": {**run.config["run"], "notebook": name if fits else kept}}
 
 
-def refuse_sweep(run: Run) -> None:
-    """Raise UsageError for a sweep, with what can be done instead."""
+def refuse_sweep(run: Run, bundle: Path | None = None) -> None:
+    """Raise UsageError for a sweep, with what can be done instead; `bundle` is what it was sent in."""
     if not run.is_sweep:
         return
     start = f"{run.run_id} is a sweep, which is not executed again as a run is"
+    if bundle is not None:
+        ask = "".join(f"; ask its sender for one of its best trial, the run {best}" for best in _best_runs(run)[:1])
+        raise UsageError(f"{start}: `evidence recompute {bundle}` checks its table of trials{ask}.")
     if run.manifest is None:
         raise UsageError(f"{start}, and it has not ended: `evidence sweep` with its spec takes it up again.")
     best = _best_runs(run)

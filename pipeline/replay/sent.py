@@ -41,7 +41,7 @@ def replay_sent(
         sent.verification.raise_for_problems()
         sent.needs_the_seal("replayed")
         run = Run(sent.run)
-        refuse_sweep(run)
+        refuse_sweep(run, sent_file)
         settings = _laid_out(sent, read_inputs(sealed(run)), Path(directory).resolve())
         places = [place for place in (sent.root / INPUTS, *search) if place.is_dir()]
         return replay_run(run, settings=settings, tolerance=tolerance, search=places, discard=True, progress=progress)

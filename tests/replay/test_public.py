@@ -377,7 +377,8 @@ def test_the_command_says_what_it_left_out(sender: Sender, tmp_path: Path, monke
     key = signer_pem(sender.signer)
     Path("config/trusted_keys.toml").write_text(f'[[keys]]\nname = \'alice\'\npublic_key = """{key}"""\n')
     result = CliRunner().invoke(app, ["bundle", "last", "--public", "--json"])
-    told = json.loads(result.output)
+    assert result.exception is None, result.output + repr(result.exception)
+    told = json.loads(result.stdout)
     assert told["bundle"] == f"evidence-{sender.run.run_id}-public.zip"
     assert told["with"] == ["ledger"]
     assert "manifest.json (it names hosts, paths and packages)" in told["left_out"]

@@ -10,9 +10,12 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.evidence.bundle import make_bundle
-from pipeline.evidence.unbundle import open_sent
+from pipeline.evidence.standalone import verify
+from pipeline.evidence.unbundle import open_sent, verify_bundle
 from pipeline.files import write_json
+from pipeline.replay.public import public_luggage
 from pipeline.replay.recompute import Recomputation
+from pipeline.replay.sent import replay_sent
 from pipeline.run import Run
 from pipeline.settings import Settings
 from pipeline.sweep.recompute import recompute_sweep
@@ -49,6 +52,26 @@ def test_a_sweep_comes_out_again_here_and_from_its_bundle(project: Settings, tmp
         dict.fromkeys(("deflation.dsr", "deflation.expected_max"), reason).items()
         <= of(found, "cannot be checked").items()
     )
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_sent_is_not_replayed_and_goes_out_without_what_is_private(
+    project: Settings, tmp_path: Path
+) -> None:
+    """The reason names what its receiver can do, not what only the sender's project has. Its table of trials, which may
+    hold anything, is no public file; both verifiers take the rest.
+    """
+    run = search(project, spec(sweep={"best": 1})).run
+    best = json.loads(run.dir.statistics.read_bytes())["best_runs"][0]
+    bundle = make_bundle(run.dir, tmp_path / "a.zip", ledger=run.dir.ledger).path
+    with pytest.raises(UsageError, match=rf"`evidence recompute {bundle}` checks .* its best trial, the run {best}"):
+        replay_sent(bundle)
+    luggage = public_luggage(run, project)
+    public = make_bundle(run.dir, tmp_path / "b.zip", ledger=run.dir.ledger, luggage=luggage).path
+    assert {"trials.jsonl", "manifest.json"} <= {item.name for item in luggage.left_out}
+    assert dict(luggage.files) == {}
+    assert verify_bundle(public).verdict == "consistent"
+    assert verify.main([str(public)]) == 4
 
 
 @pytest.mark.slow
