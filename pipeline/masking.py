@@ -34,7 +34,7 @@ DESCRIBING = frozenset(
 # Words that are mostly counted (`max_tokens`); they are secrets after one of QUALIFYING (`api_tokens`).
 MANY = frozenset({"keys", "tokens"})
 QUALIFYING = frozenset({"api", "access", "auth", "bearer", "private", "refresh", "secret", "session"})
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>]+")
 
 
 @functools.lru_cache(10_000)

@@ -325,6 +325,8 @@ def bundle(
     gathering = nullcontext(public_luggage(run, settings, wanted=wanted)) if public else None
     with gathering or gathered(run, settings, wanted=wanted) as luggage:
         info = make_bundle(run.dir, target, ledger=run.dir.ledger, signer=signer, trust=allowed, luggage=luggage)
+    if not public:
+        output.print_unmasked(run.dir, "whoever gets the bundle can read it; --public leaves them out")
     facts = {"bundle": str(info.path), "sha256": info.sha256, "bytes": info.size, "files": info.files}
     left_out = [f"{item.name} ({item.why})" for item in luggage.left_out]
     facts |= {"signed": info.signed, "with": list(luggage.parts), "left_out": left_out}

@@ -24,6 +24,7 @@ from pipeline.run_row import RunDetails, RunRow
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
     from pipeline.listing.columns import Value
+    from pipeline.rundir import RunDir
     from pipeline.runner import RunOutcome
     from pipeline.settings import Settings
     from pipeline.spec import RunSpec
@@ -126,6 +127,14 @@ def print_warnings(warnings: Sequence[str]) -> None:
     for warning in warnings:
         text = "\n".join(short_lines(warning, whole="--json prints them"))
         console(stderr=True).print(Text(f"Warning: {text}", style="yellow"))
+
+
+def print_unmasked(run: RunDir, so: str) -> None:
+    """Warn of files of a run that hold a secret in clear, before they go out to others."""
+    from pipeline.evidence.unmasked import unmasked_files
+
+    if names := unmasked_files(run):
+        print_warnings([f"{run.run_id} holds a secret in clear in {', '.join(names)}: {so}. Take it out of use."])
 
 
 def print_reused(spec: RunSpec, settings: Settings, *, every: bool, as_json: bool) -> bool:

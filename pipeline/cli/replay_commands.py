@@ -162,6 +162,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a run in a standard format that other tools read."""
+    from pipeline.cli import output
     from pipeline.errors import UsageError
     from pipeline.evidence.rocrate import Credit, write_crate
     from pipeline.run import load_run
@@ -172,6 +173,7 @@ def export(
     named = {"author": author, "organization": organization, "organization_url": organization_url, "license": licence}
     credit = Credit(**{name: value for name, value in named.items() if value})
     target = write_crate(run.dir, to or Path(f"{run.run_id}-crate"), credit)
+    output.print_unmasked(run.dir, "whoever gets the crate can read it")
     if as_json:
         say_json({"run_id": run.run_id, "directory": str(target)})
     else:

@@ -52,8 +52,9 @@ def build(
         progress=lambda items, total: output.progress(items, total=total, quiet=as_json, doing="making pages"),
     )
     facts = {"runs": done.runs, "built": done.built, "written": done.written, "removed": done.removed}
+    output.print_warnings([warning_of(run_id, names) for run_id, names in sorted(done.held.items())])
     if as_json:
-        say_json({"site": str(done.output), **facts})
+        say_json({"site": str(done.output), **facts, "held": done.held})
         return
     say(done.output / "index.html")
     say(f"{done.runs} runs; {done.built} made, {done.written} files written, {done.removed} removed")
@@ -104,6 +105,14 @@ def publish(
         say_json(asdict(done))
         return
     say(f"{done.target}: {done.files} files, {done.copied} copied" if done.changed else f"{done.target}: up to date")
+
+
+def warning_of(run_id: str, names: list[str]) -> str:
+    """Return the warning about files that are not on the site."""
+    return (
+        f"The run {run_id} holds a secret in clear in {', '.join(names)}: the site does not show them. Take that "
+        "secret out of use; `evidence render` makes the report without it."
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,7 @@ import contextlib
 import unicodedata
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from pipeline.evidence.keys import signer_pem
 from pipeline.evidence.leaves import ENTRY, LEAVES, leaves_of
 from pipeline.evidence.ledger import Entry
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
+from pipeline.evidence.luggage import NOTHING, Luggage, Source
 from pipeline.evidence.manifest import STATEMENT_TYPE
 from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.readme import readme
@@ -63,36 +64,6 @@ MOST_FILES = 10_000
 MOST_BYTES = 2**31  # of the zip
 PER_FILE = 30 + 46 + 2 * 46  # bytes that the zip spends on a file beside its content: records, twice the folder's name
 AT_ITS_END = 22
-Source = bytes | Path
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What did not go into a bundle: a name, its SHA-256 where it is one file, and why."""
-
-    name: str
-    why: str
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Luggage:
-    """What goes along with a run: files by their names in the bundle, which parts they are, and what was left out.
-
-    `scopes` are the numbers of the ledger's entries that show what they tried; None leaves out all leaves. `shown` are
-    the sealed files of a public bundle, without seal and report; None is for one with all of the run. `entry` says
-    whether the ledger's entry of the seal may be shown.
-    """
-
-    files: Mapping[str, Source] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-    scopes: frozenset[int] | None = None
-    shown: frozenset[str] | None = None
-    entry: bool = True
-
-
-NOTHING = Luggage()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.evidence.bundle import LeftOut
+    from pipeline.evidence.luggage import LeftOut
 
 WHOLE = "The run {run_id}, packed so that anybody can check it without the sender's project and without a network."
 PUBLIC = """\

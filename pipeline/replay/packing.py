@@ -10,11 +10,12 @@ from pathlib import Path
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import UsageError
-from pipeline.evidence.bundle import CODE, INPUTS, NOTHING, PACKAGE, LeftOut, Luggage, Source
+from pipeline.evidence.bundle import CODE, INPUTS, PACKAGE
 from pipeline.evidence.compare import Inputs, read_inputs
 from pipeline.evidence.inputs import ending
 from pipeline.evidence.ledger import Entry
 from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.luggage import NOTHING, LeftOut, Luggage, Source
 from pipeline.evidence.modules import PACKAGE as OURS
 from pipeline.evidence.modules import of_package
 from pipeline.evidence.strict_json import LONGEST

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from pipeline.digest import sha256_file
 from pipeline.errors import UsageError
-from pipeline.evidence.bundle import PUBLIC_REPORT, LeftOut, Luggage, line_of
+from pipeline.evidence.bundle import PUBLIC_REPORT, line_of
 from pipeline.evidence.leaves import LEAVES, leaves_of
 from pipeline.evidence.ledger_check import check_ledger
+from pipeline.evidence.luggage import LeftOut, Luggage
+from pipeline.evidence.unmasked import unmasked_files
 from pipeline.replay.packing import LEDGER, PARTS, STRATEGIES, ledger_luggage
 from pipeline.run import Run
 from pipeline.rundir import MANIFEST, SIGNATURE
-from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
 from pipeline.site import load_options
 from pipeline.site.public_report import render_public
@@ -42,9 +43,9 @@ def public_luggage(run: Run, settings: Settings, *, wanted: Sequence[str] | None
     if run.manifest is None:
         return Luggage(shown=frozenset())  # what is not sealed is not bundled
     redactor = make_redactor(load_options(settings, public=True), settings)
-    shown, left_out = [], []
+    shown, left_out, held = [], [], unmasked_files(run.dir)
     for name in run.dir.sealed_paths():
-        why = _why_not(run, name, redactor)
+        why = HELD if name in held else redactor.why_not(name, (run.dir.path / name).read_bytes())
         shown += [] if why else [name]
         left_out += [LeftOut(redactor.text(name), why, sha256_file(run.dir.path / name))] if why else []
     files = _report(run, redactor, settings, shown)
@@ -54,11 +55,6 @@ def public_luggage(run: Run, settings: Settings, *, wanted: Sequence[str] | None
     return _of_the_ledger(
         run, redactor, replace(luggage, files=files, left_out=(*left_out, *luggage.left_out), shown=frozenset(shown))
     )
-
-
-def _why_not(run: Run, name: str, redactor: Redactor) -> str | None:
-    data = (run.dir.path / name).read_bytes()
-    return HELD if of_this_process().named_in(data) else redactor.why_not(name, data)
 
 
 def _of_the_seal(run: Run, redactor: Redactor, report: str) -> Iterator[LeftOut]:

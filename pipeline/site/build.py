@@ -58,13 +58,17 @@ Progress = Callable[[Iterator[BuiltRun], int], Iterator[BuiltRun]]
 
 @dataclass(frozen=True)
 class SiteBuild:
-    """What a build did: runs on the site, runs whose pages were made, files written and removed."""
+    """What a build did: runs on the site, runs whose pages were made, files written and removed.
+
+    `held` are, by run, the files that hold a secret in clear, which the site does not have.
+    """
 
     output: Path
     runs: int
     built: int
     written: int
     removed: int
+    held: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,7 +131,8 @@ def _build(plan: _Plan, processes: int, progress: Progress) -> SiteBuild:
     _write_lists(plan, frame)
     _remove_rest(plan)
     write_state(root, plan.now)
-    return SiteBuild(root, len(plan.now.runs), len(changed), plan.out.written, plan.out.removed)
+    held = {run_id: state.held for run_id, state in plan.now.runs.items() if state.held}
+    return SiteBuild(root, len(plan.now.runs), len(changed), plan.out.written, plan.out.removed, held)
 
 
 def _check_output(root: Path, settings: Settings) -> None:

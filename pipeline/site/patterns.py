@@ -23,11 +23,11 @@ _SECRETS = "|".join([*SECRET_WORDS, r"api[_-]key"])
 _HEX = r"[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*"
 # What a text must hold for a pattern to be looked for at all, and the pattern: most texts are columns of numbers.
 _GENERAL: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("://",), r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>)\]}]*"),
+    (("://",), r"\b[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>)\]}]*"),
     (("jdbc:",), r"\bjdbc:[^\s\"'<>)\]}]+"),
-    ((":/",), r"\b[a-z][a-z0-9+.-]+:/[^\s\"'<>)\]}]+"),  # mlflow-artifacts:/…, dbfs:/…
-    (("@",), r"[\w.+-]+@[A-Za-z][\w.-]*:[^\s\"'<>]+"),  # git@host:path
-    (("@",), r"[\w.+-]+@[A-Za-z][\w-]*(?:\.[\w-]+)*"),  # mail, and user@host
+    ((":/",), r"\b[a-z][a-z0-9+.-]{1,30}:/[^\s\"'<>)\]}]+"),  # mlflow-artifacts:/…, dbfs:/…
+    (("@",), r"[\w.+-]{1,99}@[A-Za-z][\w.-]*:[^\s\"'<>]+"),  # git@host:path
+    (("@",), r"[\w.+-]{1,99}@[A-Za-z][\w-]*(?:\.[\w-]+)*"),  # mail, and user@host
     # C:\… and \\share\…
     (
         (":\\", ":/", "\\\\"),

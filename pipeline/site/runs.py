@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipeline.evidence.trust import Trust
+from pipeline.evidence.unmasked import unmasked_files
 from pipeline.evidence.verify import verify_run
 from pipeline.run import Run
-from pipeline.rundir import MANIFEST, SIGNATURE, RunDir
+from pipeline.rundir import MANIFEST, REPORT_DIR, SIGNATURE, RunDir
 from pipeline.settings import Settings
 from pipeline.site import run_page
 from pipeline.site.entry import BROKEN, Entry, comparison, make_entry, script, seal_word
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ALONE = 12  # so many runs are done before other processes have started
 BATCH = 8
+REPORT_PAGE = f"{REPORT_DIR}/index.html"
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,12 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     redactor = make_redactor(job.options, job.settings) if job.options.public else None
     run = found if redactor is None else RedactedRun(found, redactor)
     out = Output(job.output)
-    files = _copy_files(run, out, redactor) if job.options.files else set()
+    held = unmasked_files(directory)
+    files = _copy_files(run, out, redactor, held) if job.options.files else set()
     equity = _equity(run)
     entry = make_entry(run, seal, equity)
-    html = _page(run, entry, files, redactor, job)
+    bare = REPORT_PAGE not in held or redactor is not None
+    html = _page(run, entry, files, redactor, job) if bare else _summary(run, entry, files, redactor, job)
     data = script("run", comparison(run, entry, equity))
     if redactor is not None:
         redactor.check(data, f"The data of {run_id}")
@@ -102,7 +106,7 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     base = run_folder(run_id)
     wanted = {page_of(run_id), run_data(run_id), *(f"{base}/{FILES}/{name}" for name in files)}
     out.keep_only(base, wanted)
-    state = RunState(seen, seal, entry.to_dict(), fingerprint(out.root / base))
+    state = RunState(seen, seal, entry.to_dict(), fingerprint(out.root / base), held)
     return BuiltRun(run_id, state, out.written, out.removed)
 
 
@@ -110,6 +114,10 @@ def _page(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, jo
     report = None if entry.seal == BROKEN else _report(run, redactor, job.settings)
     if report is not None:
         return run_page.from_report(report, entry, job.frame.title, files)
+    return _summary(run, entry, files, redactor, job)
+
+
+def _summary(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
     html = job.frame.page(page_of(entry.run_id), entry.title, run_page.summary(run, entry, files))
     return html if redactor is None else redactor.check(html, f"The page of {entry.run_id}")
 
@@ -126,12 +134,15 @@ def _report(run: Run, redactor: Redactor | None, settings: Settings) -> str | No
     return run.dir.report.read_text(encoding="utf-8", errors="replace")
 
 
-def _copy_files(run: Run, out: Output, redactor: Redactor | None) -> set[str]:
-    """Copy the sealed files, and the seal itself; for the public only what may be shown. Return their names."""
+def _copy_files(run: Run, out: Output, redactor: Redactor | None, held: Sequence[str]) -> set[str]:
+    """Copy the sealed files and the seal, but what is `held` back; for the public only what may be shown.
+
+    Returns the names of what was copied.
+    """
     names = set(run.dir.sealed_paths()) if run.manifest_digest else set()
     names |= {name for name in (MANIFEST, SIGNATURE) if redactor is None and (run.dir.path / name).is_file()}
     copied = set()
-    for name in sorted(names):
+    for name in sorted(names - {*held}):
         source = run.dir.path / PurePosixPath(name)
         if source.is_symlink() or (redactor is not None and not redactor.shows(name, source.read_bytes())):
             continue

@@ -13,17 +13,21 @@ from pipeline.digest import sha256_bytes
 from pipeline.files import write_atomic
 from pipeline.site.layout import STATE
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass
 class RunState:
-    """One run as the last build left it: what its directory looked like, its row, what its folder here looks like."""
+    """One run as the last build left it: what its directory looked like, its row, what its folder here looks like.
+
+    `held` are the paths of its files that hold a secret in clear, and are not on the site.
+    """
 
     fingerprint: str
     seal: str
     entry: dict[str, Any]
     written: str
+    held: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -52,7 +56,7 @@ def read_state(root: Path) -> SiteState:
 
 def write_state(root: Path, state: SiteState) -> bool:
     """Write the state unless it is there already; say whether it was written."""
-    runs = {run_id: [r.fingerprint, r.seal, r.entry, r.written] for run_id, r in sorted(state.runs.items())}
+    runs = {run_id: [r.fingerprint, r.seal, r.entry, r.written, r.held] for run_id, r in sorted(state.runs.items())}
     values = {
         "version": VERSION, "key": state.key, "trust": state.trust, "public": state.public, "runs": runs,
         "prose": state.prose, "groups": state.groups,

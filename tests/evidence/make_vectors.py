@@ -16,10 +16,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.digest import sha256_bytes
-from pipeline.evidence.bundle import NOTHING, PROGRAM, Luggage, make_bundle
+from pipeline.evidence.bundle import PROGRAM, make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_of, signer_pem
 from pipeline.evidence.leaves import LEAVES
+from pipeline.evidence.luggage import NOTHING, Luggage
 from pipeline.evidence.strict_json import canonical
 from tests.evidence.sealed_runs import World
 from tests.evidence.test_bundle import repack, unpack

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from pipeline.digest import sha256_bytes
-from pipeline.evidence.bundle import Luggage, make_bundle
+from pipeline.evidence.bundle import make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.leaf import digest_of_parts, hash_of, joined, leaf_of, new_salts, split
 from pipeline.evidence.leaves import LEAVES
 from pipeline.evidence.ledger import Checkpoint, Event, append, append_many, head, parse_line
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.ledger_trials import counted_event
+from pipeline.evidence.luggage import Luggage
 from pipeline.evidence.merkle import root_and_path
 from pipeline.evidence.standalone import verify
 from pipeline.evidence.strict_json import canonical

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.evidence.bundle import Luggage, make_bundle
+from pipeline.evidence.bundle import make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_pem
+from pipeline.evidence.luggage import Luggage
 from pipeline.evidence.standalone import source, verify
 from pipeline.evidence.strict_json import LONGEST, canonical
 from pipeline.evidence.unbundle import verify_bundle

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError, VerificationError
-from pipeline.evidence.bundle import BundleInfo, LeftOut, Luggage, make_bundle
+from pipeline.evidence.bundle import BundleInfo, make_bundle
+from pipeline.evidence.luggage import LeftOut, Luggage
 from pipeline.evidence.unbundle import verify_bundle
 from pipeline.replay.packing import gathered, read_parts
 from pipeline.replay.sent import replay_sent

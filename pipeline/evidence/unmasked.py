@@ -1,0 +1,60 @@
+"""Secrets that a sealed run holds in clear: one from before they were masked, or whose notebook wrote one itself.
+
+A seal cannot be mended, so what goes out to others is looked at before.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.files import read_json
+from pipeline.masking import MASK, has_secret, mask_table
+from pipeline.rundir import MANIFEST, RunDir
+from pipeline.secrets import Secrets, of_this_process
+
+ADDRESS = re.compile(
+    rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>\\]+"
+)  # as a file holds it: JSON ends text with a quote
+CARRIES = re.compile(rb"[@?]")  # no address without one of these has a secret
+FILLED_IN = re.compile(r"\{[^{}]*\}|\$\{?\w+\}?")  # what source code has in the place of one
+AFTER = ".,;:)]}"  # an address in a sentence
+
+
+def unmasked_files(run: RunDir) -> list[str]:
+    """Return the paths, in a run directory, of the files that hold a secret in clear; those in `report/` included.
+
+    Secret are values that the run's own config has under the name of one, addresses with a password or a token, and
+    what this process's environment has. The signature holds what the seal does. Base64, archives and Parquet are not
+    looked into.
+    """
+    known = [_of_config(run), of_this_process()]
+    names = [name for name in (*run.sealed_paths(), MANIFEST, *run.report_paths()) if (run.path / name).is_file()]
+    found = [name for name in names if _holds(run.path / name, known)]
+    signed = MANIFEST in found and run.signature.is_file()
+    return [*found, run.signature.name] if signed else found
+
+
+def _of_config(run: RunDir) -> Secrets:
+    """Return what the run's config holds under names of secrets; nothing of one that was masked."""
+    try:
+        config = read_json(run.config_json)
+    except (OSError, ValueError):
+        return Secrets()
+    return Secrets(mask_table(config)[1])
+
+
+def _holds(path: Path, known: list[Secrets]) -> bool:
+    return any(secrets.named_in_file(path) for secrets in known) or any(map(has_secret, _addresses(path)))
+
+
+def _addresses(path: Path) -> Iterator[str]:
+    if path.is_symlink() or not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"://") >= 0:
+            found = (match[0] for match in ADDRESS.finditer(content))
+            texts = (text.decode("utf-8", "replace") for text in found if CARRIES.search(text))
+            yield from (FILLED_IN.sub(MASK, text).rstrip(AFTER) for text in texts)
