@@ -22,6 +22,7 @@ from pipeline.files import read_json, write_json
 from pipeline.notebook import inside
 from pipeline.robustness import Subject, robustness
 from pipeline.run import Run, all_runs
+from pipeline.run_row import RunRow
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.sealing import notebook_warnings
 from pipeline.session import NotebookRun
@@ -179,9 +180,9 @@ def test_signals_made_in_another_cell_are_a_warning(project: Settings, capsys: p
     assert not any(text.startswith("LOOK") for text in found["always long"].record.warnings)
     print_run(found["made before"], as_json=False)
     assert "look-ahead  cannot be judged" in capsys.readouterr().out
-    print_runs([found["made before"]], total=1, as_json=False)
+    print_runs([RunRow.of(found["made before"])], total=1, as_json=False)
     assert "cannot be judged" in capsys.readouterr().out
-    print_runs([found["made before"]], total=1, as_json=True)
+    print_runs([RunRow.of(found["made before"])], total=1, as_json=True)
     assert json.loads(capsys.readouterr().out)[0]["look_ahead"] == "unjudged"
 
 

@@ -187,6 +187,7 @@ def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str
     code = f"""
 from pathlib import Path
 from pipeline.cli.output import print_runs
+from pipeline.run_row import RunRow
 from pipeline.evidence.verify_all import verify_all
 from pipeline.run import all_runs
 from pipeline.settings import Settings
@@ -195,7 +196,7 @@ for found in verify_all(Path({str(world.results)!r})):
 for run in all_runs(settings={settings}):
     print(run.run_id, run.status, run.manifest_digest)
     for as_json in (True, False):
-        print_runs([run], total=1, as_json=as_json)
+        print_runs([RunRow.of(run)], total=1, as_json=as_json)
 """
     path = closed.path / name
     mode = path.stat().st_mode

@@ -17,6 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.evidence.compare import KINDS, compare_inputs, read_inputs, reproduction_key
 from pipeline.replay import explain
 from pipeline.replay.outputs import compare_tables
+from pipeline.run_row import RunRow
 from pipeline.settings import Settings
 from tests.replay.runs import FILES, sealed_run
 
@@ -217,5 +218,5 @@ def test_what_breaks_the_contract_is_compared_listed_and_shown(small: Settings, 
         assert not explain(*pair).equal
         assert list(explain(*pair).lines())
     assert explain(bad, bad).equal
-    print_runs([good, bad], total=2, as_json=False)
+    print_runs([RunRow.of(run) for run in (good, bad)], total=2, as_json=False)
     print_run(bad, as_json=False)
