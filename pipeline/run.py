@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import HEADLINE
 from pipeline.errors import RunNotFoundError
 from pipeline.evidence.manifest import read_manifest
 from pipeline.evidence.verify import Verification, verify_run
@@ -205,9 +206,6 @@ class Run:
         )
         title = html.escape(f"{self.record.name} · {self.run_id}")
         return f"<table><caption style='text-align:left'><b>{title}</b></caption>{cells}</table>"
-
-
-HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 
 
 def format_stat(value: object) -> str:

@@ -21,6 +21,7 @@ import annotated_types
 import pydantic
 from api_reference import api_page
 from gallery import gallery_page
+from metrics_reference import metrics_page
 
 from pipeline import errors
 from pipeline.backtest.data import sample_names
@@ -308,6 +309,7 @@ def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 PAGES = {
     "docs/api.md": lambda: api_page(GENERATED),
     "docs/cli.md": cli_page,
+    "docs/metrics.md": lambda: metrics_page(GENERATED),
     "docs/run-spec.md": spec_page,
     "docs/sweep-spec.md": sweep_page,
     "docs/gallery.md": lambda: gallery_page(GENERATED),

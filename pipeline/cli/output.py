@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.backtest.catalogue import HEADLINE
 from pipeline.cli.console import PlainConsole, console
 from pipeline.cli.failure import error_lines, short_lines
 from pipeline.cli.plain import one_line, say, say_json
-from pipeline.run import HEADLINE, Run, format_stat
+from pipeline.run import Run, format_stat
 from pipeline.run_record import UNREADABLE, RunError
 from pipeline.run_row import RunDetails, RunRow
 

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline.backtest.catalogue import (
+    COUNT,
+    FLAG,
+    HEADLINE,
+    IN_PLACE,
+    METRICS,
+    MONEY,
+    NUMBER,
+    OF_TRADES,
+    OPTIONAL,
+    PERCENT,
+    POINTS,
+    PRICE,
+    RATIO,
+    metric,
+)
 
 if TYPE_CHECKING:
     from pipeline.backtest.conventions import Conventions
@@ -13,8 +29,6 @@ if TYPE_CHECKING:
 DASH = "–"
 MINUS = "\u2212"
 
-PERCENT, RATIO, MONEY, COUNT, FLAG, NUMBER = "percent", "ratio", "money", "count", "flag", "number"
-PRICE, POINTS = "price", "points"
 # An amount below this is what is left of rounding, a price below it is none.
 NO_AMOUNT, NO_PRICE = 5e-9, 1e-15
 
@@ -85,89 +99,6 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     COUNT: lambda value: f"{value:,.0f}",
     FLAG: lambda value: "yes" if value else "no",
 }
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How one entry of stats.json is shown: its label, its kind, and the convention behind the number."""
-
-    label: str
-    kind: str
-    meaning: str
-
-
-METRICS = {
-    "total_return": Metric("Total return", PERCENT, "Final equity over initial cash, minus 1, after all costs."),
-    "cagr": Metric("CAGR", PERCENT, "Compound annual growth by calendar time; a year is 365.25 days."),
-    "annual_volatility": Metric(
-        "Annual volatility",
-        PERCENT,
-        "Standard deviation of simple returns (ddof 1), times the square root of bars a year.",
-    ),
-    "sharpe": Metric(
-        "Sharpe ratio",
-        RATIO,
-        "Mean over standard deviation (ddof 1) of returns in excess of the risk-free rate, annualised.",
-    ),
-    "sortino": Metric(
-        "Sortino ratio", RATIO, "Mean excess return over downside deviation across all bars, annualised."
-    ),
-    "calmar": Metric("Calmar ratio", RATIO, "CAGR over the absolute maximum drawdown."),
-    "max_drawdown": Metric("Maximum drawdown", PERCENT, "Deepest fall below the highest equity so far."),
-    "time_in_drawdown": Metric("Time in drawdown", PERCENT, "Share of bars below the highest equity so far."),
-    "skewness": Metric("Skewness", RATIO, "Third standardised population moment of returns per bar."),
-    "kurtosis": Metric("Kurtosis", RATIO, "Fourth standardised population moment; a normal distribution has 3."),
-    "final_equity": Metric("Final equity", MONEY, "Cash plus positions at the last close."),
-    "total_trades": Metric("Closed trades", COUNT, "Trades with an exit; an open one is not counted."),
-    "open_trades": Metric("Open trades", COUNT, "Positions still held at the last bar, marked to market."),
-    "win_rate": Metric("Win rate", PERCENT, "Share of closed trades with a net profit."),
-    "profit_factor": Metric("Profit factor", RATIO, "Sum of net profits over sum of net losses of closed trades."),
-    "avg_trade": Metric("Average trade", PERCENT, "Mean net return of closed trades on their entry value."),
-    "best_trade": Metric("Best trade", PERCENT, "Highest net return of a closed trade on its entry value."),
-    "worst_trade": Metric("Worst trade", PERCENT, "Lowest net return of a closed trade on its entry value."),
-    "avg_bars_held": Metric("Average holding time", NUMBER, "Mean number of bars a closed trade was held."),
-    "exposure": Metric("Exposure", PERCENT, "Share of bars with a position at the close."),
-    "turnover": Metric("Turnover a year", RATIO, "Value traded over mean equity, by year."),
-    "avg_gross_exposure": Metric("Average gross exposure", PERCENT, "Mean sum of absolute weights, over all bars."),
-    "avg_net_exposure": Metric(
-        "Average net exposure", PERCENT, "Mean sum of weights, short ones negative, over all bars."
-    ),
-    "avg_concentration": Metric(
-        "Average concentration",
-        RATIO,
-        "Sum of squared weights over the squared gross exposure, mean of the bars with holdings.",
-    ),
-    "avg_effective_positions": Metric(
-        "Average effective positions", RATIO, "One over the concentration of a bar, mean of the bars with holdings."
-    ),
-    "fees_paid": Metric("Fees paid", MONEY, "Sum of the fees of all fills."),
-    "slippage_paid": Metric("Slippage paid", MONEY, "Sum of what slippage cost on all fills."),
-    "bankrupt": Metric("Account ruined", FLAG, "Whether equity fell to zero or below; trading stops there."),
-    "n_bars": Metric("Bars", COUNT, "Number of bars in the equity curve."),
-    "periods_per_year": Metric("Bars a year", NUMBER, "Annualises volatility and ratios."),
-}
-HEADLINE = ("total_return", "cagr", "sharpe", "max_drawdown", "annual_volatility", "total_trades")
-# What takes the place of a headline that is not known; and what is not shown where it is not known, as there is nothing
-# of its kind: no trades, no weights, no fills.
-IN_PLACE = "calmar"
-OPTIONAL = frozenset(
-    {
-        "total_trades", "open_trades", "exposure", "turnover", "fees_paid", "slippage_paid", "avg_gross_exposure",
-        "avg_net_exposure", "avg_concentration", "avg_effective_positions",
-    }
-)  # fmt: skip
-OF_TRADES = frozenset({"win_rate", "profit_factor", "avg_trade", "best_trade", "worst_trade", "avg_bars_held"})
-WITH_BENCHMARK = frozenset(
-    {
-        "total_return", "cagr", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown",
-        "time_in_drawdown", "skewness", "kurtosis", "final_equity",
-    }
-)  # fmt: skip
-
-
-def metric(name: str) -> Metric:
-    """Return how the metric `name` is shown; one this module does not know keeps its own name."""
-    return METRICS.get(name, Metric(name, NUMBER, ""))
 
 
 def difference_kind(kind: str) -> str:

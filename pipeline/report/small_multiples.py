@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.backtest.catalogue import RATIO
 from pipeline.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import RATIO, format_number
+from pipeline.report.numbers import format_number
 
 WIDTH, HEIGHT = 240, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 10, 10, 26

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import COUNT, MONEY, NUMBER, PERCENT, PRICE
 from pipeline.escape import clean, script_json
-from pipeline.report.numbers import COUNT, MONEY, NUMBER, PERCENT, PRICE, money_decimals, price_decimals
+from pipeline.report.numbers import money_decimals, price_decimals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
-from pipeline.report.numbers import PERCENT, RATIO, format_number, several
+from pipeline.backtest.catalogue import PERCENT, RATIO
+from pipeline.report.numbers import format_number, several
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts

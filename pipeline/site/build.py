@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pipeline.backtest.catalogue import METRICS
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import StorageError, UsageError
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trust import TRUST_FILE, project_trust
 from pipeline.file_lock import locked
 from pipeline.file_names import is_plain_name
-from pipeline.report.numbers import METRICS
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
 from pipeline.run import Run
 from pipeline.rundir import LEDGER, RUN_ID, RunDir, run_ids

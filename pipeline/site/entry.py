@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import metric
 from pipeline.escape import clean, one_line
 from pipeline.evidence.problem import Verification
-from pipeline.report.numbers import format_number, metric, several
+from pipeline.report.numbers import format_number, several
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,9 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from pipeline.backtest.catalogue import metric
 from pipeline.escape import html_lines, html_text
-from pipeline.report.numbers import DASH, format_bytes, format_number, metric, ordered
+from pipeline.report.numbers import DASH, format_bytes, format_number, ordered
 from pipeline.report.resolve import ASSETS
 from pipeline.report.selfcontained import PLOTLY, SCRIPT, TABLES
 from pipeline.site.entry import BROKEN, SEALED, SIGNED, UNSEALED, Entry

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.artifacts import parquet_bytes
+from pipeline.backtest.catalogue import DIRECTIONS
 from pipeline.files import write_atomic, write_json
 from pipeline.open_run import OpenRun
 from pipeline.secrets import mask_parameters
 from pipeline.sweep.evaluate import bars_of
 from pipeline.sweep.forward import ForwardSearch
-from pipeline.sweep.objectives import DIRECTIONS
 from pipeline.sweep.search import Search
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.study import quiet

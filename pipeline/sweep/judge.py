@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.backtest.catalogue import DIRECTIONS
 from pipeline.backtest.conventions import per_period_rate
 from pipeline.backtest.overfitting import effective_trials, probability_of_overfitting
 from pipeline.backtest.selection import (
@@ -18,7 +19,7 @@ from pipeline.backtest.selection import (
 )
 from pipeline.backtest.significance import deflate, moments
 from pipeline.errors import UsageError
-from pipeline.sweep.objectives import DIRECTIONS, better
+from pipeline.sweep.objectives import better
 from pipeline.sweep.ranking import front, rank
 from pipeline.sweep.repeats import first_of_each
 from pipeline.sweep.spec import Dimension, SweepSpec, ValidationSection

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
+from pipeline.backtest.catalogue import DIRECTIONS, Direction
 from pipeline.errors import SpecError, nearest
-
-Direction = Literal["maximize", "minimize"]
-
-# Drawdowns are negative, so the greatest is the mildest.
-DIRECTIONS: Mapping[str, Direction] = {
-    **dict.fromkeys(
-        ("sharpe", "sortino", "calmar", "cagr", "total_return", "final_equity", "max_drawdown", "win_rate",
-         "profit_factor", "avg_trade", "best_trade", "worst_trade", "skewness"),
-        "maximize",
-    ),
-    **dict.fromkeys(
-        ("annual_volatility", "time_in_drawdown", "kurtosis", "exposure", "turnover", "fees_paid", "slippage_paid",
-         "total_trades", "avg_bars_held"),
-        "minimize",
-    ),
-}  # fmt: skip
 
 
 def directions(objectives: Sequence[str]) -> list[Direction]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.sweep.objectives import DIRECTIONS
+from pipeline.backtest.catalogue import DIRECTIONS
 from pipeline.sweep.repeats import params_key
 from pipeline.sweep.trial import Trial
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
 from pipeline.escape import html_text
-from pipeline.report.numbers import COUNT, PERCENT, RATIO, format_number, metric, several
+from pipeline.report.numbers import format_number, several
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.site.entry import Entry

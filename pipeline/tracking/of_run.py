@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import HEADLINE
 from pipeline.errors import (
     ArtifactError,
 )
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 DATA = ("data", "benchmark")
 MOST_DATASETS = 100  # of one run, in MLflow
-DESCRIBED = ("total_return", "cagr", "sharpe", "max_drawdown", "total_trades")
 
 
 def run_tags(run: OpenRun) -> dict[str, str]:
@@ -118,7 +118,7 @@ def finish_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> None
 def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     """Return the text MLflow shows above the run: what ran, how it ended, where the report is, how to check it."""
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
-    found = {name: value for name in DESCRIBED if isinstance(value := stats.get(name), int | float)}
+    found = {name: value for name in HEADLINE if isinstance(value := stats.get(name), int | float)}
     lines = [f"{name}: {value:.4g}" for name, value in found.items()]
     lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
     what = what_ran(run.spec, ResultRecord.read(run.dir))

@@ -16,13 +16,14 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 
 from pipeline.artifacts import equity_table
+from pipeline.backtest.catalogue import MONEY, PERCENT, PRICE, RATIO
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.strategies import get_strategy
 from pipeline.files import read_json, write_json
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
 from pipeline.report.figures_risk import activity_figure
 from pipeline.report.figures_trades import duration_figure, returns_figure
-from pipeline.report.numbers import MONEY, PERCENT, PRICE, RATIO, difference_kind, format_number
+from pipeline.report.numbers import difference_kind, format_number
 from pipeline.report.page import Page, build_page
 from pipeline.report.scales import number_text
 from pipeline.report.sections import performance

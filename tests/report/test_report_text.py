@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.backtest.catalogue import COUNT, FLAG, MONEY, NUMBER, PERCENT, RATIO
 from pipeline.escape import (
     clean,
     html_lines,
@@ -24,7 +25,7 @@ from pipeline.escape import (
     web_url,
 )
 from pipeline.report.downsample import keep
-from pipeline.report.numbers import COUNT, FLAG, MONEY, NUMBER, PERCENT, RATIO, format_bytes, format_number
+from pipeline.report.numbers import format_bytes, format_number
 
 NASTY = st.one_of(
     st.text(),

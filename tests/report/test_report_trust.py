@@ -17,12 +17,13 @@ from report_builder import FAILURE, SPEC
 
 from pipeline.backtest import BacktestEngine, BacktestResult, Conventions
 from pipeline.backtest.analysis import monthly_activity
+from pipeline.backtest.catalogue import RATIO
 from pipeline.backtest.significance import DeflatedSharpe
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trial import Scope
 from pipeline.files import write_json
 from pipeline.report import build_page
-from pipeline.report.numbers import RATIO, format_number
+from pipeline.report.numbers import format_number
 from pipeline.report.page import Page
 from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
 from pipeline.report.trials import Trials, count_trials

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from pipeline.report.numbers import RATIO, format_number
+from pipeline.backtest.catalogue import RATIO
+from pipeline.report.numbers import format_number
 from pipeline.settings import Settings
 from pipeline.site import SiteOptions, build_site
 from pipeline.sweep.site_pages import SweepPages

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import NUMBER, PERCENT, RATIO
 from pipeline.report.figures import figure_block
-from pipeline.report.numbers import DASH, NUMBER, PERCENT, RATIO, format_number, several
+from pipeline.report.numbers import DASH, format_number, several
 from pipeline.report.tables import Cell, Column, table
 
 if TYPE_CHECKING:

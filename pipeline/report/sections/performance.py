@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import PERCENT, RATIO
 from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import equity_figure, figure_block, yearly_figure
 from pipeline.report.figures_portfolio import shaded
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number
+from pipeline.report.numbers import DASH, format_number
 from pipeline.report.sections.folds import tested_windows
 from pipeline.report.tables import wrapped
 

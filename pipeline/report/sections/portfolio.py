@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
 from pipeline.escape import html_text, raw_block
 from pipeline.report.figures import figure_block
-from pipeline.report.numbers import COUNT, DASH, PERCENT, RATIO, format_number, metric, several
+from pipeline.report.numbers import DASH, format_number, several
 from pipeline.report.tables import Cell, Column, table, wrapped
 
 if TYPE_CHECKING:

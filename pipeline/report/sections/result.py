@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import PERCENT, metric
 from pipeline.escape import html_text, raw_block
-from pipeline.report.numbers import DASH, PERCENT, format_number, metric
+from pipeline.report.numbers import DASH, format_number
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.results.identity import DIFFERS, HOLDS, amount, listed
 

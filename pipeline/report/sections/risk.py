@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import COUNT, PERCENT
 from pipeline.report.figures import figure_block, side_by_side
 from pipeline.report.figures_risk import activity_figure, histogram_figure, qq_figure, rolling_figure
-from pipeline.report.numbers import COUNT, DASH, PERCENT, bars_a_year, format_number, risk_free
+from pipeline.report.numbers import DASH, bars_a_year, format_number, risk_free
 from pipeline.report.tables import Cell, Column, table
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import COUNT, NUMBER, PERCENT, RATIO, metric
 from pipeline.escape import markdown_text
-from pipeline.report.numbers import COUNT, DASH, NUMBER, PERCENT, RATIO, format_number, risk_free, several
+from pipeline.report.numbers import DASH, format_number, risk_free, several
 from pipeline.report.robust import number
 from pipeline.report.small_multiples import Panel, small_multiples
 from pipeline.report.tables import Cell, Column, Html, code, table
@@ -15,13 +16,7 @@ if TYPE_CHECKING:
     from pipeline.report.facts import Facts
 
 MOST_PARAMETERS = 12
-METRICS = (
-    ("sharpe", Column("Sharpe", numeric=True, title="Annualised, ddof 1, conventions of the run"), RATIO),
-    ("total_return", Column("Total return", numeric=True), PERCENT),
-    ("cagr", Column("CAGR", numeric=True, title="By calendar time"), PERCENT),
-    ("max_drawdown", Column("Max drawdown", numeric=True), PERCENT),
-    ("total_trades", Column("Trades", numeric=True), COUNT),
-)
+SHOWN = tuple(map(metric, ("sharpe", "total_return", "cagr", "max_drawdown", "total_trades")))
 DIFFERS = (
     "\nRunning the backtest again without a change did not give the numbers of the run, so the tables below are not "
     "about exactly the same strategy. It may keep state between calls or use random numbers.\n"
@@ -79,9 +74,8 @@ def by_year(facts: Facts) -> str:
         found["exposure"] = held.groupby(pd.DatetimeIndex(held.index).year).mean()
     shown = [("total_return", "Return", PERCENT)]
     shown += [("benchmark_return", facts.benchmark_heading, PERCENT)] if beside else []
-    shown += [("annual_volatility", "Volatility", PERCENT), ("sharpe", "Sharpe", RATIO)]
-    shown += [("max_drawdown", "Max drawdown", PERCENT)]
-    shown += [("exposure", "Exposure", PERCENT)] if held is not None else []
+    metrics = ["annual_volatility", "sharpe", "max_drawdown", *(["exposure"] if held is not None else [])]
+    shown += [(each.name, each.brief, each.kind) for each in map(metric, metrics)]
     shown += [("bars", "Bars", COUNT)]
     rows: list[list[Cell]] = [
         [str(year), *(format_number(_plain(row[name]), kind) for name, _, kind in shown)]
@@ -142,9 +136,13 @@ def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], dict[
     if not rows:
         return ""
     with_note = any(row.get("status") != "ok" for _, row in rows)
-    columns = [*heads, *(column for _, column, _ in METRICS), *([Column("Not run")] if with_note else [])]
+    columns = [
+        *heads,
+        *(Column(each.brief, numeric=True, title=each.meaning) for each in SHOWN),
+        *([Column("Not run")] if with_note else []),
+    ]
     body = [
-        [*first, *(format_number(row.get(name), kind) for name, _, kind in METRICS), *_why(row, with_note=with_note)]
+        [*first, *(format_number(row.get(each.name), each.kind) for each in SHOWN), *_why(row, with_note=with_note)]
         for first, row in rows
     ]
     return table(caption, columns, body, name="variations")

@@ -6,16 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import WITH_BENCHMARK, metric
 from pipeline.escape import html_text, raw_block, web_url
-from pipeline.report.numbers import (
-    DASH,
-    WITH_BENCHMARK,
-    format_number,
-    headlines,
-    metric,
-    several,
-    shown_names,
-)
+from pipeline.report.numbers import DASH, format_number, headlines, several, shown_names
 from pipeline.report.tables import Column, Html, table
 from pipeline.report.told import after_costs, meaning_of
 from pipeline.report.verdict import interval, leak_word, verdict

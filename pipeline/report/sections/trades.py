@@ -6,20 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.catalogue import COUNT, MONEY, NUMBER, PERCENT, PRICE, RATIO, metric
 from pipeline.escape import raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import (
-    COUNT,
-    DASH,
-    MONEY,
-    NUMBER,
-    PERCENT,
-    PRICE,
-    RATIO,
-    format_bytes,
-    format_number,
-    several,
-)
+from pipeline.report.numbers import DASH, format_bytes, format_number, several
 from pipeline.report.tables import Cell, Column, Html, link, table
 from pipeline.report.trade_data import packed
 
@@ -52,9 +42,10 @@ KINDS = {
 }  # fmt: skip
 TIMES = ("entry_time", "exit_time")
 FEW_TRADES = 5
+WINS, FACTOR = map(metric, ("win_rate", "profit_factor"))
 FACTS = (
-    ("trades", "Closed trades", COUNT), ("win_rate", "Win rate", PERCENT), ("net_pnl", "Net P&L", MONEY),
-    ("profit_factor", "Profit factor", RATIO), ("payoff", "Average win over average loss", RATIO),
+    ("trades", "Closed trades", COUNT), (WINS.name, WINS.label, WINS.kind), ("net_pnl", "Net P&L", MONEY),
+    (FACTOR.name, FACTOR.label, FACTOR.kind), ("payoff", "Average win over average loss", RATIO),
     ("avg_return", "Average return", PERCENT), ("median_return", "Median return", PERCENT),
     ("avg_win", "Average win", PERCENT), ("avg_loss", "Average loss", PERCENT),
     ("best", "Best trade", PERCENT), ("worst", "Worst trade", PERCENT),

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
 from pipeline.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import (
-    COUNT,
-    DASH,
-    PERCENT,
-    RATIO,
-    bars_a_year,
-    difference_kind,
-    format_number,
-    risk_free,
-    several,
-)
+from pipeline.report.numbers import DASH, bars_a_year, difference_kind, format_number, risk_free, several
 from pipeline.report.robust import SEALED
 from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
@@ -35,8 +26,8 @@ NOT_RUN_AGAIN = (
     "\nThe strategy was not run again: that needs a result of `run.backtest`, or a function `rerun` in `run.save`. "
     "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
 )
+STATISTICS = ("sharpe", "cagr", "max_drawdown")  # that have bootstrap intervals
 NO_RETURNS = "\nThis run left no returns to judge.\n"
-KINDS = {"sharpe": ("Sharpe ratio", RATIO), "cagr": ("CAGR", PERCENT), "max_drawdown": ("Maximum drawdown", PERCENT)}
 
 
 def significance(facts: Facts) -> str:
@@ -70,12 +61,12 @@ def bootstrap(facts: Facts) -> str:
     names = [*(("", "benchmark_", "") if beside else ("",))]
     ends = [*(("", "", "_difference") if beside else ("",))]
     rows: list[list[Cell]] = []
-    for name, (label, kind) in KINDS.items():
+    for shown in map(metric, STATISTICS):
         cells = [
-            _pair(facts, f"{before}{name}{after}", difference_kind(kind) if after else kind)
+            _pair(facts, f"{before}{shown.name}{after}", difference_kind(shown.kind) if after else shown.kind)
             for before, after in zip(names, ends, strict=True)
         ]
-        rows.append([label, *(cell for pair in cells for cell in pair)])
+        rows.append([shown.label, *(cell for pair in cells for cell in pair)])
     caption = f"{found.percent} bootstrap intervals, which are those of this page"
     caption += "; differences of percentages in percentage points (pp)" if beside else ""
     return table(caption, columns, rows, name="intervals") + _how(facts, found)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import PERCENT, RATIO, metric
 from pipeline.escape import html_lines, html_text, raw_block
 from pipeline.masking import masked
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, metric, several
+from pipeline.report.numbers import DASH, format_number, several
 from pipeline.report.sections.summary import ids, look_ahead_mark, plain, seal_mark, signature_mark, status_mark
 from pipeline.report.verdict import look_ahead_sentence
 from pipeline.sweep.report.verdict import verdict

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import PERCENT, metric
 from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import PERCENT, format_number, metric, several
+from pipeline.report.numbers import format_number, several
 from pipeline.report.tables import Cell, Column, Html, code, table
 from pipeline.sweep.report.words import label, objective_text, param_text, params_text
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import metric
 from pipeline.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import DASH, format_number, metric, several
+from pipeline.report.numbers import DASH, format_number, several
 from pipeline.report.tables import Cell, Column, Html, link, table, wrapped
 from pipeline.sweep.report.words import label, objective_column, objective_text, param_text
 from pipeline.sweep.trial import Trial

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.backtest.catalogue import DIRECTIONS, metric
 from pipeline.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import metric, several
+from pipeline.report.numbers import several
 from pipeline.report.scales import number_ticks
-from pipeline.sweep.objectives import DIRECTIONS
 from pipeline.sweep.report.words import log_ticks, objective_text, param_text, shortened
 from pipeline.sweep.trial import Trial
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.backtest.catalogue import metric
 from pipeline.escape import html_text, markdown_text, raw_block
-from pipeline.report.numbers import metric
 from pipeline.report.scales import number_ticks
 from pipeline.sweep.report.facts import is_number
 from pipeline.sweep.report.figures import thinned

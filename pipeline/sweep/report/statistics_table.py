@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.backtest.catalogue import COUNT, PERCENT
 from pipeline.escape import html_text, raw_block
-from pipeline.report.numbers import COUNT, PERCENT, format_number, risk_free, several
+from pipeline.report.numbers import format_number, risk_free, several
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio
 from pipeline.sweep.statistics import NEAR_BEST, Counts, CrossValidated, Deflation, Forward, Overfit, Plateau

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from pipeline.backtest.catalogue import PERCENT, RATIO
 from pipeline.escape import html_text, raw_block
 from pipeline.report.figures import figure_block, side_by_side
-from pipeline.report.numbers import DASH, PERCENT, RATIO, format_number, several
+from pipeline.report.numbers import DASH, format_number, several
 from pipeline.report.tables import Cell, Column, table
 from pipeline.sweep.report.words import joined, label, params_text, ratio
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from pipeline.report.numbers import DASH, MINUS, NUMBER, PERCENT, RATIO, format_number, metric
+from pipeline.backtest.catalogue import DIRECTIONS, NUMBER, PERCENT, RATIO, metric
+from pipeline.report.numbers import DASH, MINUS, format_number
 from pipeline.report.tables import Column
-from pipeline.sweep.objectives import DIRECTIONS
 
 
 def param_text(value: object) -> str:
@@ -70,8 +70,7 @@ def effective_text(trials: float | None) -> str:
 
 def label(name: str) -> str:
     """Return the label of a metric inside a sentence: `Sharpe ratio`, `maximum drawdown`."""
-    text = metric(name).label
-    return text if text.split()[0] in {"Sharpe", "Sortino", "Calmar", "CAGR"} else text[:1].lower() + text[1:]
+    return metric(name).inside
 
 
 def joined(items: Sequence[str]) -> str:

@@ -12,9 +12,10 @@ import html5lib
 import numpy as np
 import pytest
 
+from pipeline.backtest.catalogue import metric
 from pipeline.errors import UsageError
 from pipeline.files import read_json, write_json
-from pipeline.report.numbers import format_number, metric
+from pipeline.report.numbers import format_number
 from pipeline.report.verdict import ONLY_IF, WHY_UNJUDGED
 from pipeline.run import Run
 from pipeline.rundir import RunDir
