@@ -13,6 +13,7 @@ from pipeline.backtest.catalogue import metric
 from pipeline.escape import clean, one_line
 from pipeline.evidence.problem import Verification
 from pipeline.report.numbers import format_number, several
+from pipeline.run_row import RunRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,7 @@ class Entry:
 
     `look_ahead` is what the check found (Run.look_ahead), empty without a backtest; `data` the start of the digest of
     the data; `found` says of a sweep how many trials it has and what its best one reached, and is empty for a run.
+    `reconciled` is the mark of the parts of its result, `period` its first and last day; unknown is empty.
     """
 
     run_id: str
@@ -53,6 +55,9 @@ class Entry:
     look_ahead: str
     data: str
     found: str
+    engine: str
+    reconciled: str
+    period: str
     stats: dict[str, Number]
 
     @property
@@ -86,21 +91,24 @@ def seal_word(run: Run, verification: Verification, *, trusted: bool) -> str:
 
 def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
     """Return the row of a run."""
-    config = run.config
+    row = RunRow.of(run)
     return Entry(
-        run_id=run.run_id,
-        name=one_line(run.record.name),
-        status=run.status,
+        run_id=row.run_id,
+        name=one_line(row.name),
+        status=row.status,
         seal=seal,
-        started_at=clean(run.record.started_at)[:19],
-        strategy=one_line(run.what.strategy),
-        symbol=one_line(run.what.symbol),
-        experiment=_text(config, "run", "experiment"),
-        tags=_tags(config),
+        started_at=clean(row.record.started_at)[:19],
+        strategy=one_line(row.what.strategy),
+        symbol=one_line(row.what.symbol),
+        experiment=one_line(row.experiment or ""),
+        tags=_tags(row.tags),
         spark=spark(equity),
-        look_ahead=run.look_ahead or "",
-        data="" if run.record.data is None else run.record.data.sha256[:DATA_DIGITS],
-        found=_found(run) if run.is_sweep else "",
+        look_ahead=row.marks.look_ahead or "",
+        data=(row.digests.get("data") or "")[:DATA_DIGITS],
+        found=_found(run) if row.is_sweep else "",
+        engine=one_line(row.engine or ""),
+        reconciled=row.marks.reconciled or "",
+        period=str(row.period or ""),
         stats={one_line(name): rounded(value) for name, value in _stats(run).items()},
     )
 
@@ -206,17 +214,8 @@ def rounded_exactly(value: Any) -> Number:
     return value if rounded(value) is not None else None
 
 
-def _text(config: Mapping[str, Any], section: str, key: str) -> str:
-    values = config.get(section)
-    found = values.get(key) if isinstance(values, dict) else None
-    return one_line(found) if isinstance(found, str | int | float) else ""
-
-
-def _tags(config: Mapping[str, Any]) -> tuple[str, ...]:
-    run = config.get("run")
-    tags = run.get("tags") if isinstance(run, dict) else None
-    pairs = sorted(tags.items()) if isinstance(tags, dict) else []
-    return tuple(one_line(f"{key}={value}") for key, value in pairs if not str(key).startswith(OWN_TAGS))
+def _tags(tags: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(one_line(f"{key}={value}") for key, value in sorted(tags.items()) if not key.startswith(OWN_TAGS))
 
 
 def _found(run: Run) -> str:

@@ -26,6 +26,9 @@ from pipeline.site.layout import (
 from pipeline.site.shards import Shard
 
 PLOTLY = "plotly-basic.min.js"
+PLAIN_COLUMNS = (
+    "Run", "Started (UTC)", "Strategy", "Symbol", "Period", "Engine", "Data", "Experiment", "Status", "Seal", "Parts",
+)  # fmt: skip
 LISTING_SCRIPTS = ("metrics.js", "listing.js")
 
 
@@ -133,8 +136,7 @@ def plain_main(shard: Shard, older: str | None) -> str:
     """Return the content of a plain page: one shard's runs as a table, the last started first."""
     root = root_of(plain_page(shard[0].run_id))
     rows = "\n".join(_plain_row(entry, root) for entry in reversed(shard))
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Run", "Started (UTC)", "Strategy", "Symbol", "Data",
-                                                               "Experiment", "Status", "Seal"))  # fmt: skip
+    heads = "".join(f'<th scope="col">{name}</th>' for name in PLAIN_COLUMNS)
     link = f'<p><a href="{root}{link_to(older)}" rel="next">Older runs</a></p>' if older else ""
     return (
         "<h1>Runs</h1>\n"
@@ -150,10 +152,13 @@ def _plain_row(entry: Entry, root: str) -> str:
         entry.started_at.replace("T", " "),
         entry.strategy,
         entry.symbol,
+        entry.period,
+        entry.engine,
         entry.data,
         entry.experiment,
         entry.status,
         entry.seal,
+        entry.reconciled.lower(),
     )
     shown = "".join(f"<td>{html_text(cell)}</td>" for cell in cells)
     found = f'<span class="found">{html_text(entry.found)}</span>' if entry.found else ""

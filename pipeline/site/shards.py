@@ -48,6 +48,6 @@ def _row(entry: Entry, metrics: Sequence[str]) -> list[Any]:
     facts: list[Any] = [
         entry.run_id, entry.name, entry.status, entry.seal, entry.started_at, entry.strategy, entry.symbol,
         entry.experiment, list(entry.tags), entry.spark, entry.look_ahead,
-        entry.data, entry.found,
+        entry.data, entry.found, entry.engine, entry.reconciled, entry.period,
     ]  # fmt: skip
     return facts + [entry.stats.get(name) for name in metrics]

@@ -15,10 +15,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.digest import canonical_json
 from pipeline.errors import RenderError, UsageError
 from pipeline.evidence.events import sealed
 from pipeline.evidence.ledger import append
 from pipeline.files import list_files, replace_file
+from pipeline.results.contract import Engine
+from pipeline.results.identity import Identity, Reconciliation
+from pipeline.results.record import ResultRecord
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.running import write_state
@@ -30,6 +34,7 @@ from pipeline.site import runs as site_runs
 from pipeline.site.entry import make_entry
 from pipeline.site.layout import STATE, UNPUBLISHED
 from pipeline.site.run_page import BROKEN_SAYS, from_report
+from pipeline.site.shards import shard_script
 from tests.site.conftest import BROKEN, FAILED, KILLED, RENDERED, SIGNED, World, new_project
 from tests.site.site_runs import describe, make_run, make_runs, varied
 
@@ -51,7 +56,7 @@ def rows(site: Path) -> dict[str, list[Any]]:
     for path in sorted((site / "data").glob("runs-*.js")):
         text = path.read_text(encoding="ascii")
         metrics, listed = json.loads(f"[{text.removeprefix('EvidenceSite.shard(').removesuffix(');' + chr(10))}]")
-        found |= {row[0]: [*row[:13], dict(zip(metrics, row[13:], strict=True))] for row in listed}
+        found |= {row[0]: [*row[:16], dict(zip(metrics, row[16:], strict=True))] for row in listed}
     return found
 
 
@@ -85,6 +90,20 @@ def test_a_row_names_its_data_and_no_tags_of_programs(world: World) -> None:
     entry = make_entry(run, "sealed", run.equity)
     assert (entry.data, entry.tags, entry.found) == ("abababab", ("desk=alpha",), "")
     assert {row[11] for row in rows(world.site).values()} == {"abababab", ""}  # one was never sealed
+
+
+def test_a_row_says_engine_period_and_whether_the_parts_agree(tmp_path: Path) -> None:
+    """What the result says of itself, and the days it covers; of a run without a result neither is made up."""
+    broken = Reconciliation((Identity("equity_trades", "equity is trades", "does not hold", ties_equity=True),))
+    record = ResultRecord(engine=Engine("backtrader", "1.9"), reconciliation=broken)
+    told = Run(make_run(tmp_path, varied(1, files={"result.json": canonical_json(record.to_dict())})))
+    bare = Run(make_run(tmp_path, varied(2, status="FAILED")))
+    entry, other = (make_entry(run, "sealed", run.equity) for run in (told, bare))
+    assert (entry.engine, entry.reconciled) == ("backtrader 1.9", "NOT RECONCILED")
+    assert entry.period == "2015-01-02 – 2016-02-25"
+    assert (other.engine, other.reconciled, other.period) == ("", "", "")
+    (name, text) = shard_script([entry])
+    assert '"backtrader 1.9","NOT RECONCILED","2015-01-02 \\u2013 2016-02-25"' in text
 
 
 def test_an_edited_run_does_not_look_whole(world: World, tmp_path: Path) -> None:

@@ -176,13 +176,13 @@
   function runRow(run) {
     var drop = el("button", { type: "button", text: "Remove", "aria-label": "Remove " + run.letter + ", " + run.title,
       on: { click: function () { choose(runs.filter(function (other) { return other !== run; }).map(function (other) { return other.run_id; })); } } });
-    var facts = [run.strategy, run.symbol, run.experiment].concat(run.tags).filter(Boolean).join(" \u00b7 ");
+    var facts = [run.strategy, run.symbol, run.period, run.engine, run.experiment].concat(run.tags).filter(Boolean).join(" \u00b7 ");
     return el("tr", {}, [
       el("th", { scope: "row", "class": "letter" }, [el("span", { text: run.letter }), key(run)]),
       el("td", {}, [el("a", { href: site.pageOf(run.run_id), text: run.title }), el("span", { "class": "facts-line", text: facts })]),
       el("td", { text: run.curve ? day(run.curve.first) + " \u2013 " + day(run.curve.last) : "\u2013" }),
       el("td", {}, [el("code", { "class": "digest", text: (run.data_sha256 || "\u2013").slice(0, 12) })]),
-      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead))),
+      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead), site.partsMarks(run.reconciled))),
       el("td", {}, [drop])
     ]);
   }

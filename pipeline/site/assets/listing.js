@@ -6,10 +6,12 @@
   var FILTERS = [
     ["strategy", "Strategy", function (run) { return [run.strategy]; }],
     ["symbol", "Symbol", function (run) { return [run.symbol]; }],
+    ["engine", "Engine", function (run) { return [run.engine]; }],
     ["experiment", "Experiment", function (run) { return [run.experiment]; }],
     ["tag", "Tag", function (run) { return run.tags; }],
     ["status", "Status", function (run) { return [run.status]; }],
-    ["seal", "Seal", function (run) { return [run.seal]; }]
+    ["seal", "Seal", function (run) { return [run.seal]; }],
+    ["reconciled", "Parts", function (run) { return [run.reconciled]; }]
   ];
   var SIZES = [25, 50, 100, 250];
   var MOST = 8;
@@ -18,7 +20,7 @@
 
   function defaults() {
     return { q: "", from: "", to: "", sort: "-started", metric: "", page: 1, size: 50, pick: [],
-      strategy: "", symbol: "", experiment: "", tag: "", status: "", seal: "" };
+      strategy: "", symbol: "", engine: "", experiment: "", tag: "", status: "", seal: "", reconciled: "" };
   }
   function readState() {
     var given = site.readHash(), next = defaults();
@@ -135,7 +137,7 @@
       });
       if (state[filter[0]] && !counts.has(state[filter[0]])) counts.set(state[filter[0]], 0);
       var options = [["", "All"]].concat(Array.from(counts.keys()).sort().map(function (value) {
-        var label = filter[0] === "seal" ? (site.SEALS[value] || ["", value])[1] : value;
+        var label = filter[0] === "seal" ? (site.SEALS[value] || ["", value])[1] : filter[0] === "reconciled" ? value.toLowerCase() : value;
         return [value, label + " (" + site.count(counts.get(value)) + ")"];
       }));
       fill(parts[filter[0]], options);
@@ -204,7 +206,7 @@
     var box = el("input", { type: "checkbox", "aria-label": "Compare " + run.name + ", " + run.id.slice(0, 8),
       "data-run": run.id, on: { change: function () { pick(run, box.checked); } } });
     box.checked = picked;
-    var facts = [run.strategy, run.symbol, locked ? "" : run.experiment].concat(run.tags).filter(Boolean).join(" \u00b7 ");
+    var facts = [run.strategy, run.symbol, run.period, run.engine, locked ? "" : run.experiment].concat(run.tags).filter(Boolean).join(" \u00b7 ");
     var cells = [
       el("td", { "class": "pick" }, [box]),
       el("th", { scope: "row", "class": "name" }, [el("a", { href: site.pageOf(run.id), text: run.name }),
@@ -213,7 +215,7 @@
       el("td", { "class": "spark-cell" }, [sparkline(run.spark)]),
       el("td", { "class": "when", text: run.started.replace("T", " ").slice(0, 16) || "\u2013" }),
       el("td", { "class": "data" }, [el("code", { text: run.data || "\u2013" })]),
-      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead)))
+      el("td", { "class": "state" }, [site.statusMark(run.status), site.sealMark(run.seal)].concat(site.lookAheadMarks(run.look_ahead), site.partsMarks(run.reconciled)))
     ];
     columns().forEach(function (name) {
       var kind = name === state.metric ? "asked" : "m-" + name;

@@ -72,12 +72,12 @@ var EvidenceSite = (function () {
   site.shard = function (metrics, rows) {
     loaded = rows.map(function (row) {
       var stats = {};
-      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[13 + i];
+      for (var i = 0; i < metrics.length; i += 1) stats[metrics[i]] = row[16 + i];
       return {
         id: row[0], name: row[1] || "Run " + row[0].slice(0, 8), status: row[2], seal: row[3], started: row[4],
         strategy: row[5], symbol: row[6], experiment: row[7], tags: row[8], spark: row[9], look_ahead: row[10],
-        data: row[11], found: row[12], stats: stats,
-        text: (row[1] + " " + row[0] + " " + row[5] + " " + row[6] + " " + row[7] + " " + row[8].join(" ") + " " + row[11] + " " + row[12]).toLowerCase()
+        data: row[11], found: row[12], engine: row[13], reconciled: row[14], period: row[15], stats: stats,
+        text: (row[1] + " " + row[0] + " " + row[5] + " " + row[6] + " " + row[7] + " " + row[8].join(" ") + " " + row[11] + " " + row[12] + " " + row[13]).toLowerCase()
       };
     });
   };
@@ -174,6 +174,9 @@ var EvidenceSite = (function () {
   site.lookAheadMarks = function (found) {
     var said = site.LOOK_AHEAD[found];
     return said ? [site.el("span", { "class": "mark mark-" + said[0], text: said[1] })] : [];
+  };
+  site.partsMarks = function (found) {
+    return found === "NOT RECONCILED" ? [site.el("span", { "class": "mark mark-failed", text: "Parts disagree" })] : [];
   };
   site.sealMark = function (seal) {
     var said = site.SEALS[seal] || ["killed", seal];
