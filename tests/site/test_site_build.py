@@ -102,7 +102,7 @@ def test_a_row_says_engine_period_and_whether_the_parts_agree(tmp_path: Path) ->
     assert (entry.engine, entry.reconciled) == ("backtrader 1.9", "NOT RECONCILED")
     assert entry.period == "2015-01-02 – 2016-02-25"
     assert (other.engine, other.reconciled, other.period) == ("", "", "")
-    (name, text) = shard_script([entry])
+    _, text = shard_script([entry])
     assert '"backtrader 1.9","NOT RECONCILED","2015-01-02 \\u2013 2016-02-25"' in text
 
 
