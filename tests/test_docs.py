@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +149,3 @@ def test_the_config_door_is_evidence_run(tmp_path: Path) -> None:
     )
     assert refused.returncode == 2
     assert "missing.toml" in refused.stderr
-
-
-def test_the_picture_of_layers_is_the_one_that_lint_proves() -> None:
-    """docs/design.md names the modules in the order of the contract, the top one first."""
-    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    layers = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
-    section = (
-        (REPOSITORY / "docs/design.md").read_text(encoding="utf-8").partition("\n## Layers\n")[2].partition("\n## ")[0]
-    )
-    rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
-    assert [name for row in rows for name in SPAN.findall(row)] == " : ".join(layers).split(" : ")
