@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.after_seal import add_report, end_tracking
 from pipeline.artifacts import check_artifacts
 from pipeline.backtest.from_spec import with_strategy_params
 from pipeline.digest import canonical_json, pretty_json
@@ -16,13 +17,11 @@ from pipeline.errors import (
     ArtifactError,
     EvidenceError,
     NotebookError,
-    RenderError,
     SpecError,
-    TrackingError,
     as_evidence_error,
 )
 from pipeline.evidence.keys import SECRETS, load_signer
-from pipeline.evidence.recording import record_kill, record_report
+from pipeline.evidence.recording import record_kill
 from pipeline.files import move_into_place, write_atomic
 from pipeline.inputs.network import host_of
 from pipeline.notebook import inside
@@ -39,14 +38,14 @@ from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
 from pipeline.template_files import template_path
-from pipeline.tracking.of_run import finish_tracking, read_datasets, track_run
+from pipeline.tracking.of_run import read_datasets, track_run
 from pipeline.tracking.session import RunTracking
-from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
     from pipeline.kernels import KernelSource
+    from pipeline.report.record import RenderRecord
 
 ORIGIN = "evidence-run"
 THREE_LINES = """Three lines do it:
@@ -135,7 +134,7 @@ def run_backtest(
             error = _end_tracking(run, tracking, error)
         if plan.spec.report.enabled and caught.leaving is None:
             with run.stage("report"):
-                _render(run, plan, tracking)
+                add_report(run, tracking, lambda: _render(run, plan))
     except BaseException as failure:
         _stopped(run, tracking, failure)
         raise
@@ -317,42 +316,19 @@ def _read_back(run: OpenRun, tracking: RunTracking | None, error: EvidenceError 
 
 
 def _end_tracking(run: OpenRun, tracking: RunTracking | None, error: EvidenceError | None) -> EvidenceError | None:
-    """Deliver the rest and end the tracked run; return the run's error, or tracking's own in strict mode."""
+    """Return the run's error, or what tracking raises at its end in strict mode."""
     if tracking is None:
         return error
-    try:
-        finish_tracking(run, tracking, "FAILED" if error else "FINISHED")
-    except TrackingError as failure:
-        error = error or failure
-    except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
-        run.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
-    run.warnings += tracking.warnings
-    return error
+    untold = end_tracking(run, tracking, "FAILED" if error else "FINISHED")
+    return error or untold
 
 
-def _render(run: OpenRun, plan: Plan, tracking: RunTracking | None) -> None:
-    """Render the report and attach it; without a renderer, or when it fails, warn and go on."""
+def _render(run: OpenRun, plan: Plan) -> RenderRecord:
     from pipeline.report.render import render_run
 
-    try:
-        record = render_run(
-            Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings
-        )
-        run.warnings += [record.note] if record.note else []
-        record_report(run.dir, run.signer)
-    except RenderError as failure:
-        run.warnings.append(f"No report was rendered: {failure}")
-        return
-    except EvidenceError:
-        raise
-    except Exception as failure:  # noqa: BLE001 - the run is sealed; its report can be rendered again
-        run.warnings.append(f"No report was rendered: {as_evidence_error(failure, 'in the report')}")
-        return
-    if tracking is not None:
-        known = len(tracking.warnings)
-        tags = {REPORT_TAG: record.report_sha256}
-        tracking.attach_report(run.dir.report.relative_to(run.dir.path), tags)
-        run.warnings += tracking.warnings[known:]
+    return render_run(
+        Run(run.dir), renderer=run.spec.report.renderer, template=plan.report_template, settings=run.settings
+    )
 
 
 def _stopped(run: OpenRun, tracking: RunTracking | None, failure: BaseException) -> None:

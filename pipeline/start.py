@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.artifacts import check_artifacts
 from pipeline.card import show_card
-from pipeline.errors import EvidenceError, SigningWarning, SpecError, TrackingError, as_evidence_error
+from pipeline.errors import EvidenceError, SigningWarning, SpecError, as_evidence_error
 from pipeline.files import read_json, write_json
 from pipeline.notebook import inside
 from pipeline.notebook.by_hand import Session, this_session
@@ -119,8 +119,9 @@ class InteractiveRun(NotebookRun):
 
     def _close(self, error: EvidenceError | None) -> EvidenceError | None:
         """Seal the run as FINISHED, or FAILED; return the error its seal carries, or tracking's own in strict mode."""
+        from pipeline.after_seal import end_tracking
         from pipeline.sealing import close_run
-        from pipeline.tracking.of_run import finish_tracking, read_datasets
+        from pipeline.tracking.of_run import read_datasets
         from pipeline.tracking.protocol import TrackingWarning
 
         try:
@@ -130,15 +131,10 @@ class InteractiveRun(NotebookRun):
         except Exception as failure:  # noqa: BLE001 - whatever it is, the run is sealed and says so
             error = error or as_evidence_error(failure, "before the seal")
         error = close_run(self._opened, error)
-        try:
-            finish_tracking(self._opened, self._tracking, "FAILED" if error else "FINISHED")
-        except TrackingError as failure:
-            error = error or failure
-        except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
-            self._tracking.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
+        untold = end_tracking(self._opened, self._tracking, "FAILED" if error else "FINISHED")
         for text in self._tracking.warnings:
             warnings.warn(text, TrackingWarning, stacklevel=3)
-        return error
+        return error or untold
 
     def _gather(self) -> None:
         """Record the code and the modules that were used, and what speaks against the run; end its MLflow calls."""

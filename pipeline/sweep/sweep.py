@@ -13,15 +13,16 @@ from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from pipeline.after_seal import add_report, end_tracking
 from pipeline.backtest.spacing import examine_spacing
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, RenderError, SpecError, TrackingError, UsageError, as_evidence_error
+from pipeline.errors import EvidenceError, SpecError, UsageError, as_evidence_error
 from pipeline.evidence.keys import load_signer
 from pipeline.evidence.ledger import SEALS
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
-from pipeline.evidence.recording import record_report, record_seal
+from pipeline.evidence.recording import record_seal
 from pipeline.files import read_json, write_json
 from pipeline.open_run import OpenRun, Progress, silent
 from pipeline.opening import data_inputs, reopen_run
@@ -47,13 +48,13 @@ from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, study_name
 from pipeline.sweep.trial import Trial
-from pipeline.tracking.of_run import finish_tracking, track_run
+from pipeline.tracking.of_run import track_run
 from pipeline.tracking.session import RunTracking, reopen_tracking
-from pipeline.tracking.store import REPORT_TAG
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 
+    from pipeline.report.record import RenderRecord
     from pipeline.tracking.protocol import Status
 
 
@@ -263,17 +264,12 @@ def _judge(run: OpenRun, tracking: RunTracking, search: Search, forward: Forward
 
 def _finish(run: OpenRun, tracking: RunTracking, status: Status) -> EvidenceError | None:
     """Deliver and render a sealed sweep; until that is done, its state stays beside it. Return tracking's error."""
-    error: EvidenceError | None = None
     _write_state(run, "RUNNING", "tracking_end")
     with run.stage("tracking_end"):
-        try:
-            finish_tracking(run, tracking, status)
-        except TrackingError as failure:
-            error = failure
-        run.warnings += tracking.warnings
+        error = end_tracking(run, tracking, status)
     if run.spec.report.enabled and run.dir.statistics.is_file():
         with run.stage("report"):
-            _render(run, tracking)
+            add_report(run, tracking, lambda: _render(run))
     run.dir.clear_scratch()
     return error
 
@@ -311,25 +307,10 @@ def _finish_sealed(
     )
 
 
-def _render(run: OpenRun, tracking: RunTracking) -> None:
-    """Render the sweep's report and attach it; without a renderer, or when it fails, warn and go on."""
+def _render(run: OpenRun) -> RenderRecord:
     from pipeline.sweep.report import render_sweep
 
-    try:
-        record = render_sweep(Run(run.dir), renderer=run.spec.report.renderer, settings=run.settings)
-    except RenderError as failure:
-        run.warnings.append(f"No report was rendered: {failure}")
-        return
-    except EvidenceError:
-        raise
-    except Exception as failure:  # noqa: BLE001 - the sweep is sealed; its report can be rendered again
-        run.warnings.append(f"No report was rendered: {as_evidence_error(failure, 'in the report')}")
-        return
-    run.warnings += [record.note] if record.note else []
-    record_report(run.dir, run.signer)
-    known = len(tracking.warnings)
-    tracking.attach_report(run.dir.report.relative_to(run.dir.path), {REPORT_TAG: record.report_sha256})
-    run.warnings += tracking.warnings[known:]
+    return render_sweep(Run(run.dir), renderer=run.spec.report.renderer, settings=run.settings)
 
 
 def _log_metrics(run: OpenRun, tracking: RunTracking) -> None:
