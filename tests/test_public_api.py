@@ -18,7 +18,19 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PLAIN_WORDS = {"init", "run", "render", "list", "show", "doctor", "sync", "ui", "verify", "keys"}  # explained elsewhere
+PLAIN_WORDS = {
+    "init",
+    "run",
+    "render",
+    "list",
+    "find",
+    "show",
+    "doctor",
+    "sync",
+    "ui",
+    "verify",
+    "keys",
+}  # explained elsewhere
 WORDS = {RECONCILED, NOT_RECONCILED, NOT_RECONCILABLE, "SIGNED", "PSR", "DSR", "PBO", "trial", "consistent"}
 
 
