@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,15 @@ def nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("EVIDENCE_KEY", "EVIDENCE_KEY_FILE", "EVIDENCE_KEY_PASSPHRASE"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_watch_goes_on() -> Iterator[None]:
+    """End the watches over what is read that a test began, by a run by hand that it did not finish."""
+    yield
+    watch = sys.modules.get("pipeline.inputs.watch")
+    while watch is not None and watch.watching():
+        watch.stop()
 
 
 @pytest.fixture

@@ -141,8 +141,8 @@ def _check_output(root: Path, settings: Settings) -> None:
         raise UsageError(f"{root} cannot hold the site: it is the project or its runs. Give a directory of its own.")
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file, and a site is a directory. Give another name.")
-    begun = any((root / name).is_file() for name in (LOCK, STATE, HEAD))
-    if root.is_dir() and not begun and (other := sorted({path.name for path in root.iterdir()} - OF_HOSTS)):
+    there = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if not there & {LOCK, STATE} and not (root / HEAD).is_file() and (other := sorted(there - OF_HOSTS)):
         raise UsageError(
             f"{root} is not empty and holds no site ({other[0]!r} is there). Give another directory, or empty it."
         )

@@ -18,11 +18,11 @@ def watched(root: Path, *directories: Path, declared: Mapping[str, Known] | None
     places = Places(str(root), str(root / "results"), tuple(map(str, directories or (root,))), declared or {})
     seen: list[Observed] = []
     doors.open_doors()
-    watch.start(places)
+    own = watch.start(places)
     try:
         yield seen
     finally:
-        seen.append(watch.stop())
+        seen.append(watch.stop(own))
 
 
 def files_read(root: Path, act: Callable[[], Any], *directories: Path) -> dict[str, ObservedFile]:

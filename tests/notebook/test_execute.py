@@ -178,7 +178,7 @@ def test_a_forked_kernel_that_dies_early_is_followed_by_a_fresh_one(server: Fork
 def test_a_kernel_that_cannot_be_prepared_fails_the_run(kernels: ForkServer | None, tmp_path: Path) -> None:
     """Numbers that were not seeded, and modules that were not recorded, are no evidence."""
     with pytest.raises(RunFailedError, match=r"could not record which modules it imported: \w+Error: "):
-        execute(tmp_path, kernels, "import pipeline.rundir\npipeline.rundir.write_json = None")
+        execute(tmp_path, kernels, "import pipeline.files\npipeline.files.write_json = None")
 
 
 @pytest.mark.slow
