@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import RenderError, SigningWarning
+from pipeline.errors import RenderError, SigningWarning, UsageError
 from pipeline.run import LAST, Run, load_run
 from pipeline.settings import Settings
 
@@ -45,8 +45,8 @@ def verify(
 ) -> Verification:
     """Compare a run with its seal, its signature, its report and the ledger, or a bundle with what its sender signed.
 
-    A path that ends with `.zip` is a bundle; any other Path the directory of a run, or an unpacked bundle. `trust` is
-    a file of trusted keys, by default the project's for its own runs and nobody's for what was sent. `checkpoint` is
+    What ends with `.zip` is a bundle; a Path may also be the directory of a run or of an unpacked bundle. `trust` is a
+    file of trusted keys, by default the project's for its own runs and nobody's for what was sent. `checkpoint` is
     one of the ledger (SEQ:SHA256) that was printed earlier. Nothing is raised for what does not match: see `.ok`,
     `.problems` and `.verdict` of what is returned. Raises RunNotFoundError, UsageError.
     """
@@ -57,10 +57,9 @@ def verify(
     from pipeline.evidence.verify_all import verify_ledger
 
     known = Checkpoint.parse(checkpoint) if checkpoint else None
-    if not isinstance(run, Run) and str(run).endswith(BUNDLE):
-        return verify_bundle(Path(run), trust=_named(trust), checkpoint=known)
-    if isinstance(run, Path):
-        return verify_path(run, trust=_named(trust), checkpoint=known)
+    if (sent := _sent(run)) is not None:
+        check = verify_path if sent.is_dir() else verify_bundle
+        return check(sent, trust=_named(trust), checkpoint=known)
     settings = settings or Settings.load()
     allowed = project_trust(settings, trust)
     chain, ledger = verify_ledger(settings.results, trust=allowed, checkpoint=known, signatures=False)
@@ -132,8 +131,8 @@ def replay_run(
     from pipeline.replay import replay_run as execute_again
     from pipeline.replay.sent import replay_sent
 
-    if isinstance(run, Path):
-        return replay_sent(run, tolerance=tolerance, search=search, trust=_named(trust))
+    if (sent := _sent(run)) is not None:
+        return replay_sent(sent, tolerance=tolerance, search=search, trust=_named(trust))
     settings = settings or Settings.load()
     return execute_again(
         _found(run, settings),
@@ -251,7 +250,16 @@ def build_site(
     )
 
 
-def _found(run: Run | str, settings: Settings | None) -> Run:
+def _sent(run: Run | Path | str) -> Path | None:
+    """Return the bundle or directory that is meant, None for a run of the project; raises UsageError."""
+    if isinstance(run, Run) or not (isinstance(run, Path) or run.endswith(BUNDLE)):
+        return None
+    if not Path(run).exists():
+        raise UsageError(f"There is no {run}. Give a bundle, or the directory of a run.")
+    return Path(run)
+
+
+def _found(run: Run | Path | str, settings: Settings | None) -> Run:
     return run if isinstance(run, Run) else load_run(run, settings=settings)
 
 

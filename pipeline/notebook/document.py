@@ -127,7 +127,7 @@ def _check_language(path: Path, metadata: dict[str, Any]) -> None:
     if not language and OTHER_KERNELS.fullmatch(str(kernel)):
         language = kernel
     if language and str(language).lower() not in ("python", "python3", "ipython", "ipython3"):
-        raise NotebookError(f"{path} is a {language} notebook; only Python notebooks are executed.")
+        raise NotebookError(f"{path} is a notebook of the language {language}; only those of Python are executed.")
 
 
 def _kind(value: Any) -> str:

@@ -57,7 +57,7 @@ def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
 
 def test_a_notebook_of_another_language_is_refused(tmp_path: Path) -> None:
     """Only Python notebooks can be given parameters and seeds the way this project does it."""
-    with pytest.raises(NotebookError, match="R notebook"):
+    with pytest.raises(NotebookError, match="notebook of the language R"):
         read_notebook(write_notebook(tmp_path / "n.ipynb", language="R"))
 
 
