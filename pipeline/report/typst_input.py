@@ -51,7 +51,7 @@ def write_typst_input(page: Path, scratch: Path, style: str = "") -> TypstInput:
         return f'<img src="{name}" width="100%">'
 
     body = PANELS.sub(_panel_table, CARDS.sub(_card_table, SVG.sub(drawn, DROPPED.sub("", body))))
-    body = CELL.sub(_aligned, PAIR.sub(_pair_table, body))
+    body = CELL.sub(_aligned, PAIR.sub(_pair_table, FIGURE.sub(_captioned_below, body)))
     body = BETWEEN_MARKS.sub(r"\1 · \2", body).replace('class="mark ', 'class="')
     target = scratch / "content.html"
     target.write_text(f"<!DOCTYPE html><html><body>{body}</body></html>", encoding="utf-8")
@@ -74,6 +74,14 @@ def _panel_table(match: re.Match[str]) -> str:
     heads = "".join(f"<th>{title}</th>" for title, _ in panels)
     cells = "".join(f"<td>{image}</td>" for _, image in panels)
     return f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+
+
+def _captioned_below(match: re.Match[str]) -> str:
+    """Return a figure of a table as a box with its caption below: Typst would put that of a table above."""
+    if "<table" not in match[0]:
+        return match[0]
+    box = match[0].replace("<figure", "<div", 1).replace("</figure>", "</div>")
+    return box.replace("<figcaption", "<p").replace("</figcaption>", "</p>")
 
 
 def _pair_table(match: re.Match[str]) -> str:

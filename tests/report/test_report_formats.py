@@ -266,6 +266,10 @@ def test_figures_have_one_number_everywhere(copied: Run, render: Any, tmp_path: 
     assert {said for _, said in found[0][len(found[1]) :]} <= {
         "The figure"
     }  # the run's own, too large for a drawn page
+    caption = body.index("<fig-sensitivity>")
+    between = body[body.rindex("kind: table", 0, caption) : caption]
+    assert "caption: [" not in between  # Typst would put it above
+    assert re.search(r"Figure.\d+: ", between)
     assert "#set figure(numbering: none)" in typst
     assert "margin: (x: 18mm, top: 18mm, bottom: 20mm)" in typst
     assert "#set document(title: [S&P 500 crossover · backtest report · 00000001])" in typst
