@@ -1,4 +1,6 @@
-"""Make the bundles of docs/vectors: `python -m tests.evidence.make_vectors format-1|leaves`. Once, not at every change.
+"""Make the bundles of docs/vectors, once, not at every change: `python -m tests.evidence.make_vectors KIND`.
+
+KIND is `format-1`, `leaves` or `public`.
 
 The key is made from a seed that everybody knows, so that anybody can sign further vectors; it vouches for nothing.
 """
@@ -16,12 +18,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.digest import sha256_bytes
-from pipeline.evidence.bundle import PROGRAM, make_bundle
+from pipeline.evidence.bundle import PROGRAM, PUBLIC_REPORT, make_bundle
 from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.keys import signer_of, signer_pem
 from pipeline.evidence.leaves import LEAVES
-from pipeline.evidence.luggage import NOTHING, Luggage
+from pipeline.evidence.luggage import NOTHING, LeftOut, Luggage
 from pipeline.evidence.strict_json import canonical
+from pipeline.rundir import RunDir
 from tests.evidence.sealed_runs import World
 from tests.evidence.test_bundle import repack, unpack
 from tests.evidence.test_leaves import LIES, busy
@@ -122,6 +125,30 @@ LEAF_CHANGES: dict[str, Callable[[Files, str], Any]] = {
 }
 
 
+def left_out_in(files: Files) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(read_envelope(files["bundle.dsse.json"]).payload)["predicate"]["left_out"]
+    return found
+
+
+HERE = {"name": "stats.json", "why": "it is here", "sha256": "ab" * 32}
+PUBLIC_CHANGES: dict[str, Callable[[Files, str], Any]] = {
+    "public": lambda files, run_id: None,
+    "public-edited": lambda files, run_id: files.update({f"{run_id}/stats.json": b'{"sharpe": 2.61}\n'}),
+    "public-other-report": lambda files, run_id: files.update({PUBLIC_REPORT: b"<!doctype html><title>2.61</title>"}),
+    "public-other-seal": lambda files, run_id: listed(files, manifest_sha256="ab" * 32),
+    "public-here-and-left-out": lambda files, run_id: listed(files, left_out=[*left_out_in(files), HERE]),
+}
+
+
+def public_luggage(run: RunDir) -> Luggage:
+    """Choose what a public bundle shows by hand, so that no rule of redaction changes the vectors."""
+    shown = frozenset({"stats.json", "equity.csv"})
+    left = [name for name in (*run.sealed_paths(), "manifest.json", "manifest.dsse.json") if name not in shown]
+    left_out = tuple(LeftOut(name, "it is private", sha256_bytes((run.path / name).read_bytes())) for name in left)
+    files = {PUBLIC_REPORT: b"<!doctype html><title>report</title>"}
+    return Luggage(files, ("ledger",), left_out, frozenset({0, 1}), shown)
+
+
 def leaves_in(files: Files) -> list[bytes]:
     return files[LEAVES].splitlines()
 
@@ -131,15 +158,16 @@ def main(which: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         world = World(work / "results", alice)
-        run = busy(world) if which == "leaves" else world.run()
+        run = world.run() if which == "format-1" else busy(world)
         world.run()
-        luggage = Luggage({}, ("ledger",), scopes=frozenset({0, 1})) if which == "leaves" else NOTHING
+        leaves = Luggage({}, ("ledger",), scopes=frozenset({0, 1}))
+        luggage = {"leaves": leaves, "public": public_luggage(run)}.get(which, NOTHING)
         make_bundle(run, work / "whole.zip", ledger=world.ledger, signer=alice, luggage=luggage)
         folder = unpack(work / "whole.zip", work / "whole")
         base = unpack(repack(folder, work / "base.zip", without_program), work / "base")
-        for title, change in (LEAF_CHANGES if which == "leaves" else CHANGES).items():
+        for title, change in {"leaves": LEAF_CHANGES, "public": PUBLIC_CHANGES}.get(which, CHANGES).items():
             repack(base, VECTORS / f"{title}.zip", lambda files, change=change: change(files, run.run_id))
-        if which != "leaves":
+        if which == "format-1":
             good = (VECTORS / "good.zip").read_bytes()
             (VECTORS / "torn.zip").write_bytes(good[: len(good) * 2 // 3])
     (VECTORS / "alice.pem").write_text(signer_pem(alice), encoding="ascii")
