@@ -264,6 +264,8 @@ def _verify_unpacked(
     told = _Told(run.run_id, result.manifest_sha256, ended(predicate) if public else _ended(run))
     problems += _ledger_problems(root, told, predicate.get("ledger"), trust, notes=notes)
     problems += leaf_problems(root, predicate.get("ledger"), checkpoint, notes)
+    if predicate.get("manifest_sha256") != result.manifest_sha256:
+        problems.append(Problem(name, "edited", "it is about another seal than the one that is here"))
     problems += _luggage_problems(run, listed) if not result.problems and not public else []
     adopted = _adoption(root)
     notes += [] if adopted is None else [f"adopted, entry {adopted}: {ADOPTED}"]

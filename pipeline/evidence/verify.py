@@ -105,8 +105,21 @@ def _manifest_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Proble
     elif (sealed_id := predicate["runDetails"]["metadata"]["invocationId"]) != run.run_id:
         yield Problem("manifest.json", "renamed", f"it seals the run {sealed_id}")
     else:
+        _check_dependencies(predicate["buildDefinition"]["resolvedDependencies"])
         yield from _outcome_problems(predicate)
         yield from check_subjects(manifest["subject"])
+
+
+def _check_dependencies(items: Any) -> None:
+    """Raise TypeError unless a run was made from a list of things with names, and digests by their kinds."""
+    if not isinstance(items, list):
+        raise TypeError("what it was made from is no list")
+    for item in items:
+        digest = item.get("digest", {})
+        if not isinstance(item["name"], str) or not isinstance(digest, dict):
+            raise TypeError("what it was made from has no name, or no digest")
+        if not all(isinstance(value, str) for value in digest.values()):
+            raise TypeError("a digest of what it was made from is no text")
 
 
 def _outcome_problems(predicate: dict[str, Any]) -> Iterator[Problem]:

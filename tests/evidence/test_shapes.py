@@ -110,6 +110,11 @@ def test_names_that_are_one_on_other_systems_are_not_sealed(world: World) -> Non
 CONTRADICTIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a version that is no number": (lambda p: p["evidence_run"].update(schema_version=True), "unknown schema"),
     "a status of one's own": (lambda p: p["evidence_run"].update(status="banana"), "edited"),
+    "what it was made from is no list": (lambda p: p["buildDefinition"].update(resolvedDependencies={}), "edited"),
+    "a digest that is no text": (
+        lambda p: p["buildDefinition"]["resolvedDependencies"][0].update(digest={"sha256": []}),
+        "edited",
+    ),
     "an end before the beginning": (
         lambda p: p["runDetails"]["metadata"].update(finishedOn="2019-01-01T00:00:00.000000Z"),
         "edited",

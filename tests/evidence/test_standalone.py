@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import itertools
 import json
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from pipeline.evidence.unbundle import verify_bundle
 from pipeline.rundir import RunDir
 from tests.evidence.sealed_runs import World, new_signer
 from tests.evidence.test_bundle import content_attacks, repack, unpack
+from tests.evidence.test_shapes import odd_versions
 
 LEAVES = "ledger/leaves.jsonl"
 ROOT = Path(__file__).parents[2]
@@ -275,6 +277,39 @@ def test_how_a_run_ended_is_said_and_has_to_be_possible(
     assert verify_bundle(packed, trust=world.trust).ok is (code == 0)
     if code == 0:
         assert f"The seal of the run {signed.run_id}, {outcome['status']}, lists" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_verify_py_refuses_the_other_does_not_take(
+    world: World, signed: RunDir, bundle: Path, tmp_path: Path
+) -> None:
+    """A seal of any shape, signed and listed by the owner of the key: answered by both, and never proven by one alone
+    that knows less of the form of a seal than the other.
+    """
+    folder = unpack(bundle, tmp_path / "u")
+    name = f"{signed.run_id}/manifest.json"
+    for odd in itertools.islice(odd_versions(json.loads((folder / name).read_bytes())), 0, None, 5):
+
+        def change(files: dict[str, bytes], odd: Any = odd) -> None:
+            files[name] = canonical(odd)
+            files[name.replace(".json", ".dsse.json")] = make_envelope(files[name], STATEMENT, world.signer)
+            listed_again(files, signed.run_id, world.signer)
+
+        packed = repack(folder, tmp_path / "odd.zip", change)
+        assert check(packed, keyid(world)) == 0 or not verify_bundle(packed, trust=world.trust).ok, odd
+
+
+def test_a_list_about_another_seal_is_a_problem(world: World, signed: RunDir, bundle: Path, tmp_path: Path) -> None:
+    """Whoever signed it: the list names the seal that it is about, and that is the one that is here."""
+
+    def change(files: dict[str, bytes]) -> None:
+        statement = json.loads(read_envelope(files["bundle.dsse.json"]).payload)
+        statement["predicate"]["manifest_sha256"] = "ab" * 32
+        files["bundle.dsse.json"] = make_envelope(canonical(statement), STATEMENT, world.signer)
+
+    packed = repack(unpack(bundle, tmp_path / "u"), tmp_path / "c.zip", change)
+    assert check(packed, keyid(world)) == 3
+    assert [problem.path for problem in verify_bundle(packed, trust=world.trust).problems] == ["bundle.dsse.json"]
 
 
 @pytest.mark.slow

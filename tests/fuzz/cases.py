@@ -10,12 +10,16 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.evidence.bundle import write_zip
+from pipeline.digest import sha256_bytes
+from pipeline.evidence.bundle import sums, write_zip
+from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
+from pipeline.evidence.strict_json import canonical
 from tests.fuzz import genuine, mutations
 from tests.fuzz.mutations import PACKERS, VALUES
 
 COUNTS = {
     "spec": 450, "sweep": 250, "data": 450, "notebook": 300, "ledger": 250, "trust": 200, "bundle": 250, "site": 150,
+    "list": 300,
 }  # fmt: skip
 
 
@@ -159,16 +163,36 @@ def site_written() -> Iterator[tuple[Any, ...]]:
         yield "config/site.toml", f'[public]\npatterns = ["{pattern}"]\n'.encode()
 
 
-def bundle_files() -> dict[str, bytes]:
-    """The files of the genuine bundle, by their names in its folder."""
-    with zipfile.ZipFile(io.BytesIO(genuine.BUNDLE)) as archive:
+def list_written() -> Iterator[tuple[Any, ...]]:
+    for data in (genuine.PUBLIC, genuine.PUBLIC[:-1], genuine.PUBLIC * 2):
+        yield "evidence.zip", data
+
+
+def list_mutated(rng: random.Random) -> tuple[Any, ...]:
+    """Let the owner of the key sign a list of files that says something else, of a whole or a public bundle."""
+    whole = rng.choice([genuine.BUNDLE, genuine.PUBLIC, genuine.PUBLIC])
+    files = bundle_files(whole)
+    statement = json.loads(read_envelope(files["bundle.dsse.json"]).payload)
+    part = rng.choice([statement, *[statement["predicate"]] * 4])
+    mutations.change_value(rng, part)
+    try:
+        files["bundle.dsse.json"] = make_envelope(canonical(statement), STATEMENT, genuine.SIGNER)
+    except (ValueError, TypeError, AttributeError):  # what no JSON of ours can hold cannot be signed by us
+        return "evidence.zip", mutations.some_bytes(rng, whole)
+    files["SHA256SUMS"] = sums({name: sha256_bytes(data) for name, data in files.items()})
+    return "evidence.zip", bundle_of(files, whole)
+
+
+def bundle_files(whole: bytes = genuine.BUNDLE) -> dict[str, bytes]:
+    """The files of a genuine bundle, by their names in its folder."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 
-def bundle_of(files: dict[str, bytes]) -> bytes:
+def bundle_of(files: dict[str, bytes], whole: bytes = genuine.BUNDLE) -> bytes:
     """Pack files as a bundle is packed, whatever they hold."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(genuine.BUNDLE)) as archive:
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         folder = archive.namelist()[0].partition("/")[0]
     write_zip(out, folder, files)
     return out.getvalue()
@@ -244,9 +268,10 @@ COLUMNAR = {suffix: genuine.columnar(suffix) for suffix in (".parquet", ".feathe
 WRITTEN = {
     "spec": spec_written, "sweep": sweep_written, "data": data_written, "notebook": notebook_written,
     "ledger": ledger_written, "trust": trust_written, "bundle": bundle_written, "site": site_written,
+    "list": list_written,
 }  # fmt: skip
 MUTATED = {
     "spec": of_toml("run.toml", genuine.SPEC), "sweep": of_toml("sweep.toml", genuine.SWEEP), "data": data_mutated,
     "notebook": notebook_mutated, "ledger": ledger_mutated, "trust": of_toml("trusted_keys.toml", genuine.TRUST_FILE),
-    "bundle": bundle_mutated, "site": of_toml("config/site.toml", genuine.SITE),
+    "bundle": bundle_mutated, "list": list_mutated, "site": of_toml("config/site.toml", genuine.SITE),
 }  # fmt: skip

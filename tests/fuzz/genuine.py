@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 SIGNER = signer_of(Ed25519PrivateKey.from_private_bytes(b"a" * 32))  # alice of docs/vectors
 TRUST = trust_in(SIGNER)
 BUNDLE = (REPOSITORY / "docs" / "vectors" / "leaves.zip").read_bytes()
+PUBLIC = (REPOSITORY / "docs" / "vectors" / "public.zip").read_bytes()
 RUN_IDS = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(4)]
 
 BOB = Ed25519PrivateKey.from_private_bytes(b"b" * 32).public_key().public_bytes_raw()

@@ -137,6 +137,20 @@ def bundle(place: Path, case: Any) -> None:
     said.raise_for_problems()
 
 
+def signed_list(place: Path, case: Any) -> None:
+    """What the owner signed is proven or a problem, in both programs alike, and can be opened when it is proven."""
+    from pipeline.evidence.standalone import verify
+    from pipeline.evidence.unbundle import open_sent, verify_bundle
+
+    path = content(place, case, "evidence.zip", genuine.PUBLIC)
+    said = verify_bundle(path, trust=genuine.TRUST)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = verify.main([str(path), "--key", genuine.TRUST.keys[0].keyid])
+    assert (code, said.ok) in ((0, True), (3, False)), (code, said.problems)
+    with open_sent(path, trust=genuine.TRUST) as sent:
+        assert sent.verification.ok
+
+
 def site(place: Path, case: Any) -> None:
     """Options that are read can be used: what is left out of a text is left out."""
     from pipeline.settings import Settings
@@ -150,5 +164,5 @@ def site(place: Path, case: Any) -> None:
 
 TARGETS = {
     "spec": spec, "sweep": sweep, "data": data, "notebook": notebook, "ledger": ledger, "trust": trust,
-    "bundle": bundle, "site": site,
+    "bundle": bundle, "list": signed_list, "site": site,
 }  # fmt: skip

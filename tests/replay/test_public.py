@@ -195,7 +195,7 @@ def test_both_programs_say_what_is_proven_and_what_is_the_sender_s_word(
     assert "The seal is entry 1 of a ledger of 2" in proven
     assert "All 2 leaves of the ledger came along: 1 trials" in proven
     assert "The seal of the run" not in proven
-    assert f"That 4 files are those of the run {sender.run.run_id}, FINISHED, as they were sealed" in believed
+    assert f"That 4 files are as the run {sender.run.run_id}, FINISHED, sealed them." in believed
     assert "manifest.json left out: it names hosts, paths and packages (SHA-256 " in open_
     found = verify_bundle(bundle, trust=sender.trust)
     assert (found.problems, found.verdict, found.signer, found.files) == ((), "ok", "alice", 4)

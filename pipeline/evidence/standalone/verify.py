@@ -230,7 +230,6 @@ class Check:
         self.same(bool(self.named), False, f"{what} is not signed, and you named a key")
         self.believed.append(f"Nobody signed {what}.")
         return payload, ""
-
     def names(self) -> None:
         """Refuse names that lead elsewhere, or that some system takes for one another."""
         forms = set()
@@ -255,8 +254,9 @@ class Check:
         self.public = BUNDLE_TYPES.get(statement["predicateType"])
         self.same((statement["_type"], self.public is None), (STATEMENT, False), "unknown schema")
         self.predicate, self.run_id = statement["predicate"], str(statement["predicate"]["run_id"])
-        left = ((i["name"], i["why"], i["sha256"]) for i in self.predicate.get("left_out", ()))
-        self.beyond += [f"{name} left out: {why}{f' (SHA-256 {sha})' if sha else ''}." for name, why, sha in left]
+        for n, why, sha in ((i["name"] + "", i["why"] + "", i["sha256"]) for i in self.predicate.get("left_out", ())):
+            self.same(re.fullmatch("[0-9a-f]{64}|None", str(sha)) is None, False, "what was left out has no SHA-256")
+            self.beyond.append(f"{n} left out: {why}{f' (SHA-256 {sha})' if sha else ''}.")
         found = {name: self.files.digest(name) for name in self.files.names - {SUMS}}
         lines = "".join(f"{found[name][0]}  {name}\n" for name in sorted(found)).encode("utf-8")
         found.pop(own)
@@ -271,11 +271,11 @@ class Check:
         inside = [name[len(start) :] for name in self.files.names if name.startswith(start)]
         if self.public:  # its files are what the signed list says, and nothing else is known of them
             left, told = {i["name"]: i["sha256"] for i in self.predicate["left_out"]}, self.predicate["sealed"]
-            self.sealed, self.ended, status = left[own[0]], told["finished_on"], told["status"]
-            fits = self.sealed == self.predicate["manifest_sha256"] and len(self.sealed) == 64 and status in ENDS
-            self.same((fits, left.keys() & inside), (True, set()), "what it says of the seal contradicts itself")
-            text = f"That {len(inside)} files are those of the run {self.run_id}, {status}, as they were sealed"
-            return self.believed.append(f"{text}: its seal was left out.")
+            self.sealed, end = left[own[0]], told["status"]
+            self.ended = re.match(r"\d{4}-\d\d-\d\dT", told["finished_on"]).string
+            fits = self.predicate["manifest_sha256"] == self.sealed is not None, end in ENDS, left.keys() & inside
+            self.same(fits, (True, True, set()), "what it says of the seal contradicts itself")
+            return self.believed.append(f"That {len(inside)} files are as the run {self.run_id}, {end}, sealed them.")
         data, signer = self.read(start + own[0]), ""
         self.sealed = hashlib.sha256(data).hexdigest()
         self.same(self.predicate["manifest_sha256"], self.sealed, "the bundle is about another one")
