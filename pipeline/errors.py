@@ -205,4 +205,4 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """Return a value of a spec as a message quotes it: URLs without their secrets."""
-    return repr(masked(value)) if isinstance(value, str) else masked_text(repr(value))
+    return repr(masked_text(masked(value))) if isinstance(value, str) else masked_text(repr(value))

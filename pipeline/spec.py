@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from pipeline.errors import SpecError, nearest, shortened, shown
-from pipeline.masking import mask_table, secret_name
+from pipeline.masking import mask_table, masked_text, secret_name
 from pipeline.spec_sections import (
     BacktestSection,
     BenchmarkSection,
@@ -62,6 +62,7 @@ class RunSpec(Section):
         except ValidationError as error:
             problems = "\n".join(f"  - {line}" for line in _problems(error))
             raise SpecError(f"{where} is not a valid run spec:\n{problems}") from None
+        refuse_secrets(values, where)
         data = spec.data
         if data is not None and data.start and data.end and data.start > data.end:
             raise SpecError(f"{where}: data.start {data.start} is after data.end {data.end}.")
@@ -157,6 +158,25 @@ def check_spec_values(values: Mapping[str, Any], where: str) -> None:
         check_values(values)
     except ValueError as error:
         raise SpecError(f"{where} cannot be kept: {error}.") from None
+
+
+def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
+    """Raise SpecError for an address with a password or a token anywhere but in `run.parameters`, which are masked."""
+    for place, text in _texts(values):
+        if masked_text(text) != text and not place.startswith("run.parameters."):
+            raise SpecError(
+                f"{where}: {place}: the password or token in this address would be sealed and sent around. Leave it "
+                "out; what a notebook needs of it goes into run.parameters, which are masked."
+            )
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in nested tables and lists by its place."""
+    if isinstance(value, str):
+        yield place, value
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _texts(item, f"{place}.{key}" if place else str(key))
 
 
 def overridden(where: str, overrides: Mapping[str, Any] | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipeline.errors import SpecError
 from pipeline.masking import has_secret, mask_table, masked, masked_text, secret_name
-from pipeline.spec import RunSpec, parse_spec
+from pipeline.spec import RunSpec, parse_spec, set_dotted
 from pipeline.sweep.spec import SweepSpec
 from pipeline.tracking import run_url
 
@@ -128,6 +130,31 @@ def test_a_spec_refuses_secrets(url: str, place: str) -> None:
         with pytest.raises(SpecError, match=rf"{place}: .*MLFLOW_TRACKING_URI") as caught:
             parse()
         assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "run.name", "run.experiment", "run.tags.store", "data.symbol", "benchmark.label", "report.template",
+        "strategy.family", "strategy.params.feed", "space.feed.values",
+    ],
+)  # fmt: skip
+def test_no_text_of_a_spec_may_be_an_address_with_a_secret(place: str) -> None:
+    """All of a spec is sealed but the parameters of the notebook, which are masked; an address without one is fine."""
+    for text, refused in (("see postgresql://me:pw-7@host/db", True), ("see postgresql://me@host/db", False)):
+        values: dict[str, Any] = {"space": {"fast": [5, 10]}} if place.startswith("s") else {}
+        set_dotted(values, place, [text, "x"] if place.endswith("values") else text)
+        read = SweepSpec if {"sweep", "space"} & {*values} else RunSpec
+        if refused:
+            with pytest.raises(SpecError, match=rf"{place}.*: the password or token in this address") as caught:
+                read.from_mapping(values)
+            assert "pw-7" not in str(caught.value)
+        else:
+            read.from_mapping(values)
+    with pytest.raises(SpecError, match="see postgresql://me:") as caught:
+        SweepSpec.from_mapping({"sweep": {"name": "see postgresql://me:pw-7@host/db"}, "space": {"fast": [5, 10]}})
+    assert "pw-7" not in str(caught.value)
+    RunSpec.from_mapping({"run": {"parameters": {"store": "postgresql://me:pw-7@host/db"}}})
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:pw@host/db", "https://host/x?token=abc"])

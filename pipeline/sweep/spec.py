@@ -21,6 +21,7 @@ from pipeline.spec import (
     Scalar,
     check_spec_values,
     overridden,
+    refuse_secrets,
     set_dotted,
     spec_values,
     without_none,
@@ -180,6 +181,7 @@ class SweepSpec:
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)
             raise SpecError(f"{where} is not a valid sweep spec:\n{lines}")
+        refuse_secrets(own, where)
         named = base.model_copy(update={"run": base.run.model_copy(update={"name": sweep.name})})
         return cls(named, sweep, space, validation)
 
