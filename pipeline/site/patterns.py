@@ -79,8 +79,8 @@ GENERAL = tuple(Pattern(re.compile(pattern), needs) for needs, pattern in _GENER
 
 
 def whole_words(words: Iterable[str]) -> list[Pattern]:
-    """Return a pattern that finds any of the words, whole and in any case; none for no words."""
-    parts = [rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
+    """Return a pattern that finds any of the words, whole (`_` ends one) and in any case; none for no words."""
+    parts = [rf"(?<![^\W_]){re.escape(word)}(?![^\W_])" for word in words]
     return [Pattern(re.compile("|".join(parts), re.IGNORECASE))] if parts else []
 
 

@@ -190,6 +190,19 @@ def test_a_setting_that_is_a_path_goes_whole(text: str, expected: str) -> None:
     assert Redactor().value({"source": text}, settings=True) == {"source": expected}
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("jdoe_alpha:signal, prices_JDOE.csv", f"{MARK}_alpha:signal, prices_{MARK}.csv"),
+        ("jdoesmith, xjdoe, jdoe2", "jdoesmith, xjdoe, jdoe2"),
+        ("of Acme_Capital", "of Acme_Capital"),
+    ],
+)
+def test_a_name_is_found_within_a_name_of_code(text: str, expected: str) -> None:
+    """In code and names of files words are joined by `_`: a user's name is found among them."""
+    assert Redactor(words=("jdoe",), hide=("Acme Capital",)).text(text) == expected
+
+
 def test_patterns_of_one_s_own_are_each_their_own() -> None:
     """Flags in one are no matter to the others; what overlaps is left out once."""
     redactor = Redactor(patterns=("(?i)acme", "ACC-[0-9]+", "me c"))
