@@ -53,7 +53,7 @@ def write_result(
     benchmark = next(iter(result.benchmarks.values()), None)
     write_atomic(files.equity, equity_csv(result.equity, benchmark, result.capital))
     for name, table in _tables(result).items():
-        write_atomic(files.part(name), parquet_bytes(table, index=name != "fills"))
+        write_atomic(files.part(name), parquet_bytes(table, index=name != "fills", large=True))
     if result.trades is not None:
         write_atomic(files.trades_parquet, parquet_bytes(result.trades, index=False))
         write_atomic(files.trades_csv, trades_csv(result.trades))
