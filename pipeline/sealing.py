@@ -174,6 +174,7 @@ def _boundary(run: OpenRun, observed: Observed) -> Mapping[str, list[str]] | Non
         digested=(*named, *(file.path for file in read if file.sha256 is not None)),
         unseen=tuple(file.path for file in read if file.sha256 is None),
         hosts=tuple(host.name for host in observed.hosts),
+        children=observed.children,
     )
     return record.boundary.with_inputs(inputs).to_dict()
 

@@ -40,16 +40,21 @@ class ObservedFile:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything that was seen; `secrets` counts the files that look like secrets, `failed` says what was missed."""
+    """Everything that was seen.
+
+    `secrets` counts the files that look like secrets, `children` names the processes that were started, whose reads are
+    not seen, `failed` says what was missed.
+    """
 
     files: tuple[ObservedFile, ...] = ()
     hosts: tuple[Host, ...] = ()
     frames: tuple[Frame, ...] = ()
     secrets: int = 0
+    children: tuple[str, ...] = ()
     failed: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.hosts or self.frames or self.secrets or self.failed)
+        return bool(self.files or self.hosts or self.frames or self.secrets or self.children or self.failed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without what is not there."""
@@ -60,6 +65,7 @@ class Observed:
             **({"hosts": [asdict(host) for host in self.hosts]} if self.hosts else {}),
             **({"frames": [asdict(frame) for frame in self.frames]} if self.frames else {}),
             **({"secrets": self.secrets} if self.secrets else {}),
+            **({"children": list(self.children)} if self.children else {}),
             **({"failed": self.failed} if self.failed else {}),
         }
 
@@ -74,6 +80,7 @@ class Observed:
             tuple(Host(entry["name"], entry["first"], entry["last"]) for entry in values.get("hosts", ())),
             tuple(Frame(**{key: entry[key] for key in kept if key in entry}) for entry in values.get("frames", ())),
             values.get("secrets", 0),
+            tuple(values.get("children", ())),
             values.get("failed"),
         )
 

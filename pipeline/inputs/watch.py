@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.evidence.modules import files_of_modules
+from pipeline.inputs.children import Children
 from pipeline.inputs.digesting import Digester, Reading
 from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Network
@@ -47,8 +48,10 @@ class Watch:
         self._failed: str | None = None
         self._local = threading.local()
         self.network = Network(places.hosts)
+        self.children = Children()
         self._events: dict[str, Callable[..., None]] = {
             **self.network.events,
+            **self.children.events,
             "open": self._opened,
             "sqlite3.connect": self._connected,
             "os.rename": self._renamed,
@@ -168,7 +171,8 @@ class Watch:
         code = files_of_modules()
         readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
         files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
-        return Observed(files, self.network.hosts, tuple(self._frames.values()), len(self._secrets), self._failed)
+        frames, children = tuple(self._frames.values()), self.children.end()
+        return Observed(files, self.network.hosts, frames, len(self._secrets), children, self._failed)
 
     def _described(self, path: str, readings: list[Reading]) -> ObservedFile:
         first, last = readings[0], readings[-1]

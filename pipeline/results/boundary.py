@@ -46,13 +46,15 @@ class Inputs:
     """What is known of the inputs of a run, by name.
 
     `digested` were digested when they were read or handed in; `declared` were named but not seen to be read;
-    `unseen` were read without a digest; `hosts` are those that were read from over the network.
+    `unseen` were read without a digest; `hosts` are those that were read from over the network, `children` the
+    processes that the run started.
     """
 
     digested: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Boundary:
         told = f"Inputs that were declared and not seen to be read: {_some(inputs.declared)}."
         unseen = f"What was read without a digest: {_some(inputs.unseen)}."
         hosts = f"What was read from the network ({_some(inputs.hosts)}): it cannot be read again as it was."
-        more = (*((unseen,) if inputs.unseen else ()), *((hosts,) if inputs.hosts else ()))
+        started = f"What processes read that the run started ({_some(inputs.children)}): they are not watched."
+        known = ((unseen, inputs.unseen), (hosts, inputs.hosts), (started, inputs.children))
+        more = (text for text, names in known if names)
         return replace(
             self,
             checked=(*self.checked, *checked),
