@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,19 @@ def is_alive(pid: Any, created: Any, host: Any) -> bool | None:
         return bool(abs(psutil.Process(int(pid)).create_time() - created) < 1.0)  # None would be this process
     except (psutil.NoSuchProcess, psutil.AccessDenied, TypeError, ValueError, OverflowError):
         return False
+
+
+def children_since(moment: float) -> tuple[str, ...]:
+    """Return the names of the programs that this process started since a time, as far as they are still alive.
+
+    Births are told in ticks of the clock since the machine started, so those of a second before count, too.
+    """
+    import psutil
+
+    names = []
+    with suppress(psutil.Error, OSError):
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if child.create_time() >= moment - 1.0:
+                    names.append(child.name())
+    return tuple(names)

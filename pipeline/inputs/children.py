@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
+
+from pipeline.running import children_since
 
 FORK = "a fork of the run's own process"
 SHELL = "a shell"
 UNNAMED = "a process that is over"
-SLACK = 1.0  # seconds; births are told in ticks of the clock
 
 
 class Children:
@@ -37,7 +37,8 @@ class Children:
 
     def end(self) -> tuple[str, ...]:
         """Return the names, in the order of the first time."""
-        self._look()
+        for name in children_since(self._began):
+            self._note(name)
         if not self._names and _spent() > self._spent:
             self._note(UNNAMED)
         return tuple(self._names)
@@ -48,16 +49,6 @@ class Children:
     def _program(self, path: Any, arguments: Any = (), *_: Any) -> None:
         given = path or (arguments if isinstance(arguments, str | bytes) else next(iter(arguments), ""))
         self._note(PurePath(os.fsdecode(given)).name)
-
-    def _look(self) -> None:
-        """Ask those that live, and were born since the beginning, for their names."""
-        import psutil
-
-        with suppress(psutil.Error, OSError):
-            for child in psutil.Process().children():
-                with suppress(psutil.Error):
-                    if child.create_time() >= self._began - SLACK:
-                        self._note(child.name())
 
 
 def _spent() -> int:
