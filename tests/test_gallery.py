@@ -138,5 +138,7 @@ def test_the_portfolio_runs_to_a_verified_report(project: Settings) -> None:
     ]
     assert "notebooks/data/factor_etfs.csv" in run.dir.manifest.read_text(encoding="utf-8")
     page = run.dir.report.read_text(encoding="utf-8")
+    assert "NO LOOK-AHEAD FOUND" in page
+    evidence(project, "replay", "last", "--discard")
     for words in ("Effective positions", "Correlation of the returns", "all of it is out of sample", "Equal weights"):
         assert words in page

@@ -182,7 +182,7 @@ def _result(book: Book, prices: pd.DataFrame, given: Given, notes: tuple[str, ..
         first_label="start" if book.equity[0] == book.capital else "period",
         engine=Engine("weights at prices"),
         symbols=tuple(str(name) for name in names),
-        costs={"fee_bps": given.costs_bps or 0.0},
+        costs={"fee_bps": float(given.costs_bps or 0.0)},
         fills=fills,
         positions=pd.DataFrame(book.positions, labels, names),
         weights=weights,

@@ -146,3 +146,11 @@ def test_cash_and_positions_are_the_equity(seed: int, bps: float, at_open: bool)
         costs = result.tables["turnover"]["costs"].reindex(result.equity.index, fill_value=0.0)
         ours = (moves - costs / result.equity.shift(1))[1:]
         np.testing.assert_allclose(result.equity.pct_change()[1:], ours, atol=1e-12)
+
+
+def test_costs_are_a_number_of_one_kind() -> None:
+    """Basis points that come back from JSON as 5 instead of 5.0 are recorded alike: a replay writes the same bytes."""
+    days = pd.bdate_range("2020-01-01", periods=3)
+    prices = pd.DataFrame({"A": [1.0, 2.0, 3.0]}, days)
+    costs = [as_result(prices * 0.0 + 1.0, Given(prices=prices, costs_bps=bps)).costs for bps in (5, 5.0, None)]
+    assert [repr(one) for one in costs] == ["{'fee_bps': 5.0}", "{'fee_bps': 5.0}", "{'fee_bps': 0.0}"]
