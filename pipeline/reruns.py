@@ -77,7 +77,7 @@ def _leakage(rerun: Rerun, cuts: int) -> dict[str, Any]:
         "responses": None,
         "first": None if verdict.first is None else {"timestamp": verdict.first.isoformat()},
         "cuts": len(verdict.cuts),
-        "last_bars": verdict.last_bars,
+        "own_bars": verdict.own_bars,
         "positions": verdict.positions,
         "seed": SEED,
         "calls": verdict.calls,

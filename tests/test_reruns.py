@@ -94,6 +94,17 @@ def equal(prices: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(1.0 / prices.shape[1], prices.index[::20], prices.columns)
 
 
+def windows(prices: pd.Series) -> pd.Series:
+    """Whole windows alone, as a walk-forward leaves them: without later bars it ends earlier."""
+    return clean(prices).iloc[: len(prices) // 20 * 20]
+
+
+def from_open(bars: pd.DataFrame, shift: int = 1) -> pd.Series:
+    """What is earned from open to close; without the shift, by a position that knows the close."""
+    held = (bars["close"] > bars["close"].rolling(20).mean()).shift(shift, fill_value=False)
+    return (bars["close"] / bars["open"] - 1.0).where(held, 0.0)
+
+
 def of_bars(bars: pd.DataFrame) -> pd.Series:
     return clean(bars["close"])
 
@@ -122,10 +133,11 @@ def test_a_planted_look_ahead_is_found(function: Callable[..., Any]) -> None:
 
 def test_a_clean_one_is_clean_and_says_what_was_tried() -> None:
     """Every cut, and the bar itself, were tried."""
+    assert of_series(windows).status == "clean"
     verdict = of_series(clean)
     assert (verdict.status, verdict.failures, len(verdict.cuts), verdict.positions) == ("clean", (), CUTS, False)
-    assert verdict.last_bars > 0
-    assert f"at {verdict.last_bars} bars" in verdict.sentence
+    assert verdict.own_bars > 0
+    assert f"at {verdict.own_bars} bars" in verdict.sentence
 
 
 def test_weights() -> None:
@@ -153,9 +165,15 @@ def test_what_cannot_be_judged_is_not_called_clean(verdict: Callable[[], Verdict
 
 
 def test_bars_with_high_and_low() -> None:
-    """One instrument's bars move together; a clean function of them is clean."""
-    rerun = asked_for(of_bars, BARS, of_bars(BARS), {"kind": "returns"})
-    assert check_look_ahead(rerun, cuts=CUTS).status == "clean"
+    """One instrument's bars move together, and from open to close; without them nothing fills inside of a bar."""
+
+    def status(function: Callable[..., Any], bars: pd.DataFrame) -> str:
+        return check_look_ahead(asked_for(function, bars, function(bars), {"kind": "returns"}), cuts=CUTS).status
+
+    bars = BARS.assign(open=BARS["close"].shift(1, fill_value=100.0))
+    assert status(of_bars, bars) == status(from_open, bars) == "clean"
+    assert status(lambda found: from_open(found, 0), bars) == "unjudged"
+    assert status(lambda found: from_open(found, 0), bars[["open", "close"]]) == "leak"
 
 
 def test_chance_is_stochastic() -> None:

@@ -107,11 +107,21 @@ class Answer:
 
     @property
     def first(self) -> pd.Timestamp:
-        """The first label."""
-        found: pd.Timestamp = min(
-            part.index[0] for part in (self.decided, self.earned) if part is not None and len(part)
-        )
-        return found
+        """The first label; of an empty answer the end of time."""
+        import pandas as pd
+
+        return min((part.index[0] for part in self._parts), default=pd.Timestamp.max.tz_localize("UTC"))
+
+    @property
+    def last(self) -> pd.Timestamp:
+        """The last label, of the part that ends first; of an empty answer the beginning of time."""
+        import pandas as pd
+
+        return min((part.index[-1] for part in self._parts), default=pd.Timestamp.min.tz_localize("UTC"))
+
+    @property
+    def _parts(self) -> list[Any]:
+        return [part for part in (self.decided, self.earned) if part is not None and len(part)]
 
 
 def _first_difference(one: pd.DataFrame | pd.Series, two: pd.DataFrame | pd.Series) -> pd.Timestamp | None:

@@ -1,10 +1,12 @@
 """Does a backtest of any engine look into the future? It is run again by a function of the notebook's on other bars.
 
-Truncation      without the bars from a cut on, what was decided and earned before the last bar that is left must stay.
+Truncation      without the bars from a cut on, what was decided and earned before the last bar that is left must stay;
+                a result that ends earlier, as one of whole windows does, is compared up to its end.
 Future shuffle  with the bars from the cut on in another order, all before the cut must stay.
-Last bar        a position that is held into a bar earns in proportion to the bar's move. Where the returns bend, the
+Own bar         a position that is held into a bar earns in proportion to the bar's move. Where the returns bend, the
                 bar itself was known to the decision; or orders were filled inside of it, which only closing prices
-                rule out. Needs returns: of weights alone, the portfolio is computed here from those of the bar before.
+                rule out. With opens, the whole bar is moved, and then its close alone. Needs returns: of weights, the
+                portfolio is computed here from those of the label before.
 All bars        with all bars replaced what is decided must change, or what is earned where decisions are not known.
 
 No alarm means that no leak showed at the cuts tried; it is not a proof. What the function reads from outside of its
@@ -20,7 +22,15 @@ import numpy as np
 
 from pipeline.backtest.outside import outside_data
 from pipeline.engines.answers import Answer, Rerun
-from pipeline.engines.other_bars import Bars, have_ranges, replaced, usual_move, with_last_move, without_future
+from pipeline.engines.other_bars import (
+    Bars,
+    have_opens,
+    have_ranges,
+    replaced,
+    usual_move,
+    with_move,
+    without_future,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +38,10 @@ if TYPE_CHECKING:
 Status = Literal["clean", "leak", "unjudged", "stochastic", "unchecked"]
 Reason = Literal["other", "independent", "mixed", "inside"]
 
-LAST_BAR_CUTS = 8
-MOVES = (-1.0, -0.5, 0.5, 1.0)  # of the largest move that the last bar is given
+OWN_BARS = 8
+MOVES = (-1.0, -0.5, 0.5, 1.0)  # of the largest move that the bar is given
 LEAST_MOVE, USUAL_MOVES, MOST_MOVE = 0.02, 8.0, 0.10
-FEES = 0.002  # returns may bend by this, or a quarter of a usual move: what it costs to trade at the last bar
+FEES = 0.002  # returns may bend by this, or a quarter of a usual move: what it costs to trade at the bar
 FEWEST_VALUES = 20
 OTHER = "given the bars of the run it returns another result than the one that was saved"
 INDEPENDENT = "what it decides does not depend on the bars that it is given"
@@ -47,7 +57,7 @@ class Verdict:
     """The outcome and a sentence about it, and what it rests on.
 
     `first` is the earliest label that changed; `cuts` were tried, `failures` say what the function raised at some;
-    `last_bars` is at how many bars their own move was varied; `positions` whether decisions were compared, not returns
+    `own_bars` is at how many bars their own move was varied; `positions` whether decisions were compared, not returns
     alone.
     """
 
@@ -59,7 +69,7 @@ class Verdict:
     cuts: tuple[int, ...] = ()
     failures: tuple[tuple[int, str], ...] = ()
     calls: int = 0
-    last_bars: int = 0
+    own_bars: int = 0
     positions: bool = False
 
 
@@ -77,14 +87,14 @@ class _Finding:
 def check_look_ahead(rerun: Rerun, *, cuts: int, seed: int = 0) -> Verdict:
     """Test a function for look-ahead at so many cuts, chosen by `seed`; raises what it raises on the run's own bars."""
     check = _Check(rerun, cuts, np.random.default_rng(seed))
-    steps = (check.repeats, check.is_the_saved, check.past, check.last_bars, check.outside, check.response)
+    steps = (check.repeats, check.is_the_saved, check.past, check.own_bars, check.outside, check.response)
     found = next((each for step in steps if (each := step()) is not None), None) or check.clean()
     return Verdict(
         **vars(found),
         cuts=check.cuts,
         failures=tuple(check.failures),
         calls=check.calls,
-        last_bars=check.tried,
+        own_bars=check.tried,
         positions=check.whole.decided is not None,
     )
 
@@ -136,25 +146,27 @@ class _Check:
     def _changed_before(self, cut: int) -> pd.Timestamp | None:
         """Return the first label that changes without the bars from a cut on; None where none does, or it fails."""
         try:
-            for bars, end in without_future(self.rerun.bars, self.rerun.labels, cut, self.rng):
-                first = self.whole.before(end).differs(self.call(bars).before(end))
+            for bars, before in without_future(self.rerun.bars, self.rerun.labels, cut, self.rng):
+                other = self.call(bars)
+                end = min(before, other.last) if len(bars) == cut else before
+                first = self.whole.before(end).differs(other.before(end))
                 if first is not None:
                     return first
         except Exception as error:  # noqa: BLE001 - the user's code, on less data than it was made for
             self.failures.append((cut, f"{type(error).__name__}: {str(error).strip()[:200]}"))
         return None
 
-    def last_bars(self) -> _Finding | None:
+    def own_bars(self) -> _Finding | None:
         if self.whole.earned is None:
             return None
+        kinds = (False, True) if have_opens(self.rerun.bars) else (False,)
         usual = usual_move(self.rerun.bars)
         largest = min(max(USUAL_MOVES * usual, LEAST_MOVE), MOST_MOVE)
-        for cut in self.cuts[:: max(len(self.cuts) // LAST_BAR_CUTS, 1)]:
-            earned = self._earned_in(cut, largest)
-            if earned is None:
-                continue
-            self.tried += 1
-            if _bend(earned) > max(usual / 4.0, FEES):
+        for cut in self.cuts[:: max(len(self.cuts) // OWN_BARS, 1)]:
+            earned = [self._earned_in(cut, largest, from_open=kind) for kind in kinds]
+            known = [each for each in earned if each is not None]
+            self.tried += bool(known)
+            if any(_bend(each) > max(usual / 4.0, FEES) for each in known):
                 return self._bent(self.rerun.labels[cut])
         return None
 
@@ -167,12 +179,13 @@ class _Check:
         )
         return self._leak(text, label, 1)
 
-    def _earned_in(self, cut: int, largest: float) -> np.ndarray | None:
-        """Return what is earned in the bar `cut`, the last one, for each move of it; None where that is not told."""
+    def _earned_in(self, cut: int, largest: float, *, from_open: bool) -> np.ndarray | None:
+        """Return what is earned in the bar `cut` for each move of it; None where that is not told."""
         label, earned = self.rerun.labels[cut], []
         for share in MOVES:
             try:
-                returns = self.call(with_last_move(self.rerun.bars.iloc[: cut + 1], share * largest)).earned
+                bars = with_move(self.rerun.bars, cut, share * largest, from_open=from_open)
+                returns = self.call(bars).earned
             except Exception:  # noqa: BLE001 - the user's code, on bars that it was not made for
                 return None
             if returns is None or label not in returns.index or not np.isfinite(returns[label]):

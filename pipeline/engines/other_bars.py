@@ -1,4 +1,4 @@
-"""Bars like those of a run, but other ones: without a future, with another last bar, all replaced.
+"""Bars like those of a run, but other ones: without a future, with another move of one bar, all replaced.
 
 Bars are a Series of prices, a frame of one instrument with a column `close`, or a frame with a column a symbol.
 """
@@ -30,12 +30,22 @@ def without_future(
         yield bars.iloc[order].set_axis(bars.index, axis=0), labels[cut]
 
 
-def with_last_move(bars: Bars, move: float) -> Bars:
-    """Return bars whose last one is scaled so that it closes at the close before it, moved by `move`."""
+def with_move(bars: Bars, place: int, move: float, *, from_open: bool) -> Bars:
+    """Return bars of which one closes at the close before it, moved by `move`; the moves of all others stay.
+
+    The whole bar is scaled; or, `from_open`, its open stays, and high and low are those of open and close.
+    """
     prices = closes(bars)
     factors = np.ones_like(prices)
-    factors[-1] = prices[-2] * (1.0 + move) / prices[-1]
-    return _scaled(bars, factors)
+    factors[place:] = prices[place - 1] * (1.0 + move) / prices[place]
+    moved = _scaled(bars, factors)
+    if from_open and isinstance(bars, pd.DataFrame) and isinstance(moved, pd.DataFrame):
+        names = {str(name).lower(): at for at, name in enumerate(bars.columns)}
+        ends = bars.iloc[:, names["open"]].to_numpy()[place], moved.iloc[:, names["close"]].to_numpy()[place]
+        for name, value in (("open", ends[0]), ("high", max(ends)), ("low", min(ends))):
+            if name in names:
+                moved.iloc[place, names[name]] = value
+    return moved
 
 
 def replaced(bars: Bars, sign: float, rng: np.random.Generator) -> Bars:
@@ -58,6 +68,11 @@ def closes(bars: Bars) -> np.ndarray:
     name = _close(bars)
     values = (bars if name is None else bars[name]).to_numpy(dtype=float).reshape(len(bars), -1)
     return np.where(values > 0.0, values, np.nan)
+
+
+def have_opens(bars: Bars) -> bool:
+    """Say whether something can be earned between open and close: one instrument with both."""
+    return bars.ndim == 2 and {"open", "close"} <= {str(name).lower() for name in bars.columns}
 
 
 def have_ranges(bars: Bars) -> bool:

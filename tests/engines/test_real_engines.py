@@ -143,3 +143,18 @@ def test_nautilus(version: str, tmp_path: Path) -> None:
     closed = margin["ours"]["open"] == 0
     assert not closed or margin["ours"]["equity"][-1] == near(margin["own"]["total_end"])
     assert cash["own"]["lowest_total"] < 0.95 * 100_000.0 < min(cash["ours"]["equity"])
+
+
+def test_backtesting_made_again(tmp_path: Path) -> None:
+    """What fills at the next open and knew its close is not called clean; a stop inside of the bar looks the same."""
+    told = told_by("backtesting-0.6.6", "backtesting_rerun", tmp_path)
+    assert told["waits"][:3] == ["clean", None, 8]
+    assert told["knows"][:2] == told["stopped"][:2] == ["unjudged", "inside"]
+
+
+def test_skfolio_made_again(tmp_path: Path) -> None:
+    """A walk-forward is clean although its last window is dropped; a model fitted on all returns leaks."""
+    told = told_by("skfolio-1.12.2", "skfolio_rerun", tmp_path)
+    assert told["walked"][0] == "clean"
+    assert told["walked"][2] > 0
+    assert told["fitted_on_all"][0] == "leak"

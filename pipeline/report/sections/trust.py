@@ -101,10 +101,10 @@ def look_ahead(facts: Facts) -> str:
 def _rerun(leakage: dict[str, object]) -> str:
     """Say what the check of a result of any engine rests on."""
     compared = "positions or weights, and returns where they are known" if leakage.get("positions") else "returns"
-    last = leakage.get("last_bars")
+    tried = leakage.get("own_bars")
     bent = (
-        f"At {_whole(last)} bars the bar's own move was varied: a position held into it earns in proportion. "
-        if last
+        f"At {_whole(tried)} bars the bar's own move was varied: a position held into it earns in proportion. "
+        if tried
         else ""
     )
     return (

@@ -14,6 +14,8 @@ import pandas as pd
 
 from pipeline.backtest.metrics import drawdown, return_stats
 from pipeline.engines.adapter import Given
+from pipeline.engines.answers import asked_for
+from pipeline.engines.look_ahead import check_look_ahead
 from pipeline.engines.registry import as_result
 from pipeline.results.reconcile import reconcile
 
@@ -71,6 +73,17 @@ def facts(value, periods, **given):
     return found
 
 
+def verdict(function, frame, **given):
+    """Return what the look-ahead check finds of a function that makes a result again."""
+    found = check_look_ahead(asked_for(function, frame, function(frame), given), cuts=8)
+    return [found.status, found.reason, found.own_bars, found.sentence]
+
+
 def tell(ours, own, **more):
+    """Write what was found of one result to the file that the test named."""
+    write({"ours": ours, "own": own, **more})
+
+
+def write(found):
     """Write what was found to the file that the test named."""
-    Path(sys.argv[1]).write_text(json.dumps({"ours": ours, "own": own, **more}, default=float), encoding="utf-8")
+    Path(sys.argv[1]).write_text(json.dumps(found, default=float), encoding="utf-8")
