@@ -18,7 +18,8 @@ LOOKED = {
     "leak": "Look-ahead: signals change when the bars after them are cut off or shuffled: the strategy looks ahead.",
 }
 RERUN = {
-    "clean": "Look-ahead: run again by a function of the notebook's on bars whose later part was cut off or shuffled.",
+    "clean": "Look-ahead: run again by a function of the notebook's on bars whose later part was cut off or shuffled, "
+    "the result before it stayed the same.",
     "leak": "Look-ahead: run again on other bars, the result changed with what came later: it looks ahead.",
 }
 NOT_LOOKED = {
