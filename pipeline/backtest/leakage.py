@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipeline.backtest.dependence import Reason, dependence
 from pipeline.backtest.strategies import SignalFn, as_strategy, check_signals, resolve_params
-from pipeline.errors import StrategyError, UsageError
+from pipeline.errors import UsageError
 
 Status = Literal["clean", "leak", "unjudged", "stochastic", "unchecked"]
 Test = Literal["truncation", "shuffle"]
@@ -37,7 +37,6 @@ class Difference:
     timestamp: pd.Timestamp
     signal: int
     signal_then: int
-    n_changed: int
 
 
 @dataclass(frozen=True)
@@ -184,9 +183,8 @@ def _odd_bars(df: pd.DataFrame) -> np.ndarray:
 
 
 def _difference(test: Test, whole: np.ndarray, then: np.ndarray, index: pd.DatetimeIndex) -> Difference:
-    changed = np.flatnonzero(then != whole[: len(then)])
-    bar = int(changed[0])
-    return Difference(test, len(then), bar, index[bar], int(whole[bar]), int(then[bar]), len(changed))
+    bar = int(np.flatnonzero(then != whole[: len(then)])[0])
+    return Difference(test, len(then), bar, index[bar], int(whole[bar]), int(then[bar]))
 
 
 def _verdict(
@@ -212,9 +210,3 @@ def _verdict(
         skipped = f" ({len(failures)} more could not be judged)" if failures else ""
         sentence = f"No look-ahead showed in {call.name} at {len(cuts) - len(failures)} cuts{skipped}."
     return LeakageVerdict(status, sentence, first, tuple(found), cuts, call.calls, failures)
-
-
-def require_no_leak(verdict: LeakageVerdict) -> None:
-    """Raise StrategyError with the verdict's sentence if the strategy leaks."""
-    if verdict.status == "leak":
-        raise StrategyError(verdict.sentence)

@@ -42,7 +42,6 @@ class TextLayout:
     first: int
     width: int
     first_cell_is_date: bool = False
-    has_header: bool = True
     tickers: tuple[str, ...] = ()
 
 
@@ -191,7 +190,7 @@ def _without_header(
                 f"The data file {path} has {above} lines above its first row. Give data.skip_rows = {number - 1} in "
                 "the spec."
             )
-        return TextLayout(encoding, separator, names, number, width, has_header=False)
+        return TextLayout(encoding, separator, names, number, width)
     skip = f" and data.skip_rows = {number - 1}" if above else ""
     raise DataError(
         f"The data file {path} has no header: line {number} is a row of values, {_short(', '.join(cells))}. Say which "

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import sha256_bytes
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.rundir import RunDir
 from pipeline.running import write_aside
@@ -25,25 +24,13 @@ STATEMENT = "application/vnd.in-toto+json"
 KEYID = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class SignatureInfo:
-    """A signature as written: whose key, the file, the SHA-256 of the envelope."""
-
-    keyid: str
-    name: str
-    envelope_sha256: str
-
-
-def sign_manifest(run: RunDir, signer: Signer | None) -> SignatureInfo | None:
-    """Write `manifest.dsse.json` beside the manifest; None, and no file, without a signer.
+def sign_manifest(run: RunDir, signer: Signer | None) -> None:
+    """Write `manifest.dsse.json` beside the manifest; no file without a signer.
 
     The payload is the manifest's bytes exactly, so the signature covers the complete list of files.
     """
-    if signer is None:
-        return None
-    data = make_envelope(run.manifest.read_bytes(), STATEMENT, signer)
-    write_aside(run, run.signature, data)
-    return SignatureInfo(signer.public_key.keyid, run.signature.name, sha256_bytes(data))
+    if signer is not None:
+        write_aside(run, run.signature, make_envelope(run.manifest.read_bytes(), STATEMENT, signer))
 
 
 def make_envelope(payload: bytes, payload_type: str, signer: Signer) -> bytes:

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import sha256_bytes, sha256_file
-from pipeline.evidence.dsse import STATEMENT, SignatureInfo, make_envelope, read_envelope
+from pipeline.digest import sha256_file
+from pipeline.evidence.dsse import STATEMENT, make_envelope, read_envelope
 from pipeline.evidence.manifest import BUILDER, PREDICATE_TYPE, STATEMENT_TYPE, package_version
 from pipeline.evidence.problem import Problem
 from pipeline.evidence.strict_json import canonical, parse_canonical
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 REPORT_TYPE = "urn:evidence-chain:report:v1"
 
 
-def write_report_statement(run: RunDir, signer: Signer | None) -> SignatureInfo | None:
-    """Write `report/statement.dsse.json`, or `report/statement.json` without a signer; None when unsigned.
+def write_report_statement(run: RunDir, signer: Signer | None) -> None:
+    """Write `report/statement.dsse.json`, or `report/statement.json` without a signer.
 
     Call it after every render of the report of a sealed run.
     """
@@ -35,11 +35,9 @@ def write_report_statement(run: RunDir, signer: Signer | None) -> SignatureInfo 
     if signer is None:
         write_aside(run, run.report_statement_unsigned, payload)
         run.report_statement.unlink(missing_ok=True)
-        return None
-    data = make_envelope(payload, STATEMENT, signer)
-    write_aside(run, run.report_statement, data)
+        return
+    write_aside(run, run.report_statement, make_envelope(payload, STATEMENT, signer))
     run.report_statement_unsigned.unlink(missing_ok=True)
-    return SignatureInfo(signer.public_key.keyid, run.report_statement.name, sha256_bytes(data))
 
 
 def report_statement(run: RunDir) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,6 @@ class Filter:
             return False
         below = (os.path.relpath(directory, root) for root in self._roots if inside(directory, root))
         return any(NO_DATA.isdisjoint(Path(parts).parts) for parts in below)
-
-    @property
-    def roots(self) -> Sequence[str]:
-        """The directories that are watched."""
-        return self._roots
 
 
 def name_of(path: str, root: str) -> str:

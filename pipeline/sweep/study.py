@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from optuna.trial import Trial as Asked
 
-RUN_ID, STATS, ERROR, SECONDS, OBJECTIVES = "run_id", "stats", "error", "seconds", "objectives"
+RUN_ID, STATS, ERROR, SECONDS = "run_id", "stats", "error", "seconds"
 VARIABLE = "env:"
 MOST_INFEASIBLE = 10_000
 PROXY_SECONDS = 30  # until an Optuna proxy must answer
