@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ArtifactError
 from pipeline.files import write_atomic, write_json
-from pipeline.rundir import Layout, RunDir
+from pipeline.layout import Layout
+from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from pipeline.artifacts import equity_csv, finite_stats, parquet_bytes, trades_csv
 from pipeline.errors import ResultError
 from pipeline.files import write_atomic, write_json
+from pipeline.layout import Layout
 from pipeline.results.beside import beside
 from pipeline.results.boundary import boundary
 from pipeline.results.recompute import recompute, settled
 from pipeline.results.reconcile import reconcile
 from pipeline.results.record import ResultRecord
 from pipeline.robustness import look_ahead_of
-from pipeline.rundir import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.files import read_json, write_json
-from pipeline.rundir import Layout
+from pipeline.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from pipeline.cli.app import app
-from pipeline.rundir import Layout
+from pipeline.layout import Layout
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(

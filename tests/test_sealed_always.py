@@ -15,11 +15,11 @@ import pytest
 import pipeline.runner
 import pipeline.sealing
 from pipeline.errors import ArtifactError, EvidenceError, InputChangedError, SpecError, UnexpectedError
-from pipeline.evidence.unsealable import UNSEALED_DIR, set_aside
+from pipeline.evidence.unsealable import set_aside
 from pipeline.kernels import ForkServer
 from pipeline.run import Run, all_runs
 from pipeline.run_record import RunError
-from pipeline.rundir import RunDir, new_run_id
+from pipeline.rundir import UNSEALED_DIR, RunDir, new_run_id
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

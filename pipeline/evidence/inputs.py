@@ -15,8 +15,8 @@ from pathlib import Path, PurePath
 from pipeline.digest import sha256_file
 from pipeline.errors import StorageError
 from pipeline.files import PARTIAL, replace_file, write_atomic
+from pipeline.rundir import INPUTS_DIR
 
-INPUTS_DIR = ".inputs"
 DATA_LIMIT = 64 * 1024 * 1024
 NOTEBOOK = "notebook"
 COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zip", ".zst"})

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.evidence.bundle import PUBLIC_REPORT
 from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.verify import SHA256, STATUSES
-from pipeline.rundir import MANIFEST
+from pipeline.layout import MANIFEST
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 

@@ -18,7 +18,8 @@ from pipeline.evidence.compare import flat_spec
 from pipeline.evidence.inputs import find_kept
 from pipeline.evidence.manifest import read_manifest
 from pipeline.evidence.verify import verify_run
-from pipeline.rundir import REPORT_DIR, UNSEALED, RunDir
+from pipeline.layout import REPORT_DIR, UNSEALED
+from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]

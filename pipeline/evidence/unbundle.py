@@ -46,7 +46,8 @@ from pipeline.evidence.trust import Trust, TrustedKey, trusted
 from pipeline.evidence.verify import ADOPTED, verify_run
 from pipeline.file_names import is_plain_name, one_form
 from pipeline.files import list_files
-from pipeline.rundir import RUN_ID, Layout, RunDir
+from pipeline.layout import Layout
+from pipeline.rundir import RUN_ID, RunDir
 
 END = struct.Struct("<4s4H2LH")
 FLAG_UTF8 = 0x800

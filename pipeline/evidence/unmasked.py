@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.files import read_json
+from pipeline.layout import MANIFEST
 from pipeline.masking import MASK, has_secret, mask_table
-from pipeline.rundir import MANIFEST, RunDir
+from pipeline.rundir import RunDir
 from pipeline.secrets import Secrets, of_this_process
 
 ADDRESS = re.compile(

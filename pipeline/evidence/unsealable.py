@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pipeline.errors import StorageError
 from pipeline.file_names import is_plain_name, one_form
-from pipeline.rundir import REPORT_DIR, UNSEALED, RunDir
+from pipeline.layout import REPORT_DIR, UNSEALED
+from pipeline.rundir import UNSEALED_DIR, RunDir
 
-UNSEALED_DIR = ".unsealed"
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -45,7 +45,7 @@ def set_aside(run: RunDir) -> list[Unsealable]:
     found = sorted(_unsealable(run), key=lambda item: item.name)
     for item in found:
         try:
-            _move(run.path / item.name, run.results / UNSEALED_DIR / run.run_id / item.name)
+            _move(run.path / item.name, run.unsealed / item.name)
         except OSError as error:
             raise StorageError(f"{item} lies in {run.path} and cannot be sealed or moved: {error.strerror}.") from error
     return found
@@ -62,7 +62,7 @@ def made_again(run: RunDir) -> str | None:
     moved = ""
     try:
         if os.path.lexists(run.path):
-            _move(run.path, run.results / UNSEALED_DIR / run.run_id / run.run_id)
+            _move(run.path, run.unsealed / run.run_id)
             moved = f"; what stood in its place was moved to {UNSEALED_DIR}/{run.run_id} beside it"
         run.path.mkdir()
     except OSError as error:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import DataError
-from pipeline.evidence.inputs import DATA_LIMIT, INPUTS_DIR
+from pipeline.evidence.inputs import DATA_LIMIT
 from pipeline.files import write_atomic
+from pipeline.rundir import INPUTS_DIR
 
 FREQUENCY = b"evidence.freq"
 SERIES = b"evidence.series"

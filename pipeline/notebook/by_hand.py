@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.layout import CELLS_BY_HAND, SCRIPT_BY_HAND
 from pipeline.notebook.script import SCRIPT
 
-CELLS, SCRIPT_COPY = "by_hand.ipynb", "by_hand.py"
 NOTEBOOK = ".ipynb"
 TYPED = "The code of this run is not kept: it was typed into an interpreter that keeps no history."
 OTHER_FILE = "The cells that ran are not those that {} holds now: what is kept are the cells that ran, in their order."
@@ -58,7 +58,7 @@ def executed_code(session: Session) -> Code | None:
     what a cell from before the run left behind is part of what ran.
     """
     if session.script is not None:
-        return Code(SCRIPT_COPY, session.script)
+        return Code(SCRIPT_BY_HAND, session.script)
     shell = _shell()
     if shell is None:
         return None
@@ -70,7 +70,7 @@ def executed_code(session: Session) -> Code | None:
         notes.append(f"{session.executed - 1} cells of this session ran before the run began; they are kept with it.")
     if session.file is not None and not _same(session.file, sources):
         notes.append(OTHER_FILE.format(session.file.name))
-    return Code(CELLS, _as_notebook(sources), tuple(notes))
+    return Code(CELLS_BY_HAND, _as_notebook(sources), tuple(notes))
 
 
 def _shell() -> Any:

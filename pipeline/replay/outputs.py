@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import sha256_file
-from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
+from pipeline.layout import CELLS_BY_HAND, SCRIPT_BY_HAND
 from pipeline.replay.cells import CellDifference, Executed, compare_notebooks
 from pipeline.replay.closeness import apart, close
 from pipeline.run import Run
 
-BY_HAND = frozenset({CELLS, SCRIPT_COPY})
+BY_HAND = frozenset({CELLS_BY_HAND, SCRIPT_BY_HAND})
 DECIDED_BY_NAME = BY_HAND | {"config_snapshot.toml", "config_snapshot.json", "notebook.ipynb", "tracking.json"}
 COMPARED_BY_VALUE = frozenset({"stats.json", "equity.csv", "trades.csv"})
 RECORDS = ("debug/", "tracking/")

@@ -13,9 +13,9 @@ from pipeline.evidence.leaves import LEAVES, leaves_of
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.luggage import LeftOut, Luggage
 from pipeline.evidence.unmasked import unmasked_files
+from pipeline.layout import MANIFEST, SIGNATURE
 from pipeline.replay.packing import LEDGER, PARTS, STRATEGIES, ledger_luggage
 from pipeline.run import Run
-from pipeline.rundir import MANIFEST, SIGNATURE
 from pipeline.settings import Settings
 from pipeline.site import load_options
 from pipeline.site.public_report import render_public

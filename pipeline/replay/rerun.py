@@ -22,7 +22,7 @@ from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
 from pipeline.files import read_json
 from pipeline.inputs.given import REPLAYED
-from pipeline.notebook.by_hand import CELLS, SCRIPT_COPY
+from pipeline.layout import CELLS_BY_HAND, SCRIPT_BY_HAND
 from pipeline.notebook.template import read_notebook
 from pipeline.open_run import Progress, silent
 from pipeline.replay import child
@@ -124,7 +124,7 @@ def replay_run(
 
 def _asked_by_hand(run: Run) -> dict[str, Any]:
     """Return the spec that executes the code of a run by hand: its own cells ask for the sections."""
-    kept = CELLS if (run.dir.path / CELLS).is_file() else SCRIPT_COPY
+    kept = CELLS_BY_HAND if (run.dir.path / CELLS_BY_HAND).is_file() else SCRIPT_BY_HAND
     name = run.config["run"].get("notebook")
     fits = isinstance(name, str) and Path(name).suffix == Path(kept).suffix
     asked = {key: value for key, value in run.config.items() if key not in ENGINE_SECTIONS}

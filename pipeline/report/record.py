@@ -15,7 +15,6 @@ from pipeline.running import write_aside
 if TYPE_CHECKING:
     from pipeline.run import Run
 
-RECORD = "render.json"
 PACKAGE = Path(__file__).parent
 
 
@@ -62,14 +61,14 @@ class RenderRecord:
 def read_record(run: Run) -> RenderRecord | None:
     """Return the record of the run's report; None when there is none that can be read."""
     try:
-        return RenderRecord(**read_json(run.dir.report.with_name(RECORD)))
+        return RenderRecord(**read_json(run.dir.render_record))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def write_record(run: Run, record: RenderRecord) -> None:
     """Write the record beside the run's report; raises StorageError."""
-    write_aside(run.dir, run.dir.report.with_name(RECORD), pretty_json(record.to_dict()))
+    write_aside(run.dir, run.dir.render_record, pretty_json(record.to_dict()))
 
 
 @cache

@@ -13,7 +13,7 @@ from pipeline.errors import RenderError
 from pipeline.files import PARTIAL
 from pipeline.report.blocks import Aside
 from pipeline.report.page import build_page
-from pipeline.report.record import RECORD, RenderRecord, assets_digest, read_record, write_record
+from pipeline.report.record import RenderRecord, assets_digest, read_record, write_record
 from pipeline.report.renderer import Renderer
 from pipeline.report.renderers import AUTO, usable_renderers
 from pipeline.report.resolve import resolve
@@ -193,6 +193,6 @@ def find_template(given: Path | None, settings: Settings | None) -> Path:
 
 
 __all__ = [
-    "RECORD", "TEMPLATE", "RenderRecord", "Resolved", "Sources", "assets_digest", "find_sources", "find_template",
+    "TEMPLATE", "RenderRecord", "Resolved", "Sources", "assets_digest", "find_sources", "find_template",
     "keep_report", "read_record", "render_run", "resolve_run", "tracked_url",
 ]  # fmt: skip

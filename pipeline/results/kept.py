@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.files import read_json
+from pipeline.layout import Layout
 from pipeline.results.contract import Fold
-from pipeline.rundir import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

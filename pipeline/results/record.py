@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.files import read_json
+from pipeline.layout import Layout
 from pipeline.results.beside import Beside
 from pipeline.results.boundary import Boundary
 from pipeline.results.contract import Engine, OwnMetric
 from pipeline.results.identity import Reconciliation
-from pipeline.rundir import Layout
 
 if TYPE_CHECKING:
     from pipeline.results.contract import Result

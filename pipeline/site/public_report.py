@@ -23,10 +23,10 @@ from pipeline.site.redaction import RedactedRun, Redactor
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.layout import Layout
     from pipeline.report.robust import Robustness
     from pipeline.results.boundary import Boundary
     from pipeline.results.contract import Fold
-    from pipeline.rundir import Layout
     from pipeline.settings import Settings
 
 NOT_TEXT = re.compile(r"<style\b.*?</style>|<script>.*?</script>", re.DOTALL)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.unmasked import unmasked_files
 from pipeline.evidence.verify import verify_run
+from pipeline.layout import MANIFEST, REPORT_DIR, SIGNATURE
 from pipeline.run import Run
-from pipeline.rundir import MANIFEST, REPORT_DIR, SIGNATURE, RunDir
+from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.site import run_page
 from pipeline.site.entry import BROKEN, Entry, comparison, make_entry, script, seal_word

@@ -63,7 +63,7 @@ def _sealed(search: Search, trial: Trial) -> bool:
 
 def _with_ids(run: OpenRun, search: Search, numbers: Sequence[int]) -> list[Trial]:
     """Return the trials, each with a run_id that is sealed or free; which one it is outlasts a crash."""
-    kept = run.dir.scratch / "best.json"
+    kept = run.dir.best_in_progress
     ids: dict[str, str] = read_json(kept) if kept.is_file() else {}
     place = {trial.number: index for index, trial in enumerate(search.told)}
     for number in numbers:

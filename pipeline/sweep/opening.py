@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 ORIGIN = SWEEP
 PROGRAM = {"__main__", "__mp_main__"}  # the program of a process, and of the one that began it as a worker
-BEGUN = "search.json"  # in the scratch directory: digests of what must not change while a sweep is interrupted
 
 
 def open_or_resume(
@@ -53,13 +52,13 @@ def open_or_resume(
             base, settings, origin=ORIGIN, inputs=inputs, given=given or spec.to_toml(), overrides=overrides,
             progress=progress, signer=signer, asked=asked, build_type=BUILD_TYPE,
         )  # fmt: skip
-        write_json(run.dir.scratch / BEGUN, _what_trials_depend_on(run))
+        write_json(run.dir.begun, _what_trials_depend_on(run))
         return run, False
     run = reopen_run(
         interrupted, base, settings, origin=ORIGIN, inputs=inputs, asked=asked, build_type=BUILD_TYPE,
         overrides=overrides, progress=progress, signer=signer,
     )  # fmt: skip
-    before = read_json(run.dir.scratch / BEGUN)
+    before = read_json(run.dir.begun)
     for name, digest in _what_trials_depend_on(run).items():
         if before.get(name, digest) != digest:
             raise InputChangedError(
@@ -95,7 +94,7 @@ def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = Fals
     found = []
     for run_id in run_ids(settings.results):
         directory = RunDir(settings.results, run_id)
-        begun = directory.config_json.is_file() and (sealed or (directory.scratch / BEGUN).is_file())
+        begun = directory.config_json.is_file() and (sealed or directory.begun.is_file())
         if directory.manifest.exists() != sealed or not begun:
             continue
         state = read_state(directory) or {}

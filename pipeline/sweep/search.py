@@ -117,7 +117,7 @@ class Search:
     @property
     def batches(self) -> Path:
         """Where the batches are kept while the sweep is in progress."""
-        return self.directory.scratch / ("batches" if self.bars is None else f"batches-{self.bars}")
+        return self.directory.batches(self.bars)
 
     @cached_property
     def limit(self) -> int:

@@ -19,13 +19,11 @@ from pathlib import Path
 from pipeline.errors import StorageError
 from pipeline.file_lock import locked
 from pipeline.files import read_json, write_json
-from pipeline.rundir import RUN_ID, RunDir
+from pipeline.layout import JOURNAL, JOURNAL_FILES
+from pipeline.rundir import OUTBOX_DIR, RUN_ID, RunDir
 from pipeline.running import born, is_alive
 from pipeline.tracking.journal import Journal, read_journal
 
-OUTBOX_DIR = ".outbox"
-JOURNAL = "tracking.jsonl"
-FILES_DIR = "tracking"
 ADOPTED = "adopted"  # in a journal's start: the run is somebody else's, who ends it
 
 
@@ -62,14 +60,13 @@ class Home:
     @classmethod
     def of_run(cls, run: RunDir) -> Home:
         """Return the home of a run with a run directory."""
-        outbox = run.results / OUTBOX_DIR / run.run_id
-        return cls(run.run_id, run.path, run.debug / JOURNAL, run.debug / FILES_DIR, outbox)
+        return cls(run.run_id, run.path, run.journal, run.journal_files, run.outbox)
 
     @classmethod
     def of_script(cls, results: Path, run_id: str) -> Home:
         """Return the home of a run that a script tracks by itself."""
-        outbox = results / OUTBOX_DIR / run_id
-        return cls(run_id, outbox, outbox / JOURNAL, outbox / FILES_DIR, outbox)
+        outbox = RunDir(results, run_id).outbox
+        return cls(run_id, outbox, outbox / JOURNAL, outbox / JOURNAL_FILES, outbox)
 
     @classmethod
     def find(cls, results: Path, run_id: str) -> Home:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.rundir import MANIFEST
+from pipeline.layout import MANIFEST
 from pipeline.secrets import of_this_process
 from pipeline.tracking import limits
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of, start_of

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EvidenceError, TrackingError, TrackingNotInstalledError
+from pipeline.layout import JOURNAL_FILES, MANIFEST
 from pipeline.masking import masked
-from pipeline.rundir import MANIFEST, RunDir
+from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.spec_sections import TrackingSection
@@ -31,7 +32,7 @@ from pipeline.tracking.fluent import VARIABLE
 from pipeline.tracking.in_kernel import JOURNAL_VARIABLE, MODE_VARIABLE, RUN_ID_VARIABLE, STORE_VARIABLE
 from pipeline.tracking.journal import JournalWriter
 from pipeline.tracking.journal_tracker import JournalTracker
-from pipeline.tracking.outbox import FILES_DIR, Home, State
+from pipeline.tracking.outbox import Home, State
 from pipeline.tracking.protocol import Mode, Status, TrackingWarning
 from pipeline.tracking.readback import StandIn, read_back
 from pipeline.tracking.store import RUN_ID_TAG, Store
@@ -40,7 +41,7 @@ from pipeline.tracking.uri import HTTP, LOCAL_UI, absolute_uri, run_url, scheme
 NOTE_TAG = "mlflow.note.content"
 VIEWER_LIMIT = 2_000_000
 PAUSE_AFTER_FAILURE = 30.0
-KEPT_FILES = f"debug/{FILES_DIR}/"
+KEPT_FILES = f"debug/{JOURNAL_FILES}/"
 
 
 @dataclass(frozen=True)

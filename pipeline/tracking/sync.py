@@ -11,8 +11,9 @@ from typing import Any
 from pipeline.digest import sha256_file
 from pipeline.errors import EvidenceError, TrackingError
 from pipeline.files import read_json
+from pipeline.layout import MANIFEST
 from pipeline.masking import MASK, masked
-from pipeline.rundir import MANIFEST, RunDir, run_ids
+from pipeline.rundir import RunDir, run_ids
 from pipeline.running import read_state
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver

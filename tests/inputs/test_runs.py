@@ -12,13 +12,14 @@ import pytest
 from pipeline.digest import sha256_file
 from pipeline.errors import UsageError
 from pipeline.evidence.compare import read_inputs
-from pipeline.evidence.inputs import INPUTS_DIR, find_kept
+from pipeline.evidence.inputs import find_kept
 from pipeline.files import write_json
 from pipeline.replay.importable import present_modules
 from pipeline.replay.rerun import replay_run
 from pipeline.replay.restore import workspace
 from pipeline.replay.reuse import find_reusable
 from pipeline.run import Run
+from pipeline.rundir import INPUTS_DIR
 from pipeline.runner import run_backtest
 from pipeline.settings import Settings
 from tests.notebooks import write_notebook

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 
 from pipeline.digest import sha256_bytes, sha256_file
-from pipeline.evidence.inputs import INPUTS_DIR, find_by_digest, find_kept, keep_inputs
+from pipeline.evidence.inputs import find_by_digest, find_kept, keep_inputs
+from pipeline.rundir import INPUTS_DIR
 
 
 def write(path: Path, data: bytes) -> tuple[Path, str]:

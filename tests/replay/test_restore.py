@@ -12,9 +12,10 @@ import pytest
 from pipeline.digest import sha256_file
 from pipeline.errors import UsageError
 from pipeline.evidence.compare import Inputs, read_inputs
-from pipeline.evidence.inputs import INPUTS_DIR, keep_inputs
+from pipeline.evidence.inputs import keep_inputs
 from pipeline.replay.importable import present_modules
 from pipeline.replay.restore import Workspace, workspace
+from pipeline.rundir import INPUTS_DIR
 from pipeline.settings import Settings
 from tests.replay.runs import HELPER, NOTEBOOK, commit, git, sealed_run, small_spec
 

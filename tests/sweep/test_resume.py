@@ -21,7 +21,7 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.sweep.batches import Batch
-from pipeline.sweep.opening import BEGUN, find_interrupted
+from pipeline.sweep.opening import find_interrupted
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.sweep import Hooks
 from pipeline.sweep.trial import Proposal, Trial
@@ -96,7 +96,7 @@ def test_a_sweep_killed_while_it_was_opened_is_left_alone(project: Settings) -> 
     stop, hooks = stop_after(2)
     wanted = spec(sweep={"batch": 2})
     stopped = search(project, wanted, stop=stop, hooks=hooks)
-    (stopped.run.dir.scratch / BEGUN).unlink()
+    stopped.run.dir.begun.unlink()
     assert find_interrupted(wanted, project) is None
     assert search(project, wanted).finished
 
