@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 
 Progress = Callable[[str], None]

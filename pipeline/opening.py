@@ -30,7 +30,7 @@ from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 
 def data_inputs(spec: RunSpec, settings: Settings) -> dict[str, tuple[str, Path]]:

@@ -42,8 +42,7 @@ from pipeline.tracking.of_run import read_datasets, track_run
 from pipeline.tracking.session import RunTracking
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
+    from pipeline.evidence.signer import Signer
     from pipeline.kernels import KernelSource
     from pipeline.report.record import RenderRecord
 

@@ -18,10 +18,9 @@ from pipeline.run import LAST, Run, load_run
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
     from pipeline.evidence.bundle import BundleInfo
     from pipeline.evidence.problem import Verification
+    from pipeline.evidence.signer import Signer
     from pipeline.evidence.trust import Trust
     from pipeline.replay import Explanation, ReplayResult
     from pipeline.replay.recompute import Recomputation

@@ -11,9 +11,8 @@ import typer
 from pipeline.cli.options import AsJson, OutputFile, example
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
     from pipeline.evidence.keys import Prompt
+    from pipeline.evidence.signer import Signer
     from pipeline.settings import Settings
 
 keys = typer.Typer(

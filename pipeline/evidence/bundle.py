@@ -47,7 +47,7 @@ from pipeline.files import replace_file
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 PREFIX = "evidence-"
 README = "README.txt"

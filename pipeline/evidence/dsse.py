@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.evidence.strict_json import canonical, parse_canonical
 from pipeline.rundir import RunDir
@@ -18,7 +18,8 @@ from pipeline.running import write_aside
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+    from pipeline.evidence.signer import Signer
 
 STATEMENT = "application/vnd.in-toto+json"
 KEYID = re.compile(r"[0-9a-f]{64}")
@@ -35,21 +36,21 @@ def sign_manifest(run: RunDir, signer: Signer | None) -> None:
 
 def make_envelope(payload: bytes, payload_type: str, signer: Signer) -> bytes:
     """Sign `payload`; return the envelope as canonical JSON."""
-    from securesystemslib.dsse import Envelope
-
-    envelope = Envelope(payload, payload_type, {})
-    envelope.sign(signer)
-    return canonical(envelope.to_dict())
+    return canonical(_signed(payload, payload_type, signer))
 
 
 def sign_detached(payload: bytes, payload_type: str, signer: Signer) -> list[dict[str, str]]:
     """Sign `payload`; return only the envelope's `signatures`, for a payload that is kept elsewhere."""
+    signatures: list[dict[str, str]] = _signed(payload, payload_type, signer)["signatures"]
+    return signatures
+
+
+def _signed(payload: bytes, payload_type: str, signer: Signer) -> dict[str, Any]:
     from securesystemslib.dsse import Envelope
 
     envelope = Envelope(payload, payload_type, {})
-    envelope.sign(signer)
-    signatures: list[dict[str, str]] = envelope.to_dict()["signatures"]
-    return signatures
+    envelope.sign(cast("Any", signer))
+    return dict(envelope.to_dict())
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from pipeline.files import read_json
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 
 def started(

@@ -21,7 +21,8 @@ from pipeline.settings import Settings, find_root, is_project
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+    from pipeline.evidence.signer import Signer
 
 KEY = "EVIDENCE_KEY"
 KEY_FILE = "EVIDENCE_KEY_FILE"

@@ -28,7 +28,7 @@ from pipeline.file_lock import locked
 from pipeline.files import write_atomic
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 ENTRY_TYPE = "application/vnd.evidence-chain.ledger-entry+json"
 FIRST_VERSION = 1

@@ -13,7 +13,7 @@ from pipeline.evidence.trial import Scope
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 
 def record_start(run: RunDir, signer: Signer | None, *, scope: Scope, origin: str) -> Entry:

@@ -33,7 +33,8 @@ from pipeline.files import replace_file, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+
+    from pipeline.evidence.signer import Signer
 
 HEADER = """\
 # Public keys that may sign runs, reports and ledger entries of this project. Commit this file.

@@ -21,7 +21,7 @@ from pipeline.rundir import RunDir
 from pipeline.running import write_aside
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 REPORT_TYPE = "urn:evidence-chain:report:v1"
 

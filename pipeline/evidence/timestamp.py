@@ -22,7 +22,7 @@ from pipeline.files import write_atomic
 from pipeline.rundir import ANCHORS_DIR
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 LARGEST = 1 << 20
 

@@ -21,7 +21,7 @@ from pipeline.sweep.spec import path_of
 from pipeline.sweep.trial import Proposal, Trial
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 Tried = TypeVar("Tried", Proposal, Trial)
 

@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 ORIGIN = SWEEP
 PROGRAM = {"__main__", "__mp_main__"}  # the program of a process, and of the one that began it as a worker

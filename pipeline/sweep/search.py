@@ -37,7 +37,7 @@ from pipeline.sweep.study import KeptStudy, Proposer
 from pipeline.sweep.trial import Answer, Proposal, Trial
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
+    from pipeline.evidence.signer import Signer
 
 DEFAULT_TRIALS = 100
 ENDED = "ended"  # beside the batches

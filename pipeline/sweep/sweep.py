@@ -52,8 +52,7 @@ from pipeline.tracking.of_run import track_run
 from pipeline.tracking.session import RunTracking, reopen_tracking
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]
-
+    from pipeline.evidence.signer import Signer
     from pipeline.report.record import RenderRecord
     from pipeline.tracking.protocol import Status
 
