@@ -79,7 +79,10 @@ REFUSED = [
     (changed("metadata", "kernelspec", "language", value="R"), "notebook of the language R"),
     (changed("metadata", value={"language_info": {"name": "julia"}}), "notebook of the language julia"),
     (changed("metadata", value={"kernelspec": {"name": "ir", "display_name": "R"}}), "notebook of the language ir"),
-    (changed("metadata", value={"kernelspec": {"name": "julia-1.10", "display_name": "x"}}), "notebook of the language julia-1.10"),
+    (
+        changed("metadata", value={"kernelspec": {"name": "julia-1.10", "display_name": "x"}}),
+        "notebook of the language julia-1.10",
+    ),
     (changed("cells", value=None), "its cells are null"),
     (changed("cells", value={}), "its cells are an object"),
     (changed("cells", 1, value=None), "cell 1, counted from 0, is null"),

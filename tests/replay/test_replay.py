@@ -23,7 +23,8 @@ from pipeline.evidence.trust import TRUST_FILE
 from pipeline.replay import is_replay, replay_run
 from pipeline.run import Run, all_runs
 from pipeline.settings import Settings
-from tests.replay.runs import HELPER, NOTEBOOK, commit, execute, git, sealed_run
+from tests.notebooks import write_notebook
+from tests.replay.runs import HELPER, NOTEBOOK, PARAMETERS, READ, SCORE, WRITE, commit, execute, git, sealed_run
 
 OTHER_HELPER = HELPER.replace("len(prices)", "(len(prices) + 1)")
 
@@ -90,6 +91,22 @@ def test_everything_changed_since_comes_back(small: Settings) -> None:
 
 
 @pytest.mark.slow
+def test_a_whole_number_with_a_point_stays_one(small: Settings) -> None:
+    """The snapshot says 5 for 5.0; the replay's notebook gets what the run's got, in lists and tables, too."""
+    typed = "print(type(extra['x']), type(extra['list'][0]), type(extra['n']))"
+    write_notebook(small.root / NOTEBOOK, READ, SCORE, WRITE, typed, parameters=PARAMETERS)
+    commit(small.root)
+    run = execute(small, run={"parameters": {"extra": {"x": 5.0, "list": [2.0], "n": 3}}}).run
+    result = replay_run(run, settings=small)
+    assert result.equal, list(result.lines())
+    assert result.replay is not None
+    for each in (run, result.replay):
+        assert each.notebook is not None
+        text = str(each.notebook.cells)
+        assert "<class 'float'> <class 'float'> <class 'int'>" in text
+
+
+@pytest.mark.slow
 def test_data_and_notebook_without_git_come_from_the_kept_inputs(small: Settings) -> None:
     """The code is as it was, the files are not: an overlay of the project holds the kept copies in their places."""
     (small.root / ".gitignore").write_text("/results/\n__pycache__/\ndata/\nnotebooks/\n")
@@ -98,7 +115,7 @@ def test_data_and_notebook_without_git_come_from_the_kept_inputs(small: Settings
     run = execute(small).run
     paths = {"data": small.root / "data" / "bars.csv", "notebook": small.root / NOTEBOOK}
     records = {"data": run.record.data, "notebook": run.record.notebook}
-    assert keep_inputs(small.results, {n: (p, records[n]["sha256"]) for n, p in paths.items()}) == []  # type: ignore[index]
+    assert keep_inputs(small.results, {n: (p, records[n].sha256) for n, p in paths.items()}) == []  # type: ignore[union-attr]
     paths["data"].write_text("timestamp,close\n2020-01-01,9.5\n")
     paths["notebook"].unlink()
     result = replay_run(run, settings=small, discard=True)
