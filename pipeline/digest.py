@@ -19,6 +19,11 @@ def canonical_json(value: Any) -> bytes:
     return rfc8785.dumps(value)
 
 
+def exact_json(value: Any) -> bytes:
+    """Serialise `value` on one line with sorted keys, strict; unlike in canonical JSON 5.0 stays 5.0, and is not 5."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def pretty_json(value: Any) -> bytes:
     """Serialise `value` for people: sorted keys, two spaces, strict (NaN raises ValueError)."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.digest import canonical_json
+from pipeline.digest import exact_json
 from pipeline.errors import (
     EvidenceError,
     as_evidence_error,
@@ -122,7 +122,7 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
     directory, spec, settings, inputs = run.dir, run.spec, run.settings, run.inputs
     with run.stage("open"):
         write_atomic(directory.config_toml, masked_toml(given) if given is not None else spec.to_toml())
-        write_atomic(directory.config_json, canonical_json(run.asked))
+        write_atomic(directory.config_json, exact_json(run.asked))
         run.take_digests()
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}

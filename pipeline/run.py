@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def spec_digest(self) -> str | None:
-        """SHA-256 of the spec as the run kept it, canonical JSON; None without one that can be read."""
+        """SHA-256 of the spec as the run kept it; None without one that can be read."""
         from pipeline.digest import sha256_file
 
         try:

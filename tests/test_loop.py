@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import pipeline
-from pipeline.digest import canonical_json, sha256_file
+from pipeline.digest import exact_json, sha256_file
 from pipeline.kernels import fork_available
 from pipeline.run import Run
 from pipeline.settings import Settings
@@ -105,7 +105,7 @@ def test_the_config_is_kept_twice(finished: Run, project: Settings) -> None:
     """The bytes as given, and parsed with defaults and overrides resolved."""
     assert finished.dir.config_toml.read_bytes() == (project.root / "config" / "demo.toml").read_bytes()
     assert finished.config["strategy"]["params"] == {"fast": 40, "slow": 200, "average": "sma", "allow_short": False}
-    assert finished.dir.config_json.read_bytes() == canonical_json(finished.config)
+    assert finished.dir.config_json.read_bytes() == exact_json(finished.config)
     assert finished.record.overrides == {"strategy.params.fast": 40}
 
 

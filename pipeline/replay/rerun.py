@@ -106,7 +106,7 @@ def replay_run(
             "so it cannot be replayed. Execute the notebook with `evidence run`."
         )
     unlocked, unsigned = ({}, None) if discard else _signing(settings, prompt)
-    asked = _asked_by_hand(run) if run.record.origin == BY_HAND else _asked_as_given(run)
+    asked = _asked_by_hand(run) if run.record.origin == BY_HAND else run.config
     spec = {**asked, "tracking": {"mode": "off"}, "report": {"enabled": False}}
     filled(RunSpec.from_mapping(spec), os.environ)
     progress("restore")
@@ -119,26 +119,6 @@ def replay_run(
         explanation = explain(run, replay, tolerance=tolerance)
     warnings = () if unsigned is None else (unsigned,)
     return ReplayResult(run.run_id, None if discard else replay, space.restored, explanation, warnings)
-
-
-def _asked_as_given(run: Run) -> dict[str, Any]:
-    """Return the run's spec with the numbers of free sections as the notebook got them.
-
-    The snapshot is canonical JSON, in which 5.0 is 5; the executed notebook still has what was injected.
-    """
-    metadata = run.notebook.metadata if run.notebook is not None else {}
-    injected = metadata.get("papermill", {}).get("parameters", {})
-    strategy = run.config.get("strategy")
-    given = {"run": {**run.config["run"], "parameters": _alike(run.config["run"].get("parameters", {}), injected)}}
-    if isinstance(strategy, dict) and isinstance(injected.get("strategy"), dict):
-        given["strategy"] = {**strategy, "params": _alike(strategy["params"], injected["strategy"].get("params"))}
-    return run.config | given
-
-
-def _alike(values: Mapping[str, Any], given: Any) -> dict[str, Any]:
-    """Return the values, each as `given` has it where the two are equal."""
-    known = given if isinstance(given, Mapping) else {}
-    return {name: known[name] if known.get(name) == value else value for name, value in values.items()}
 
 
 def _asked_by_hand(run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.strategies import get_strategy
-from pipeline.digest import canonical_json, sha256_file
+from pipeline.digest import sha256_file
 from pipeline.errors import InputChangedError
 from pipeline.evidence.ledger import SWEEP
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
@@ -90,7 +90,7 @@ def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = Fals
 
     Interrupted before its seal; or `sealed` already, and not yet delivered and rendered.
     """
-    wanted = canonical_json(masked_values(spec.to_dict()))
+    wanted = masked_values(spec.to_dict())
     found = []
     for run_id in run_ids(settings.results):
         directory = RunDir(settings.results, run_id)
@@ -99,6 +99,14 @@ def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = Fals
             continue
         state = read_state(directory) or {}
         running = state.get("status") == "RUNNING" and state.get("alive") is not False
-        if state.get("origin") == ORIGIN and not running and directory.config_json.read_bytes() == wanted:
+        if state.get("origin") == ORIGIN and not running and _kept(directory) == wanted:
             found.append((state.get("started_at", ""), directory))
     return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _kept(directory: RunDir) -> object:
+    """Return the spec that a sweep keeps; None when it cannot be read."""
+    try:
+        return read_json(directory.config_json)
+    except (OSError, ValueError):
+        return None

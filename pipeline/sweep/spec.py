@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline.digest import canonical_json
+from pipeline.digest import canonical_json, exact_json
 from pipeline.errors import SpecError, nearest, shown
 from pipeline.masking import has_secret, secret_name
 from pipeline.secrets import PLACE
@@ -193,8 +193,10 @@ class SweepSpec:
 
     def check_kept(self) -> None:
         """Raise SpecError when the spec, as its record will keep it, could not be read again."""
+        values = self.to_dict()
         try:
-            SweepSpec.from_mapping(json.loads(canonical_json(self.to_dict())), where="the sweep spec, as it is kept,")
+            canonical_json(values)  # what is digested of it
+            SweepSpec.from_mapping(json.loads(exact_json(values)), where="the sweep spec, as it is kept,")
         except ValueError as error:
             raise SpecError(f"The sweep spec holds what JSON cannot keep: {error}.") from None
 
