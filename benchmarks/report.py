@@ -94,7 +94,7 @@ def make_runs(settings: Settings, count: int) -> list[Run]:
         df=bars, strategy_signal_fn=case.signal_fn, strategy_params=params, symbol="SPX", **costs
     )
     benchmark = bars["close"] / float(bars["close"].iloc[0]) * 100_000.0
-    examined = robustness(Subject(result, case, benchmark))
+    examined = robustness(Subject(result, case, benchmark)).to_dict()
     runs = []
     for number in range(count):
         values = {"run": {"name": f"run {number}"}, "strategy": {"name": "ma_crossover", "params": params}}

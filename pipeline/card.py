@@ -6,7 +6,7 @@ import html
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pipeline.robustness import LOOK_AHEAD
+from pipeline.robustness_record import LOOK_AHEAD
 
 if TYPE_CHECKING:
     from pipeline.run import Run

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.engines.answers import Rerun
 from pipeline.engines.objects import labels_of
-from pipeline.robustness import BUDGET_SECONDS, CUTS, SCHEMA_VERSION, SEED, bootstrap_facts, number_of, plain, said
+from pipeline.robustness import BUDGET_SECONDS, CUTS, SEED, bootstrap, said
+from pipeline.robustness_record import RERUN, Intervals, Leak, Leakage, Robustness, Variation, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.results.contract import Result
 
+T = TypeVar("T")
 FEWER_CUTS = 8
 COSTS, DELAY = "cost_factor", "delay"  # keywords of the function, where it has them
 NO_REGIMES = "Regimes are those of one instrument's bars in a result of `run.backtest`."
@@ -25,30 +27,32 @@ NO_KEYWORDS = (
 )
 
 
-def examine(rerun: Rerun, result: Result, *, budget: float = BUDGET_SECONDS) -> dict[str, Any]:
-    """Return the content of robustness.json; a part that failed is null with a note.
+def examine(rerun: Rerun, result: Result, *, budget: float = BUDGET_SECONDS) -> Robustness:
+    """Return what can be found out about a result; a part that failed is missing, with a note.
 
     Keywords of the function, where it has them: `cost_factor` multiplies its costs, `delay` makes what it decides
     count so many bars later; others with a number as default are params. Weights at prices need none for costs and
     delays: the portfolio is computed here.
     """
-    notes, found = {"regimes": NO_REGIMES}, dict.fromkeys(("leakage", "bootstrap", "sensitivity", "base_equal"))
-    parts: dict[str, Callable[[], Any]] = {"bootstrap": lambda: _bootstrap(result)}
+    notes = {"regimes": NO_REGIMES}
     cuts, slow = _affordable(rerun, budget)
-    if slow:
-        notes |= dict.fromkeys(("leakage", "sensitivity"), slow)
-    else:
-        parts |= {"leakage": lambda: _leakage(rerun, cuts), "sensitivity": lambda: _sensitivity(rerun)}
-    for name, part in parts.items():
+
+    def tried(name: str, part: Callable[[], T], refusal: str = "") -> T | None:
         try:
-            found[name] = plain(part())
+            if not refusal:
+                return part()
+            notes[name] = refusal
         except Exception as error:  # noqa: BLE001 - a function of the user's own may raise anything; the run goes on
             notes[name] = said(error)
-    if found["sensitivity"] == []:
-        found["sensitivity"], notes["sensitivity"] = None, NO_KEYWORDS
-    if found["leakage"] is not None:
-        found["base_equal"] = found["leakage"]["status"] != "stochastic" and found["leakage"]["reason"] != "other"
-    return {"schema_version": SCHEMA_VERSION, **found, "regimes": None, "notes": notes}
+        return None
+
+    intervals = tried("bootstrap", lambda: _bootstrap(result))
+    leakage = tried("leakage", lambda: _leakage(rerun, cuts), slow)
+    rows = tried("sensitivity", lambda: _sensitivity(rerun), slow)
+    if rows == ():
+        notes["sensitivity"] = NO_KEYWORDS
+    equal = None if leakage is None else leakage.status != "stochastic" and leakage.reason != "other"
+    return Robustness(True, leakage, intervals, rows or (), (), equal, notes)
 
 
 def _affordable(rerun: Rerun, budget: float) -> tuple[int, str]:
@@ -65,37 +69,36 @@ def _affordable(rerun: Rerun, budget: float) -> tuple[int, str]:
     return 0, f"The function given as rerun is too slow to be called about {4 * FEWER_CUTS} times within {budget:g} s."
 
 
-def _leakage(rerun: Rerun, cuts: int) -> dict[str, Any]:
+def _leakage(rerun: Rerun, cuts: int) -> Leakage:
     from pipeline.engines.look_ahead import check_look_ahead
 
     verdict = check_look_ahead(rerun, cuts=cuts, seed=SEED)
-    return {
-        "subject": "rerun",
-        "status": verdict.status,
-        "sentence": verdict.sentence,
-        "reason": verdict.reason,
-        "responses": None,
-        "first": None if verdict.first is None else {"timestamp": verdict.first.isoformat()},
-        "cuts": len(verdict.cuts),
-        "own_bars": verdict.own_bars,
-        "positions": verdict.positions,
-        "seed": SEED,
-        "calls": verdict.calls,
-        "differences": verdict.differences,
-        "failures": {str(cut): text for cut, text in verdict.failures},
-    }
+    return Leakage(
+        status=verdict.status,
+        sentence=verdict.sentence,
+        reason=verdict.reason,
+        first=None if verdict.first is None else Leak(verdict.first.isoformat()),
+        cuts=len(verdict.cuts),
+        seed=SEED,
+        calls=verdict.calls,
+        differences=verdict.differences,
+        failures={str(cut): text for cut, text in verdict.failures},
+        subject=RERUN,
+        own_bars=verdict.own_bars,
+        positions=verdict.positions,
+    )
 
 
-def _bootstrap(result: Result) -> dict[str, Any]:
+def _bootstrap(result: Result) -> Intervals:
     from pipeline.results.recompute import path_of, settled, with_capital
 
     benchmark = next(iter(result.benchmarks.values()), None)
     if benchmark is not None and result.first_counts:
         benchmark = with_capital(benchmark, result.capital)
-    return bootstrap_facts(path_of(result), result.capital, settled(result), benchmark)
+    return bootstrap(path_of(result), result.capital, settled(result), benchmark)
 
 
-def _sensitivity(rerun: Rerun) -> list[dict[str, Any]]:
+def _sensitivity(rerun: Rerun) -> tuple[Variation, ...]:
     from pipeline.backtest.sensitivity import COST_FACTORS, DELAYS
 
     base, takes = _stats(rerun, rerun.value, {}), _keywords(rerun.function)
@@ -112,10 +115,10 @@ def _sensitivity(rerun: Rerun) -> list[dict[str, Any]]:
     for name, default in takes.items():
         if name not in (COSTS, DELAY):
             rows += _param_rows(rerun, name, default, base)
-    return rows
+    return tuple(rows)
 
 
-def _param_rows(rerun: Rerun, name: str, default: float, base: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _param_rows(rerun: Rerun, name: str, default: float, base: Mapping[str, Any]) -> list[Variation]:
     """Return the rows of one keyword: itself, and moved up and down; equal values once."""
     from pipeline.backtest.sensitivity import STEPS
 
@@ -181,9 +184,8 @@ def _stats(rerun: Rerun, value: Any, given: Mapping[str, Any]) -> Mapping[str, A
 
 def _row(
     named: tuple[str, str, float, float | None], tried: tuple[str, Mapping[str, Any]], *, is_base: bool
-) -> dict[str, Any]:
+) -> Variation:
     from pipeline.backtest.sensitivity import METRICS
 
-    (kind, name, change, value), (status, stats) = named, tried
-    row = {"kind": kind, "name": name, "change": change, "value": value, "is_base": is_base, "status": status}
-    return row | {metric: number_of(stats.get(metric)) for metric in METRICS}
+    status, stats = tried
+    return Variation(*named, is_base, status, {metric: rounded(stats.get(metric)) for metric in METRICS})

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import equity_csv, finite_stats, parquet_bytes, trades_csv
 from pipeline.errors import ResultError
@@ -19,23 +19,22 @@ from pipeline.results.boundary import boundary
 from pipeline.results.recompute import recompute, settled
 from pipeline.results.reconcile import reconcile
 from pipeline.results.record import ResultRecord
-from pipeline.robustness import look_ahead_of
+from pipeline.robustness_record import Robustness
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.results.boundary import LookAhead
     from pipeline.results.contract import Result
 
 FILE_NAME = re.compile(r"[\w][\w. -]{0,99}")
 
 
 def write_result(
-    result: Result, files: Layout, *, figure: bool = True, examined: Mapping[str, Any] | None = None
+    result: Result, files: Layout, *, figure: bool = True, examined: Robustness | None = None
 ) -> Mapping[str, Any]:
     """Write a checked result below a run directory; return its metrics, undefined and unknown ones None.
 
-    `examined` is the content of robustness.json. What an earlier call left is replaced. Raises ResultError for a part
+    `examined` is what was found out about it. What an earlier call left is replaced. Raises ResultError for a part
     that cannot be written, before anything is; StorageError.
     """
     _check_own(result)
@@ -46,7 +45,7 @@ def write_result(
         conventions = replace(conventions, currency=result.currency)
     _clear(files)
     if examined is not None:
-        write_json(files.robustness, dict(examined))
+        write_json(files.robustness, examined.to_dict())
     write_json(files.stats, stats)
     write_json(files.conventions, conventions.to_dict())
     write_record(result, files, stats)
@@ -77,7 +76,7 @@ def write_record(result: Result, files: Layout, stats: Mapping[str, Any] | None 
     Raises StorageError.
     """
     found, numbers = reconcile(result), beside(result, recompute(result) if stats is None else stats)
-    limits = boundary(result, found, numbers, look_ahead=cast("LookAhead", look_ahead_of(files)))
+    limits = boundary(result, found, numbers, look_ahead=Robustness.read(files).leak_status)
     write_json(files.result, ResultRecord.of(result, found, numbers, limits).to_dict())
 
 

@@ -16,7 +16,7 @@ from pipeline.evidence.verify import Verification, verify_run
 from pipeline.files import read_json
 from pipeline.masking import mask_shown
 from pipeline.notebook.quick_import import import_nbformat
-from pipeline.robustness import look_ahead_of
+from pipeline.robustness_record import Robustness
 from pipeline.run_record import UNREADABLE, Artifact, RunError, RunRecord, sealed_files, sealed_record
 from pipeline.rundir import RunDir, find_run, run_ids
 from pipeline.running import read_state
@@ -124,10 +124,10 @@ class Run:
 
     @property
     def look_ahead(self) -> str | None:
-        """What the check for look-ahead found: a status of pipeline.robustness.LOOK_AHEAD; None without a backtest."""
+        """What the check for look-ahead found: a status of LOOK_AHEAD; None without a backtest."""
         if self.is_sweep or not self.stats:
             return None
-        return look_ahead_of(self.dir)
+        return Robustness.read(self.dir).leak_status
 
     @cached_property
     def conventions(self) -> Conventions:

@@ -29,7 +29,7 @@ from pipeline.notebook.by_hand import TYPED, Session, executed_code
 from pipeline.open_run import OpenRun, utc_now
 from pipeline.results.boundary import Inputs
 from pipeline.results.record import ResultRecord
-from pipeline.robustness import LOOK_AHEAD, look_ahead_status
+from pipeline.robustness_record import LOOK_AHEAD, Robustness
 from pipeline.rundir import RunDir
 
 
@@ -148,16 +148,14 @@ def notebook_warnings(run: RunDir) -> Iterator[str]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         yield from map(str, read_json(run.data_facts)["warnings"])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = read_json(run.other_strategy)
+        other = read_json(run.other_strategy)
         yield (
-            f"ANOTHER STRATEGY: the notebook ran {found['ran']}, not {found['asked']}, which the spec names. "
+            f"ANOTHER STRATEGY: the notebook ran {other['ran']}, not {other['asked']}, which the spec names. "
             "What is said of the spec's strategy and params does not hold for the results."
         )
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        leakage = read_json(run.robustness)["leakage"]
-        status = look_ahead_status(leakage)
-        if status == "leak" or (status == "unjudged" and leakage["reason"] != "constant"):
-            yield f"{LOOK_AHEAD[status].upper()}: {leakage['sentence']}"
+    found = Robustness.read(run).leakage
+    if found is not None and (found.status == "leak" or (found.status == "unjudged" and found.reason != "constant")):
+        yield f"{LOOK_AHEAD[found.status].upper()}: {found.sentence}"
     with contextlib.suppress(OSError, ValueError):
         if doubt := Conventions.from_dict(read_json(run.conventions)).doubt:
             yield doubt

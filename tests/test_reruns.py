@@ -18,7 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.report.page import Page
 from pipeline.report.sections.trust import look_ahead
 from pipeline.reruns import examine
-from pipeline.robustness import look_ahead_of
+from pipeline.robustness_record import Robustness
 from pipeline.run import Run
 from pipeline.settings import Settings
 
@@ -206,7 +206,7 @@ def test_failures_at_cuts_are_told() -> None:
 def test_costs_delays_and_params_are_varied() -> None:
     """By the function's keywords; for weights at prices, costs and delays without any."""
     given = {"kind": "returns"}
-    found = examine(asked_for(late, CLOSES, late(CLOSES), given), result_of(late(CLOSES), given))
+    found = examine(asked_for(late, CLOSES, late(CLOSES), given), result_of(late(CLOSES), given)).to_dict()
     rows = {(row["kind"], row["name"], row["change"]): row for row in found["sensitivity"]}
     assert [key for key in rows if rows[key]["is_base"]] == [
         ("cost", "costs_bps", 1.0), ("delay", "delay", 0.0), ("param", "window", 0.0),
@@ -218,7 +218,7 @@ def test_costs_delays_and_params_are_varied() -> None:
     assert found["bootstrap"]["repetitions"] == 1_000
 
     given = {"prices": PRICES, "costs_bps": 10.0}
-    found = examine(asked_for(calm, None, calm(PRICES), given), result_of(calm(PRICES), given))
+    found = examine(asked_for(calm, None, calm(PRICES), given), result_of(calm(PRICES), given)).to_dict()
     kinds = [row["kind"] for row in found["sensitivity"]]
     assert (kinds.count("cost"), kinds.count("delay"), kinds.count("param")) == (4, 4, 7)
     costs = [row["total_return"] for row in found["sensitivity"] if row["kind"] == "cost"]
@@ -228,7 +228,9 @@ def test_costs_delays_and_params_are_varied() -> None:
 
 def test_a_function_without_keywords_says_what_it_would_need() -> None:
     """Nothing is made up for it."""
-    found = examine(asked_for(all_time_mean, CLOSES, all_time_mean(CLOSES), {"kind": "returns"}), result_of(CLOSES, {}))
+    found = examine(
+        asked_for(all_time_mean, CLOSES, all_time_mean(CLOSES), {"kind": "returns"}), result_of(CLOSES, {})
+    ).to_dict()
     assert found["sensitivity"] is None
     assert "cost_factor" in found["notes"]["sensitivity"]
     assert found["leakage"]["status"] == "leak"
@@ -243,7 +245,7 @@ def test_a_slow_function_is_not_called_again_and_again() -> None:
         time.sleep(0.05)
         return clean(prices)
 
-    found = examine(asked_for(slow, CLOSES, clean(CLOSES), {}), result_of(CLOSES, {}), budget=0.5)
+    found = examine(asked_for(slow, CLOSES, clean(CLOSES), {}), result_of(CLOSES, {}), budget=0.5).to_dict()
     assert found["leakage"] is None
     assert "too slow" in found["notes"]["leakage"]
     assert len(calls) == 1
@@ -260,7 +262,7 @@ def saved(project: Settings, function: Callable[..., Any], **given: Any) -> Run:
 def test_a_run_says_what_was_found(project: Settings) -> None:
     """In robustness.json, the boundary, the report and the warnings; a leak is told before any number."""
     good, bad = saved(project, clean), saved(project, same_bar)
-    assert (look_ahead_of(good.dir), look_ahead_of(bad.dir)) == ("clean", "leak")
+    assert (Robustness.read(good.dir).leak_status, Robustness.read(bad.dir).leak_status) == ("clean", "leak")
     assert good.result is not None
     assert bad.result is not None
     assert good.result.boundary is not None
@@ -277,7 +279,7 @@ def test_a_run_says_what_was_found(project: Settings) -> None:
 def test_it_can_be_left_out(project: Settings) -> None:
     """`robustness=False` calls nothing again."""
     run = saved(project, clean, robustness=False)
-    assert look_ahead_of(run.dir) == "unchecked"
+    assert Robustness.read(run.dir).leak_status == "unchecked"
 
 
 @pytest.mark.parametrize(

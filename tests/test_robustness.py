@@ -21,6 +21,12 @@ from pipeline.backtest.strategies import get_strategy
 from pipeline.robustness import NO_CASE, Subject, robustness, write_robustness
 from pipeline.settings import Settings
 
+
+def found_of(subject: Subject, **more: Any) -> dict[str, Any]:
+    """Return the content of robustness.json."""
+    return robustness(subject, **more).to_dict()
+
+
 PARAMS = {"fast": 20, "slow": 100}
 
 
@@ -70,7 +76,7 @@ def test_a_leak_is_found(bars: pd.DataFrame) -> None:
     def clairvoyant(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
         return (df["close"].shift(-1) > df["close"]).astype("int8")
 
-    found = robustness(examined(bars, clairvoyant, params={}))
+    found = found_of(examined(bars, clairvoyant, params={}))
     assert found["leakage"]["status"] == "leak"
     assert found["leakage"]["first"]["bar"] >= 0
     assert "looks into the future" in found["leakage"]["sentence"]
@@ -79,7 +85,7 @@ def test_a_leak_is_found(bars: pd.DataFrame) -> None:
 def test_signals_made_before_are_not_judged(bars: pd.DataFrame) -> None:
     """Tomorrow's rises from outside of the function are not called clean: none of them answers to other bars."""
     rises = bars["close"].shift(-1) > bars["close"]
-    found = robustness(examined(bars, lambda df, params: rises.reindex(df.index).astype("int8"), params={}))["leakage"]
+    found = found_of(examined(bars, lambda df, params: rises.reindex(df.index).astype("int8"), params={}))["leakage"]
     assert (found["status"], found["reason"], found["responses"]) == ("unjudged", "independent", 0)
     assert "cannot be judged: its signals do not depend on the bars it is given" in found["sentence"]
 
@@ -94,7 +100,7 @@ def test_a_strategy_that_breaks_when_called_again_is_a_note(bars: pd.DataFrame) 
             raise RuntimeError("only once \ud800")
         return pd.Series(1, index=df.index)
 
-    found = robustness(examined(bars, once, params={}))
+    found = found_of(examined(bars, once, params={}))
     assert "RuntimeError: only once ?" in found["notes"]["leakage"]
     assert found["leakage"] is found["sensitivity"] is found["base_equal"] is None
     assert found["bootstrap"]["repetitions"] == 1_000
@@ -108,14 +114,14 @@ def test_a_slow_strategy_is_not_called_again_and_again(bars: pd.DataFrame) -> No
         time.sleep(0.02)
         return pd.Series(1, index=df.index)
 
-    found = robustness(examined(bars, slow, params={}), budget=0.5)
+    found = found_of(examined(bars, slow, params={}), budget=0.5)
     assert "too slow" in found["notes"]["sensitivity"]
     assert found["sensitivity"] is None
 
 
 def test_a_result_of_unknown_origin(bars: pd.DataFrame) -> None:
     """Without the case there is nothing to run again; the intervals need none."""
-    found = robustness(Subject(examined(bars).result))
+    found = found_of(Subject(examined(bars).result))
     assert found["notes"]["leakage"] == NO_CASE
     assert set(found["bootstrap"]["intervals"]) == {"sharpe", "cagr", "max_drawdown"}
 
@@ -127,14 +133,14 @@ def test_state_between_calls_shows(bars: pd.DataFrame) -> None:
     def noisy(df: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
         return pd.Series(rng.integers(-1, 2, len(df)), index=df.index)
 
-    found = robustness(examined(bars, noisy, params={}))
+    found = found_of(examined(bars, noisy, params={}))
     assert found["leakage"]["status"] == "stochastic"
     assert found["base_equal"] is False
 
 
 def test_a_short_curve(bars: pd.DataFrame) -> None:
     """One bar: nothing can be annualised; no part raises."""
-    found = robustness(examined(bars.head(1), params={"fast": 1, "slow": 2}))
+    found = found_of(examined(bars.head(1), params={"fast": 1, "slow": 2}))
     assert found["bootstrap"] is None
     assert "nothing can be annualised" in found["notes"]["bootstrap"]
     assert not any(math.isnan(value) for value in _floats(found))

@@ -54,7 +54,7 @@ def test_what_is_run_again_keeps_the_strategys_schema(project: Settings, given: 
     run = opened(project, "ma_crossover", CLOSE_TO_A_RULE)
     bars = run.load_data()
     result = run.backtest(bars, run.strategy_fn() if given else None)
-    rows = robustness(Subject(result, run._cases[result]))["sensitivity"]
+    rows = robustness(Subject(result, run._cases[result])).to_dict()["sensitivity"]
     found = {(row["name"], row["value"]): row for row in rows if row["kind"] == "param"}
     assert found["fast", 47]["status"] == "ok"
     assert found["fast", 54]["status"] == "fast < slow does not hold: fast = 54, slow = 50"

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
     from pipeline.evidence.verify import Verification
     from pipeline.report.holdings import Holdings
-    from pipeline.report.robust import Intervals, Range, Robustness
     from pipeline.report.trials import TrialIndex, Trials
     from pipeline.results.boundary import Boundary
     from pipeline.results.kept import Kept
+    from pipeline.robustness_record import Intervals, Range, Robustness
     from pipeline.run import Run
     from pipeline.run_record import RunRecord
 
@@ -156,7 +156,7 @@ class Facts:
 
         None when nothing tells it. A run from before `result.json` may have traded another cash than its spec's.
         """
-        from pipeline.report.robust import number
+        from pipeline.robustness_record import number
 
         if self.run.result is not None and self.run.result.capital is not None:
             return self.run.result.capital
@@ -232,20 +232,26 @@ class Facts:
     @cached_property
     def robustness(self) -> Robustness:
         """What the run found out about itself; `present` is False for a run without `robustness.json`."""
-        from pipeline.report.robust import read_robustness
+        from pipeline.robustness_record import Robustness
 
-        return read_robustness(self.run)
+        return Robustness.read(self.run.dir)
 
     @cached_property
     def intervals(self) -> Intervals | None:
         """Bootstrap intervals: those the run sealed, else computed here with the same settings."""
-        from pipeline.report.robust import computed_intervals
+        from pipeline.errors import EvidenceError
+        from pipeline.robustness import bootstrap
+        from pipeline.robustness_record import COMPUTED
 
         if self.robustness.intervals is not None or self.result is None:
             return self.robustness.intervals
         other, cash = self.benchmark_equity, self.result.config["initial_cash"]
         beside = None if other is None else self.path_of(other)
-        return computed_intervals(self.path_of(self.result.equity_curve), cash, self.conventions, beside)
+        try:
+            path = self.path_of(self.result.equity_curve)
+            return bootstrap(path, cash, self.conventions, beside, source=COMPUTED)
+        except (EvidenceError, ValueError, TypeError):
+            return None
 
     def interval(self, name: str) -> Range | None:
         """Return one bootstrap interval, None when it is undefined."""

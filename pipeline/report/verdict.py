@@ -9,8 +9,8 @@ from pipeline.report.numbers import format_number, several
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
-    from pipeline.report.robust import Range, Robustness
     from pipeline.report.trials import Trials
+    from pipeline.robustness_record import Range, Robustness
 
 LEAKS = "{} looks into the future, so no number on this page says what it could have earned."
 UNJUDGED = "Whether {} looks into the future cannot be judged: {}."
@@ -97,7 +97,7 @@ def interval(found: Range, kind: str = RATIO) -> str:
 
 def leak_word(status: str) -> tuple[str, str]:
     """Return the style and the words of the mark for a verdict of the look-ahead check."""
-    from pipeline.robustness import LOOK_AHEAD
+    from pipeline.robustness_record import LOOK_AHEAD
 
     return {"clean": "finished", "leak": "failed"}.get(status, "killed"), LOOK_AHEAD[status].upper()
 

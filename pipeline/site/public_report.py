@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.layout import Layout
-    from pipeline.report.robust import Robustness
     from pipeline.results.boundary import Boundary
     from pipeline.results.contract import Fold
+    from pipeline.robustness_record import Robustness
     from pipeline.settings import Settings
 
 NOT_TEXT = re.compile(r"<style\b.*?</style>|<script>.*?</script>", re.DOTALL)
@@ -88,9 +88,8 @@ class PublicPage(Page):
         """What the run found out about itself, its notes redacted."""
         found: Robustness = super().robustness
         notes = {key: self.redactor.text(note) for key, note in found.notes.items()}
-        value = self.redactor.value
-        sensitivity, regimes = tuple(value(found.sensitivity)), tuple(value(found.regimes))
-        return replace(found, notes=notes, leakage=value(found.leakage), sensitivity=sensitivity, regimes=regimes)
+        shown: Robustness = self.redactor.value(found)
+        return replace(shown, notes=notes)
 
     @cached_property
     def boundary(self) -> Boundary | None:

@@ -21,7 +21,7 @@ from pipeline.masking import masked
 from pipeline.open_run import OpenRun
 from pipeline.results.record import ResultRecord
 from pipeline.results.what import what_ran
-from pipeline.robustness import LOOK_AHEAD, look_ahead_of
+from pipeline.robustness_record import LOOK_AHEAD, Robustness
 from pipeline.tracking.datasets import file_dataset
 from pipeline.tracking.store import CHECKPOINT_TAG, DATA_TAG, MANIFEST_TAG, RUN_ID_TAG
 from pipeline.tracking.uri import artifact_url
@@ -120,7 +120,7 @@ def _description(run: OpenRun, status: str, run_url: str | None) -> str:
     stats = read_json(run.dir.stats) if run.dir.stats.is_file() and status == "FINISHED" else {}
     found = {name: value for name in HEADLINE if isinstance(value := stats.get(name), int | float)}
     lines = [f"{name}: {value:.4g}" for name, value in found.items()]
-    lines += [LOOK_AHEAD[look_ahead_of(run.dir)]] if lines else []
+    lines += [LOOK_AHEAD[Robustness.read(run.dir).leak_status]] if lines else []
     what = what_ran(run.spec, ResultRecord.read(run.dir))
     subject = " on ".join(code_span(part) for part in what.parts)
     text = [f"{subject}, {status}.", *lines]

@@ -186,6 +186,7 @@ def test_what_may_not_be_read_is_a_problem_not_a_crash(tmp_path: Path, name: str
     settings = f"Settings(Path({str(tmp_path)!r}), Path({str(world.results)!r}))"
     code = f"""
 from pathlib import Path
+from pipeline.run_row import RunRow
 from pipeline.cli.output import print_runs
 from pipeline.run_row import RunRow
 from pipeline.evidence.verify_all import verify_all

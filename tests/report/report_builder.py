@@ -83,7 +83,7 @@ def examined() -> dict[str, Any]:
     """Return what a run of `backtest()` finds out about itself, made once."""
     given = case()
     result, benchmark = run_case(given)
-    return robustness(Subject(result, given, benchmark))
+    return robustness(Subject(result, given, benchmark)).to_dict()
 
 
 def build_run(

@@ -25,9 +25,9 @@ from pipeline.files import write_json
 from pipeline.report import build_page
 from pipeline.report.numbers import format_number
 from pipeline.report.page import Page
-from pipeline.report.robust import Intervals, Range, Robustness, read_robustness
 from pipeline.report.trials import Trials, count_trials
 from pipeline.report.verdict import interval, verdict
+from pipeline.robustness_record import Intervals, Leakage, Range, Robustness, Variation
 from pipeline.run import Run, compare
 from pipeline.rundir import RunDir
 from tests.tiers import mostly_slow
@@ -91,7 +91,7 @@ def test_the_verdict_claims_no_more_than_the_numbers(finished: Run, found: Inter
 def test_the_verdict_puts_a_leak_first(finished: Run) -> None:
     """A strategy that knows the future is said to, before any number."""
     for status, start in (("leak", "The strategy looks into the future"), ("stochastic", "The strategy gives other")):
-        found = Robustness(present=True, leakage={"status": status})
+        found = Robustness.from_dict({"leakage": {"status": status}})
         sentence = verdict(open_with(finished, stats={"sharpe": 9.0}, robustness=found, intervals=None))
         assert sentence.startswith(start.replace("other", "different"))
 
@@ -167,10 +167,10 @@ def test_a_collapse_under_delay_is_a_sign(
 ) -> None:
     """A ratio that one bar of delay takes below its interval and to half is named; what chance may do is not."""
     rows = tuple(
-        {"kind": "delay", "name": "signal_delay", "change": change, "sharpe": value}
+        Variation("delay", "signal_delay", change, stats={"sharpe": value})
         for change, value in ((0.0, base), (1.0, late))
     )
-    found = Robustness(present=True, leakage={"status": "clean"}, sensitivity=rows)
+    found = Robustness(present=True, leakage=Leakage("clean"), sensitivity=rows)
     page = open_with(
         finished, stats={"sharpe": base}, robustness=found, intervals=intervals(Range(base, low, base + 0.5))
     )
@@ -255,7 +255,7 @@ def test_a_re_run_that_differs_is_said(copied: Run, render: Any) -> None:
 
 def test_an_absent_file_reads_as_nothing(tmp_path: Path) -> None:
     """The reader never raises."""
-    found = read_robustness(Run(RunDir(tmp_path, builder.run_id(99))))
+    found = Robustness.read(RunDir(tmp_path, builder.run_id(99)))
     assert not found.present
     assert found.leak_status == "unchecked"
     assert (found.responsive, found.blind_reason, found.delayed_sharpe(0)) == (None, "", None)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backtest.catalogue import COUNT, NUMBER, PERCENT, RATIO, metric
 from pipeline.escape import markdown_text
 from pipeline.report.numbers import DASH, format_number, risk_free, several
-from pipeline.report.robust import number
 from pipeline.report.small_multiples import Panel, small_multiples
 from pipeline.report.tables import Cell, Column, Html, code, table
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
+    from pipeline.robustness_record import Variation
 
 MOST_PARAMETERS = 12
 SHOWN = tuple(map(metric, ("sharpe", "total_return", "cagr", "max_drawdown", "total_trades")))
@@ -46,14 +46,14 @@ def tables(facts: Facts) -> str:
         said = f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
         return facts.missing(said)
     heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
-    body = [([_cost(row), format_number(row.get("value"), NUMBER)], row) for row in _kind(rows, "cost")]
+    body = [([_cost(row), format_number(row.value, NUMBER)], row) for row in _kind(rows, "cost")]
     costs = _table("Costs multiplied", heads, body)
-    late: list[tuple[list[Cell], dict[str, Any]]] = [([_delay(row)], row) for row in _kind(rows, "delay")]
+    late: list[tuple[list[Cell], Variation]] = [([_delay(row)], row) for row in _kind(rows, "delay")]
     delay = _table("Signals delayed, on top of the engine's own execution", [Column("Delay")], late)
     moved = [
-        ([code(name), _change(row), format_number(row.get("value"), NUMBER)], row)
+        ([code(name), _change(row), format_number(row.value, NUMBER)], row)
         for name in _parameters(rows)
-        for row in sorted(_of(rows, name), key=lambda row: number(row.get("change")) or 0.0)
+        for row in sorted(_of(rows, name), key=lambda row: row.change or 0.0)
     ]
     heads = [Column("Parameter"), Column("Change", numeric=True), Column("Value", numeric=True)]
     return costs + delay + _table("Parameters moved, one at a time", heads, moved)
@@ -92,7 +92,7 @@ def by_year(facts: Facts) -> str:
 
 def by_regime(facts: Facts) -> str:
     """Return returns by trend and by volatility of the market, as known at the bar before."""
-    rows = [row for row in facts.robustness.regimes if row.get("bars")]
+    rows = [row for row in facts.robustness.regimes if row.bars]
     if not rows:
         return ""
     shown = (
@@ -102,8 +102,8 @@ def by_regime(facts: Facts) -> str:
     )  # fmt: skip
     body: list[list[Cell]] = [
         [
-            f"{row['kind'].capitalize()}: {row['regime']}",
-            *(format_number(row.get(name), kind) for name, _, kind in shown),
+            f"{row.kind.capitalize()}: {row.regime}",
+            *(format_number(getattr(row, name), kind) for name, _, kind in shown),
         ]
         for row in rows
     ]
@@ -117,78 +117,82 @@ def by_regime(facts: Facts) -> str:
     return table(caption, heads, body, name="split")
 
 
-def _panel(rows: Sequence[dict[str, Any]], kind: str, name: str, title: str) -> Panel | None:
+def _panel(rows: Sequence[Variation], kind: str, name: str, title: str) -> Panel | None:
     chosen = _of(rows, name) if kind == "param" else _kind(rows, kind)
-    chosen = sorted(chosen, key=lambda row: number(row.get("change")) or 0.0)
+    chosen = sorted(chosen, key=lambda row: row.change or 0.0)
     if not chosen:
         return None
-    base = next((i for i, row in enumerate(chosen) if row.get("is_base") is True), None)
-    return Panel(title, [_label(kind, row) for row in chosen], [number(row.get("sharpe")) for row in chosen], base)
+    base = next((i for i, row in enumerate(chosen) if row.is_base), None)
+    return Panel(title, [_label(kind, row) for row in chosen], [row.stats.get("sharpe") for row in chosen], base)
 
 
-def _label(kind: str, row: dict[str, Any]) -> str:
+def _label(kind: str, row: Variation) -> str:
     if kind == "param":
         return _tick(row).removesuffix("%")
     return f"×{_bare(row)}" if kind == "cost" else _bare(row)
 
 
-def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], dict[str, Any]]]) -> str:
+def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], Variation]]) -> str:
     if not rows:
         return ""
-    with_note = any(row.get("status") != "ok" for _, row in rows)
+    with_note = any(row.status != "ok" for _, row in rows)
     columns = [
         *heads,
         *(Column(each.brief, numeric=True, title=each.meaning) for each in SHOWN),
         *([Column("Not run")] if with_note else []),
     ]
     body = [
-        [*first, *(format_number(row.get(each.name), each.kind) for each in SHOWN), *_why(row, with_note=with_note)]
+        [
+            *first,
+            *(format_number(row.stats.get(each.name), each.kind) for each in SHOWN),
+            *_why(row, with_note=with_note),
+        ]
         for first, row in rows
     ]
     return table(caption, columns, body, name="variations")
 
 
-def _why(row: dict[str, Any], *, with_note: bool) -> list[Cell]:
+def _why(row: Variation, *, with_note: bool) -> list[Cell]:
     if not with_note:
         return []
-    return ["" if row.get("status") == "ok" else str(row.get("status") or DASH)]
+    return ["" if row.status == "ok" else str(row.status or DASH)]
 
 
-def _cost(row: dict[str, Any]) -> Cell:
+def _cost(row: Variation) -> Cell:
     return _marked(f"× {_bare(row)}", row)
 
 
-def _delay(row: dict[str, Any]) -> Cell:
-    return _marked(several(number(row.get("change")) or 0.0, "bar"), row)
+def _delay(row: Variation) -> Cell:
+    return _marked(several(row.change or 0.0, "bar"), row)
 
 
-def _change(row: dict[str, Any]) -> Cell:
-    return _marked(_tick(row) if row.get("is_base") is not True else "0%", row)
+def _change(row: Variation) -> Cell:
+    return _marked(_tick(row) if not row.is_base else "0%", row)
 
 
-def _marked(text: str, row: dict[str, Any]) -> Cell:
-    return Html(f'{text} <span class="note">(this run)</span>') if row.get("is_base") is True else text
+def _marked(text: str, row: Variation) -> Cell:
+    return Html(f'{text} <span class="note">(this run)</span>') if row.is_base else text
 
 
-def _bare(row: dict[str, Any]) -> str:
-    return format_number(row.get("change"), NUMBER)
+def _bare(row: Variation) -> str:
+    return format_number(row.change, NUMBER)
 
 
-def _tick(row: dict[str, Any]) -> str:
-    change = number(row.get("change")) or 0.0
+def _tick(row: Variation) -> str:
+    change = row.change or 0.0
     return "0" if change == 0.0 else f"{change * 100:+.0f}%".replace("-", "\u2212")
 
 
-def _kind(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [row for row in rows if row["kind"] == kind]
+def _kind(rows: Sequence[Variation], kind: str) -> list[Variation]:
+    return [row for row in rows if row.kind == kind]
 
 
-def _of(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [row for row in rows if row["kind"] == "param" and row["name"] == name]
+def _of(rows: Sequence[Variation], name: str) -> list[Variation]:
+    return [row for row in rows if row.kind == "param" and row.name == name]
 
 
-def _parameters(rows: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["name"] for row in _kind(rows, "param")))[:MOST_PARAMETERS]
+def _parameters(rows: Sequence[Variation]) -> list[str]:
+    return list(dict.fromkeys(row.name for row in _kind(rows, "param")))[:MOST_PARAMETERS]
 
 
 def _plain(value: Any) -> float | int:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
 from pipeline.escape import html_text, markdown_text, raw_block
 from pipeline.report.numbers import DASH, bars_a_year, difference_kind, format_number, risk_free, several
-from pipeline.report.robust import SEALED
 from pipeline.report.sections.summary import look_ahead_mark
 from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.report.verdict import family, interval
+from pipeline.robustness_record import RERUN, SEALED
 
 if TYPE_CHECKING:
     from pipeline.backtest.significance import SharpeEvidence
     from pipeline.report.facts import Facts
-    from pipeline.report.robust import Intervals
     from pipeline.report.trials import Trials
+    from pipeline.robustness_record import Intervals, Leakage
 
 NOT_EXAMINED = (
     "\nThis run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
@@ -81,15 +81,15 @@ def look_ahead(facts: Facts) -> str:
         said = facts.robustness.notes.get("leakage", "")
         rest = ""
     else:
-        said = str(leakage.get("sentence", ""))
+        said = leakage.sentence
         rest = (
             _rerun(leakage)
-            if leakage.get("subject") == "rerun"
+            if leakage.subject == RERUN
             else (
                 "Two tests at each cut: signals on the bars before it must equal the first signals on all bars "
                 "(truncation), and must stay when the bars from it on are put in another order (future shuffle). "
                 f"{_responses(facts)}"
-                f"Seed {_whole(leakage.get('seed'))}, {_whole(leakage.get('calls'))} calls of the strategy. "
+                f"Seed {_whole(leakage.seed)}, {_whole(leakage.calls)} calls of the strategy. "
                 "No alarm is not a proof: only the cuts tried were looked at."
             )
         )
@@ -98,29 +98,30 @@ def look_ahead(facts: Facts) -> str:
     return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
 
 
-def _rerun(leakage: dict[str, object]) -> str:
+def _rerun(leakage: Leakage) -> str:
     """Say what the check of a result of any engine rests on."""
-    compared = "positions or weights, and returns where they are known" if leakage.get("positions") else "returns"
-    tried = leakage.get("own_bars")
+    compared = "positions or weights, and returns where they are known" if leakage.positions else "returns"
+    tried = leakage.own_bars
     bent = (
         f"At {_whole(tried)} bars the bar's own move was varied: a position held into it earns in proportion. "
         if tried
         else ""
     )
     return (
-        f"A function of the notebook's made the result again, {_whole(leakage.get('calls'))} times, without the bars "
+        f"A function of the notebook's made the result again, {_whole(leakage.calls)} times, without the bars "
         f"from a cut on and with these in another order; compared were {compared} before the cut. {bent}With all bars "
-        f"replaced something must change. Seed {_whole(leakage.get('seed'))}. No alarm is not a proof: only the cuts "
+        f"replaced something must change. Seed {_whole(leakage.seed)}. No alarm is not a proof: only the cuts "
         "tried were looked at, and nothing that the function reads from files."
     )
 
 
 def _responses(facts: Facts) -> str:
     """Say what came of replacing all bars, without which an answer to the two tests says little."""
-    if facts.robustness.responsive is None:
+    leakage = facts.robustness.leakage
+    if leakage is None or leakage.responses is None:
         tried = facts.robustness.leak_status == "clean"
         return "Whether the signals depend on the bars at all was not tested by this run's version. " if tried else ""
-    changed = _whole((facts.robustness.leakage or {}).get("responses"))
+    changed = _whole(leakage.responses)
     return f"With all bars replaced {changed} of the signals changed. "
 
 

@@ -21,7 +21,7 @@ from pipeline.sweep.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.report.robust import Robustness
+    from pipeline.robustness_record import Robustness
 
 Number = float | int
 SHORT = 8
@@ -184,12 +184,9 @@ class SweepFacts(Page):
     @cached_property
     def best_examined(self) -> Robustness:
         """What the best trial's run found out about itself; nothing without such a run."""
-        from pipeline.report.robust import Robustness, read_robustness
-        from pipeline.run import Run
+        from pipeline.robustness_record import Robustness
 
-        if self.best is None:
-            return Robustness()
-        return read_robustness(Run(RunDir(self.run.dir.results, self.best.run_id)))
+        return Robustness() if self.best is None else Robustness.read(RunDir(self.run.dir.results, self.best.run_id))
 
     @property
     def around_sha256(self) -> str:
