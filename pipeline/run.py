@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from pipeline.backtest.conventions import Conventions
+    from pipeline.backtest.spacing import DataFacts
     from pipeline.results.record import ResultRecord
     from pipeline.results.what import WhatRan
     from pipeline.tracking.session import TrackingInfo
@@ -141,6 +142,16 @@ class Run:
         if found.periods_per_year is not None:
             return found
         return replace(found, inferred_periods=Conventions.from_config(self.stats).periods_per_year)
+
+    @cached_property
+    def data_facts(self) -> DataFacts | None:
+        """What the run recorded of its bars; None for a run without `data.json`, or one that cannot be read."""
+        from pipeline.backtest.spacing import DataFacts
+
+        try:
+            return DataFacts.from_dict(read_json(self.dir.data_facts))
+        except (OSError, ValueError):
+            return None
 
     @cached_property
     def tracking(self) -> TrackingInfo | None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pipeline.evidence.manifest import BUILDER
 from pipeline.masking import mask_shown
+from pipeline.results.boundary import Boundary
 
 UNREADABLE = "UNREADABLE"
 READ = ("input:", "frame:", "network:")  # what a run read besides what its spec names
@@ -81,7 +82,7 @@ class RunRecord:
     """What is known of one run; times are ISO-8601 UTC text, `stages` are seconds.
 
     `status` is RUNNING, FINISHED, FAILED or KILLED (RUNNING and KILLED are never sealed), or UNREADABLE. `inputs` are
-    what it read besides data, benchmark and notebook.
+    what it read besides data, benchmark and notebook; `boundary` says what was checked, None of a run from before.
     """
 
     run_id: str
@@ -105,6 +106,7 @@ class RunRecord:
     overrides: Mapping[str, Json] = field(default_factory=dict)
     benchmark: Source | None = None
     inputs: tuple[ReadInput, ...] = ()
+    boundary: Boundary | None = None
 
     @classmethod
     def unreadable(cls, run_id: str) -> Self:
@@ -169,6 +171,7 @@ def _sealed_record(run_id: str, name: str, predicate: Mapping[str, Any]) -> RunR
         locks=_named(inputs, "lock:", lambda item: item["digest"]["sha256"]),
         overrides=mask_shown(definition["externalParameters"]["overrides"]),
         inputs=tuple(_input(item) for name, item in inputs.items() if name.startswith(READ)),
+        boundary=_boundary(outcome.get("boundary")),
     )
 
 
@@ -191,6 +194,13 @@ def _input(item: Mapping[str, Any]) -> ReadInput:
     _require(isinstance(text, str) for text in (found.uri, found.found))
     _require(isinstance(text, str | None) for text in (found.input, found.sha256, found.data_sha256))
     return found
+
+
+def _boundary(values: Any) -> Boundary | None:
+    try:
+        return None if values is None else Boundary.from_dict(values)
+    except ValueError:
+        return None
 
 
 def _git(item: Mapping[str, Any] | None) -> GitCommit | None:

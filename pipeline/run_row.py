@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.evidence.ledger import OF_SWEEP
-from pipeline.files import read_json
 from pipeline.results.what import WhatRan
 from pipeline.run import Run
 from pipeline.run_record import UNREADABLE, Artifact, Json, RunRecord, Source
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.spec import RunSpec
     from pipeline.tracking.session import TrackingInfo
 
-BULKY = ("packages", "modules", "inputs")
+BULKY = ("packages", "modules", "inputs", "boundary")
 DECLARED = "declared"
 NAMED = ("data", "benchmark", "notebook")
 ENDS = 4096  # bytes at the start and at the end of the equity that hold its first and its last label
@@ -99,7 +98,7 @@ class RunRow:
     def of(cls, run: Run) -> RunRow:
         """Read the row of a run; one that cannot be read is a row with the status UNREADABLE, never an error."""
         readable = run.status != UNREADABLE
-        first, last, bars = _bars(run.dir)
+        data = run.data_facts
         reconciliation = None if run.result is None else run.result.reconciliation
         return cls(
             record=run.record,
@@ -110,8 +109,8 @@ class RunRow:
             spec=run.spec,
             config=run.config,
             what=run.what,
-            period=_equity_period(run.dir) or (Period(first, last) if first and last else None),
-            bars_sha256=bars,
+            period=_equity_period(run.dir) or (None if data is None else Period(data.spacing.first, data.spacing.last)),
+            bars_sha256=None if data is None else data.bars_sha256,
             stats=run.stats,
             marks=Marks(
                 sealed=run.manifest_digest is not None,
@@ -269,16 +268,6 @@ def _moment(text: object) -> str | None:
         return text if isinstance(text, str) and dt.datetime.fromisoformat(text) else None
     except ValueError:
         return None
-
-
-def _bars(directory: RunDir) -> tuple[str | None, str | None, str | None]:
-    """Return what `data.json` says of the bars: first and last label, and their digest."""
-    try:
-        found = read_json(directory.data_facts)
-        digest = found.get("bars_sha256")
-        return _moment(found.get("first")), _moment(found.get("last")), digest if isinstance(digest, str) else None
-    except (OSError, ValueError, AttributeError):
-        return None, None, None
 
 
 def _shown(label: str) -> str:

@@ -77,8 +77,8 @@ class NotebookRun:
         if self.dir.manifest.is_file():
             return []
         facts = self._data.facts(df)
-        write_json(self.dir.data_facts, facts)
-        return list(facts["warnings"])
+        write_json(self.dir.data_facts, facts.to_dict())
+        return list(facts.warnings)
 
     def strategy_fn(self) -> SignalFn:
         """Return the signal function the spec names: `(df, params) -> Series of 1, 0, -1`.

@@ -9,6 +9,7 @@ import pytest
 
 import pipeline
 from pipeline.backtest import data_digest
+from pipeline.backtest.spacing import DataFacts, Spacing
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.files import read_json, write_json
 from pipeline.run import Run
@@ -66,7 +67,8 @@ def test_a_period_is_two_times_or_unknown(tmp_path: Path, text: str) -> None:
     directory.path.mkdir()
     directory.equity.write_text(text)
     assert RunRow.of(Run(directory)).period is None
-    write_json(directory.data_facts, {"first": "2020-01-01", "last": "2020-02-01"})
+    spacing = Spacing(3, "2020-01-01", "2020-02-01", "days", 1.0, (), 0, (), 0, None)
+    write_json(directory.data_facts, DataFacts(spacing).to_dict())
     assert RunRow.of(Run(directory)).period == Period("2020-01-01", "2020-02-01")
 
 
@@ -104,5 +106,9 @@ def test_a_public_row_names_no_path_of_an_input(project: Settings) -> None:
             one["uri"] = "/home/jane/prices.csv"
     elsewhere.__dict__["manifest"] = manifest
     public = RedactedRun(elsewhere, Redactor())
+    spacing = Spacing(3, "2020-01-01", "2020-02-01", "days", 1.0, (), 0, (), 0, None)
+    notes = DataFacts(spacing, ("read from /home/jane/prices.csv",), None, ("/home/jane/x.csv has gaps",))
+    elsewhere.__dict__["data_facts"] = notes
+    assert "jane" not in str(public.data_facts)
     assert "jane" not in str(public.record.inputs)
     assert "jane" in str(elsewhere.record.inputs)

@@ -5,9 +5,9 @@ Nothing here changes bars. What is found is told as warnings of the run, with da
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.backtest.timestamps import TimeLabels, is_daily, time_labels, utc_labels
 from pipeline.errors import DataError
@@ -85,26 +85,76 @@ class Spacing:
 
 
 @dataclass(frozen=True)
+class DataFacts:
+    """The content of data.json: what was found in the bars of a run, and how they were read.
+
+    `bars_sha256` is the digest of the bars themselves, None of a run from before; `warnings` is what of all this is a
+    warning of the run.
+    """
+
+    spacing: Spacing
+    notes: tuple[str, ...] = ()
+    benchmark: str | None = None
+    warnings: tuple[str, ...] = ()
+    bars_sha256: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the file, as JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "bars_sha256": self.bars_sha256,
+            **self.spacing.to_dict(),
+            "notes": list(self.notes),
+            "benchmark": self.benchmark,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Read what `to_dict` wrote; raises ValueError for anything else."""
+        try:
+            if values["schema_version"] != SCHEMA_VERSION:
+                raise ValueError("data.json is of another version")
+            known = {each.name: values[each.name] for each in fields(Spacing)}
+            gaps, moves = (tuple(Gap(**gap) for gap in known["gaps"]), tuple(Move(**move) for move in known["moves"]))
+            read = cls(
+                Spacing(**known | {"gaps": gaps, "moves": moves}),
+                tuple(values["notes"]),
+                values["benchmark"],
+                tuple(values["warnings"]),
+                values.get("bars_sha256"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"data.json has another form ({error!r})") from None
+        read.check_types()
+        return read
+
+    def check_types(self) -> None:
+        """Raise ValueError for values that are of another type than they are said to be."""
+        found = self.spacing
+        texts = (found.first, found.last, *self.notes, *self.warnings, self.benchmark or "", self.bars_sha256 or "")
+        texts += tuple(text for gap in found.gaps for text in (gap.after, gap.before))
+        texts += tuple(text for move in found.moves for text in (move.at, move.before, move.split or ""))
+        numbers = [found.bars, found.unusual_gaps, found.large_moves, found.usual_days or 0.0]
+        numbers += [*(gap.days for gap in found.gaps), *(move.ratio for move in found.moves)]
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError("data.json holds a value of another type")
+
+
+@dataclass(frozen=True)
 class DataRecord:
     """What was found while a run read its data: `notes` on the file, how the benchmark was matched to the bars."""
 
     notes: tuple[str, ...] = ()
     benchmark: str | None = None
 
-    def facts(self, bars: pd.DataFrame) -> dict[str, Any]:
-        """Return the content of data.json for these bars, as JSON values."""
+    def facts(self, bars: pd.DataFrame) -> DataFacts:
+        """Return what is known of these bars."""
         from pipeline.backtest.bars_digest import data_digest
 
         found = examine_spacing(bars)
-        warned = [*found.sentences(), *([self.benchmark] if self.benchmark else [])]
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "bars_sha256": data_digest(bars),
-            **found.to_dict(),
-            "notes": list(self.notes),
-            "benchmark": self.benchmark,
-            "warnings": warned,
-        }
+        warned = (*found.sentences(), *([self.benchmark] if self.benchmark else []))
+        return DataFacts(found, self.notes, self.benchmark, warned, data_digest(bars))
 
     def with_benchmark(self, note: str | None) -> DataRecord:
         """Return the record with a sentence on the benchmark."""

@@ -170,8 +170,7 @@ def _worst(name: str, sealed: pd.Series, again: pd.Series) -> Recomputed:
 
 
 def _cash(run: Run) -> float | None:
-    found = (run.config.get("backtest") or {}).get("initial_cash")
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    return None if run.spec is None or run.spec.backtest is None else run.spec.backtest.initial_cash
 
 
 def _fills(trades: pd.DataFrame | None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.engine import BacktestResult
     from pipeline.backtest.significance import DeflatedSharpe, SharpeEvidence
+    from pipeline.backtest.spacing import DataFacts
     from pipeline.evidence.verify import Verification
     from pipeline.report.holdings import Holdings
     from pipeline.report.trials import TrialIndex, Trials
@@ -66,11 +67,6 @@ class Facts:
         """The run's name, else the start of its id."""
         return self.record.name or f"Run {self.run.run_id[:8]}"
 
-    def setting(self, section: str, key: str) -> Any:
-        """Return one value of the resolved run spec, None when it is not there."""
-        values = self.run.config.get(section)
-        return values.get(key) if isinstance(values, dict) else None
-
     @cached_property
     def equity(self) -> pd.DataFrame:
         """The equity curve; empty when the run left none that can be read."""
@@ -84,16 +80,10 @@ class Facts:
         index = pd.DatetimeIndex(self.equity.index) if len(self.equity) else pd.DatetimeIndex([])
         return bool((index == index.normalize()).all())
 
-    @cached_property
-    def data_facts(self) -> dict[str, Any]:
-        """What the run recorded of its bars; empty for a run without `data.json`, or one that cannot be read."""
-        from pipeline.files import read_json
-
-        try:
-            found = read_json(self.run.dir.data_facts)
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) and found.get("schema_version") == 1 else {}
+    @property
+    def data_facts(self) -> DataFacts | None:
+        """What the run recorded of its bars; None for a run without `data.json`, or one that cannot be read."""
+        return self.run.data_facts
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -113,13 +103,7 @@ class Facts:
     @cached_property
     def boundary(self) -> Boundary | None:
         """What of the result was checked, taken as given and not examined: as sealed, else as its record says."""
-        from pipeline.results.boundary import Boundary
-
-        try:
-            sealed = (self.run.manifest or {})["predicate"]["evidence_run"]["boundary"]
-            return Boundary.from_dict(sealed)
-        except (KeyError, TypeError, AttributeError, ValueError):
-            return None if self.run.result is None else self.run.result.boundary
+        return self.record.boundary or (None if self.run.result is None else self.run.result.boundary)
 
     @cached_property
     def held(self) -> pd.Series | None:
@@ -142,8 +126,7 @@ class Facts:
     @cached_property
     def stats(self) -> dict[str, float | int | None]:
         """The metrics; empty when the run left none."""
-        values = self.run.stats
-        return values if isinstance(values, dict) else {}
+        return self.run.stats
 
     @property
     def conventions(self) -> Conventions:
@@ -183,13 +166,9 @@ class Facts:
         if self.foreign and self.run.result is not None and self.run.result.benchmarks:
             return self.run.result.benchmarks[0]
 
-        given = (
-            self.setting("benchmark", "source"),
-            self.setting("benchmark", "label"),
-            self.run.what.symbol,
-        )
-        source, label, symbol = (value if isinstance(value, str) else "" for value in given)
-        return benchmark_label(source, label, symbol)
+        asked = None if self.run.spec is None else self.run.spec.benchmark
+        source, label = (None, None) if asked is None else (asked.source, asked.label)
+        return benchmark_label(source, label, self.run.what.symbol)
 
     @property
     def benchmark_heading(self) -> str:

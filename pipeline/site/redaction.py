@@ -31,6 +31,7 @@ from pipeline.spec import RunSpec, recorded_spec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.backtest.spacing import DataFacts
     from pipeline.results.record import ResultRecord
     from pipeline.tracking.session import TrackingInfo
 
@@ -191,6 +192,15 @@ class RedactedRun(Run):
     def spec(self) -> RunSpec | None:
         """What the run was asked to do, with every text redacted; without inputs, whose names are no names then."""
         return recorded_spec({name: section for name, section in self.config.items() if name != "inputs"})
+
+    @cached_property
+    def data_facts(self) -> DataFacts | None:
+        """What the run recorded of its bars, with the sentences about them redacted."""
+        found, value = self._run.data_facts, self._redactor.value
+        if found is None:
+            return None
+        told = {name: value(getattr(found, name)) for name in ("notes", "benchmark", "warnings")}
+        return replace(found, **told)
 
     @cached_property
     def stats(self) -> dict[str, float | int | None]:

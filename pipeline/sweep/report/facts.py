@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.digest import canonical_json, sha256_bytes
+from pipeline.errors import EvidenceError
 from pipeline.report.page import Page
 from pipeline.rundir import RunDir
 from pipeline.sweep.ranking import rank
 from pipeline.sweep.repeats import first_of_each
-from pipeline.sweep.spec import ADAPTIVE
+from pipeline.sweep.spec import ADAPTIVE, SweepSpec
 from pipeline.sweep.statistics import Counts, SweepStatistics
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial
@@ -34,7 +35,15 @@ class SweepFacts(Page):
     @property
     def title(self) -> str:
         """The sweep's name."""
-        return str(self.setting("sweep", "name") or f"Sweep {self.run.run_id[:SHORT]}")
+        return f"Sweep {self.run.run_id[:SHORT]}" if self.asked is None else self.asked.sweep.name
+
+    @cached_property
+    def asked(self) -> SweepSpec | None:
+        """What the sweep was asked to do; None when that cannot be read."""
+        try:
+            return self._stored.spec
+        except (EvidenceError, ValueError, TypeError, AttributeError):
+            return None
 
     @cached_property
     def tried(self) -> tuple[Trial, ...]:
@@ -62,14 +71,19 @@ class SweepFacts(Page):
         return Counts(len(states), states.count("COMPLETE"), states.count("PRUNED"), states.count("FAIL"), len(states))
 
     @property
+    def storage(self) -> str | None:
+        """Where the study is, when the spec names a storage for it."""
+        return None if self.asked is None else self.asked.sweep.storage
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         """The objectives, the one that ranks first."""
-        return tuple(self.setting("sweep", "objectives") or ("sharpe",))
+        return ("sharpe",) if self.asked is None else tuple(self.asked.sweep.objectives)
 
     @property
     def adaptive(self) -> bool:
         """Say whether the sampler learned from the trials before, which all saw the whole period."""
-        return self.setting("sweep", "sampler") in ADAPTIVE
+        return self.asked is not None and self.asked.sweep.sampler in ADAPTIVE
 
     @cached_property
     def by_number(self) -> dict[int, Trial]:
@@ -116,9 +130,8 @@ class SweepFacts(Page):
 
     def logarithmic(self, name: str) -> bool:
         """Say whether a param was searched on a logarithmic scale."""
-        space = self.run.config.get("space") or {}
-        dimension = space.get(name) if isinstance(space, dict) else None
-        return isinstance(dimension, dict) and bool(dimension.get("log"))
+        dimension = None if self.asked is None else self.asked.space.get(name)
+        return dimension is not None and bool(dimension.log)
 
     def by_importance(self, names: Sequence[str]) -> list[str]:
         """Return params, the most important first; those of unknown importance keep their order."""

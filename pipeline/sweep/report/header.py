@@ -67,19 +67,19 @@ def how_to_use(facts: SweepFacts) -> str:
     return _command("\n".join(lines), "Commands") + _study(facts)
 
 
-def without_password(text: str, storage: object) -> str:
+def without_password(text: str, storage: str | None) -> str:
     """Return text of the page with the URL of the study's storage masked."""
-    return text.replace(html_text(storage), html_text(masked(storage))) if isinstance(storage, str) else text
+    return text if storage is None else text.replace(html_text(storage), html_text(masked(storage)))
 
 
 def _study(facts: SweepFacts) -> str:
     """Return how the study is opened: a copy of its journal, since opening one may write to it."""
-    storage = facts.setting("sweep", "storage")
+    storage = facts.storage
     if storage is None and not facts.run.dir.study_journal.is_file():
         return ""
     name = facts.title if storage else f"{facts.title} {facts.run.run_id[:8]}"
     if storage:
-        place, before = masked(str(storage)), ""
+        place, before = masked(storage), ""
         where = repr(place)
         said = "The study is in the storage of the spec. To open it:"
     else:
@@ -106,29 +106,27 @@ def _command(text: str, label: str) -> str:
 
 
 def _subject(facts: SweepFacts) -> list[str]:
-    params = facts.setting("strategy", "params")
-    fixed = ", ".join(f"{key}={plain(value)}" for key, value in params.items()) if isinstance(params, dict) else ""
-    strategy = str(facts.setting("strategy", "name") or "")
-    span = facts.span
-    period = f"{span[0]} {DASH} {span[1]} · {several(span[2], 'return')}" if span else _asked(facts)
-    return [f"{strategy} ({fixed})" if fixed else strategy, str(facts.setting("data", "symbol") or ""), period]
+    what, span = facts.run.what, facts.span
+    fixed = ", ".join(f"{key}={plain(value)}" for key, value in what.params.items())
+    period = f"{span[0]} {DASH} {span[1]} · {several(span[2], 'return')}" if span else _asked_days(facts)
+    return [f"{what.strategy} ({fixed})" if fixed else what.strategy, what.symbol, period]
 
 
-def _asked(facts: SweepFacts) -> str:
-    start, end = facts.setting("data", "start"), facts.setting("data", "end")
-    return f"{start or ''} {DASH} {end or ''}" if start or end else ""
+def _asked_days(facts: SweepFacts) -> str:
+    data = None if facts.run.spec is None else facts.run.spec.data
+    return f"{data.start or ''} {DASH} {data.end or ''}" if data is not None and (data.start or data.end) else ""
 
 
 def _search(facts: SweepFacts) -> list[str]:
     counts = facts.judged.counts
     ends = [f"{counts.complete:,} completed"]
     ends += [f"{count:,} {word}" for count, word in ((counts.pruned, "pruned"), (counts.failed, "failed")) if count]
-    pruner = facts.setting("sweep", "pruner")
+    asked = None if facts.asked is None else facts.asked.sweep
     return [
         f"{several(counts.trials, 'trial')} ({', '.join(ends)})",
-        f"{facts.setting('sweep', 'sampler')} sampler, seed {facts.setting('sweep', 'seed')}",
+        *([] if asked is None else [f"{asked.sampler} sampler, seed {asked.seed}"]),
         f"objective{'' if len(facts.objectives) == 1 else 's'}: {joined([label(name) for name in facts.objectives])}",
-        *([f"{pruner} pruner"] if pruner and pruner != "none" else []),
+        *([f"{asked.pruner} pruner"] if asked is not None and asked.pruner != "none" else []),
     ]
 
 

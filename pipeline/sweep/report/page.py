@@ -44,7 +44,7 @@ class SweepPage(SweepFacts):
         """The spec with all defaults resolved; the password of a storage is left out."""
         from pipeline.sweep.report import header
 
-        return header.without_password(super().configuration(), self.setting("sweep", "storage"))
+        return header.without_password(super().configuration(), self.storage)
 
     def growth_figure(self) -> str:
         """Equity curves of the best trials beside the median one, interactive."""

@@ -29,10 +29,10 @@ def caveat(facts: SweepFacts) -> str:
     forward, crossed = facts.judged.walk_forward, facts.judged.cross_validation
     flattered = forward is not None and not forward.trials
     methods = [*(["walk-forward"] if flattered else []), *(["cross-validation"] if crossed is not None else [])]
-    if not facts.adaptive or not facts.chosen or not methods:
+    if facts.asked is None or not facts.adaptive or not facts.chosen or not methods:
         return ""
     remedy = ", nor has walk-forward with searches of its own (validation.walk_forward_trials)" if flattered else ""
-    text = ADAPTIVE.format(sampler=facts.setting("sweep", "sampler"), methods=joined(methods), remedy=remedy)
+    text = ADAPTIVE.format(sampler=facts.asked.sweep.sampler, methods=joined(methods), remedy=remedy)
     return raw_block(f'<p class="caveat">{html_text(text)}</p>')
 
 
