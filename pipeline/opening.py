@@ -24,7 +24,7 @@ from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.places import name_of
 from pipeline.open_run import OpenRun, Progress, silent
 from pipeline.rundir import RunDir, new_run_id
-from pipeline.running import read_state
+from pipeline.running import NOBODY, read_state
 from pipeline.secrets import masked_toml
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, json_values
@@ -107,12 +107,12 @@ def reopen_run(
     Raises UsageError for a signer that the project's trust file does not allow.
     """
     unsigned = check_signer(signer, settings)
-    state = read_state(directory) or {}
+    state = read_state(directory) or NOBODY
     run = OpenRun(directory, spec, settings, origin, inputs, json_values(overrides or {}), progress, signer=signer)
     run.asked, run.build_type = asked, build_type
     run.mask_secrets()
     run.warnings += [unsigned] if unsigned else []
-    run.started_at = state.get("started_at") or run.started_at
+    run.started_at = state.started_at or run.started_at
     run.take_digests()
     run.git = git_state(settings.root)
     return run

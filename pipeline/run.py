@@ -19,7 +19,7 @@ from pipeline.notebook.quick_import import import_nbformat
 from pipeline.robustness_record import Robustness
 from pipeline.run_record import UNREADABLE, Artifact, RunError, RunRecord, sealed_files, sealed_record
 from pipeline.rundir import RunDir, find_run, run_ids
-from pipeline.running import read_state
+from pipeline.running import NOBODY, Execution, read_state
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec, recorded_spec
 
@@ -281,22 +281,20 @@ def _is_config(config: dict[str, Any]) -> bool:
 
 
 def _unsealed_record(run: Run) -> RunRecord:
-    state = read_state(run.dir) or {}
-    running = state.get("status") == "RUNNING" and state.get("alive") is not False
-    known = {name: value for name, value in state.items() if isinstance(value, str)}
+    state = read_state(run.dir) or NOBODY
     return RunRecord(
         run_id=run.run_id,
-        status="RUNNING" if running else "KILLED",
+        status="RUNNING" if state.running else "KILLED",
         name=run.name,
-        started_at=known.get("started_at", ""),
-        origin=known.get("origin", ""),
-        error=None if running else RunError("killed", _interrupted(known)),
+        started_at=state.started_at,
+        origin=state.origin,
+        error=None if state.running else RunError("killed", _interrupted(state)),
     )
 
 
-def _interrupted(state: dict[str, str]) -> str:
-    during = f" during {state['stage']}" if state.get("stage") else ""
-    reason = f": {state['reason']}" if state.get("reason") else ""
+def _interrupted(state: Execution) -> str:
+    during = f" during {state.stage}" if state.stage else ""
+    reason = f": {state.reason}" if state.reason else ""
     return f"interrupted{during}; never sealed{reason}"
 
 

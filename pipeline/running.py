@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from pipeline.errors import StorageError
 from pipeline.files import PARTIAL, read_json, replace_file, write_atomic, write_json
 from pipeline.rundir import RunDir
+
+TEXTS = ("status", "stage", "started_at", "origin", "reason")
 
 
 def write_aside(run: RunDir, target: Path, data: bytes) -> Path:
@@ -34,15 +37,44 @@ def write_state(run: RunDir, **facts: Any) -> None:
     write_json(run.state, {"pid": pid, "pid_created": born(pid), "host": socket.gethostname(), **facts})
 
 
-def read_state(run: RunDir) -> dict[str, Any] | None:
-    """Return what `write_state` recorded, with `alive` added (None when on another host); None without a record."""
+@dataclass(frozen=True)
+class Execution:
+    """Who executes a run, as `write_state` recorded it; text that is not known is empty.
+
+    `alive` is None when that was on another host, where nobody can tell. `reason` says why it was stopped.
+    """
+
+    status: str = ""
+    stage: str = ""
+    started_at: str = ""
+    origin: str = ""
+    reason: str = ""
+    pid: int | None = None
+    alive: bool | None = False
+
+    @property
+    def running(self) -> bool:
+        """Say whether the run is still executed; on another host its recorded status counts."""
+        return self.status == "RUNNING" and self.alive is not False
+
+
+NOBODY = Execution()
+
+
+def read_state(run: RunDir) -> Execution | None:
+    """Return what `write_state` recorded, and whether that process is alive; None without a record."""
     try:
         state = read_json(run.state)
     except (OSError, ValueError):
         return None
     if not isinstance(state, dict):
         return None
-    return {**state, "alive": is_alive(state.get("pid"), state.get("pid_created"), state.get("host"))}
+    pid, told = state.get("pid"), {name: state.get(name) for name in TEXTS}
+    return Execution(
+        **{name: text for name, text in told.items() if isinstance(text, str)},
+        pid=pid if isinstance(pid, int) else None,
+        alive=is_alive(pid, state.get("pid_created"), state.get("host")),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from pipeline import files
 from pipeline.errors import RunExistsError, RunNotFoundError, StorageError, UsageError
 from pipeline.file_names import refused_by_windows
-from pipeline.files import write_atomic
+from pipeline.files import read_json, write_atomic, write_json
 from pipeline.rundir import RunDir, find_run, new_run_id, run_ids
 from pipeline.running import read_state, write_state
 
@@ -83,12 +84,11 @@ def test_the_state_tells_a_running_run_from_a_dead_one(tmp_path: Path) -> None:
     write_state(run, status="RUNNING")
     state = read_state(run)
     assert state is not None
-    assert state["alive"] is True
-    text = run.state.read_text()
-    run.state.write_text(text.replace(f'"pid_created": {state["pid_created"]}', '"pid_created": 1.0'))
+    assert (state.alive, state.running, state.pid) == (True, True, os.getpid())
+    write_json(run.state, {**read_json(run.state), "pid_created": 1.0})
     dead = read_state(run)
     assert dead is not None
-    assert dead["alive"] is False
+    assert (dead.alive, dead.running) == (False, False)
 
 
 def test_a_long_name_can_be_written(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.files import read_json, write_json
 from pipeline.open_run import OpenRun, Progress
 from pipeline.opening import data_inputs, open_run, reopen_run
 from pipeline.rundir import RunDir, run_ids
-from pipeline.running import read_state
+from pipeline.running import NOBODY, read_state
 from pipeline.secrets import masked_values
 from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec
@@ -97,10 +97,9 @@ def find_interrupted(spec: SweepSpec, settings: Settings, *, sealed: bool = Fals
         begun = directory.config_json.is_file() and (sealed or directory.begun.is_file())
         if directory.manifest.exists() != sealed or not begun:
             continue
-        state = read_state(directory) or {}
-        running = state.get("status") == "RUNNING" and state.get("alive") is not False
-        if state.get("origin") == ORIGIN and not running and _kept(directory) == wanted:
-            found.append((state.get("started_at", ""), directory))
+        state = read_state(directory) or NOBODY
+        if state.origin == ORIGIN and not state.running and _kept(directory) == wanted:
+            found.append((state.started_at, directory))
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 

@@ -136,7 +136,7 @@ def _sync(home: Home, settings: Settings, uri: str | None, *, afresh: bool = Fal
 
 def _is_running(home: Home) -> bool:
     state = read_state(RunDir(home.outbox.parent.parent, home.run_id))
-    return is_owned(home) or bool(state and state["alive"])
+    return is_owned(home) or bool(state and state.alive)
 
 
 def _complete(home: Home) -> None:

@@ -381,8 +381,8 @@ def test_a_best_run_that_was_cut_off_is_made_anew(project: Settings) -> None:
 
 def begun_runs(project: Settings) -> set[str]:
     """Return the runs of best trials that were begun."""
-    states = {run_id: read_state(RunDir(project.results, run_id)) or {} for run_id in run_ids(project.results)}
-    return {run_id for run_id, state in states.items() if str(state.get("origin", "")).startswith(BEST_ORIGIN)}
+    states = {run_id: read_state(RunDir(project.results, run_id)) for run_id in run_ids(project.results)}
+    return {run_id for run_id, state in states.items() if state is not None and state.origin.startswith(BEST_ORIGIN)}
 
 
 def test_plain_optuna_reads_the_study(project: Settings) -> None:
