@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 WHOLE = "The run {run_id}, packed so that anybody can check it without the sender's project and without a network."
 PUBLIC = """\
-What may be public of the run {run_id}: without paths, hosts and users, packed so that anybody can check it without the
-sender's project and without a network.
+What may be public of the run {run_id}, without paths, hosts and users:
+packed so that anybody can check it without the sender's project and without a network.
 
 No file of the run was changed for this: each is here whole, byte by byte, or it is not here at all. The seal is not, as
 it names hosts and paths.{report}

@@ -41,7 +41,7 @@ STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-
 NOBODY = frozenset(
     {"root", "user", "admin", "nobody", "ubuntu", "debian", "runner", "localhost", "host", "app", "test"}
 )
-NOT_LISTED = "it is not among the files that may be public ([public] files in config/site.toml)"
+NOT_LISTED = "it is not among the files that may be public"
 UNREADABLE = "nobody can see what it holds: it is neither text in UTF-8 nor a plain PNG"
 PRIVATE = "it holds what may not be public: a path, an address, a host, a user, or a word of [public]"
 CONFIG_LEFT_OUT = {"tracking": ("uri", "ui_url")}

@@ -161,6 +161,10 @@ def test_no_member_of_a_public_bundle_holds_what_is_private(sender: Sender, tmp_
     assert f"{sender.run.run_id}/stats.json" in links
     assert [link for link in links if not (folder / link).is_file()] == []
     assert check(bundle, sender.keyid) == 0
+    site = sender.settings.root / "config" / "site.toml"
+    site.write_text(f'{SITE_TOML}files = ["*"]\n', encoding="utf-8")
+    known = [word for word in words if b"hunter2" not in word.pattern]  # alone in a log, it is a word as any other
+    assert found_in(sender.pack(tmp_path / "every.zip"), known) == []
 
 
 def test_a_file_is_there_as_it_was_sealed_or_left_out_by_its_digest(sender: Sender, tmp_path: Path) -> None:
