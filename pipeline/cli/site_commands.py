@@ -84,6 +84,9 @@ def publish(
     ] = None,
     branch: Annotated[str | None, typer.Option("--branch", help="Commit the site to this branch, as gh-pages.")] = None,
     push: Annotated[bool, typer.Option("--push", help="With --branch: push it to origin.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --branch: also a site that was not built with --public.")
+    ] = False,
     built: Built = Path("_site"),
     as_json: AsJson = False,
 ) -> None:
@@ -92,6 +95,7 @@ def publish(
 
     from pipeline.settings import Settings
     from pipeline.site import publish_branch, publish_directory
+    from pipeline.site.state import read_state
 
     if (directory is None) == (branch is None):
         raise UsageError("Give one of: --directory DIR, --branch NAME.")
@@ -100,11 +104,13 @@ def publish(
     if directory is not None:
         done = publish_directory(source, settings.resolve(directory))
     else:
-        done = publish_branch(source, settings.root, branch or "", push=push)
+        done = publish_branch(source, settings.root, branch or "", push=push, full=full)
     if as_json:
         say_json(asdict(done))
         return
-    say(f"{done.target}: {done.files} files, {done.copied} copied" if done.changed else f"{done.target}: up to date")
+    kind = "public" if read_state(source).public else "full"
+    copied = f"{done.files} files, {done.copied} copied" if done.changed else "up to date"
+    say(f"{done.target}: {copied}; a {kind} site")
 
 
 def warning_of(run_id: str, names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,8 +16,10 @@ from pathlib import Path
 from pipeline.errors import EvidenceError, StorageError, UsageError
 from pipeline.files import PARTIAL, list_files
 from pipeline.site.layout import HEAD, UNPUBLISHED
+from pipeline.site.state import read_state
 
 RELEASES = ".releases"
+CNAME = "CNAME"
 HOW_TO_INSTALL = "ghp-import is not installed. pip install 'evidence-chain[report]'."
 
 
@@ -59,33 +62,84 @@ def publish_directory(site: Path, target: Path) -> Published:
     return Published(str(target), len(names), copied, changed=True)
 
 
-def publish_branch(site: Path, repository: Path, branch: str = "gh-pages", *, push: bool = False) -> Published:
+def publish_branch(
+    site: Path, repository: Path, branch: str = "gh-pages", *, push: bool = False, full: bool = False
+) -> Published:
     """Commit the site to a branch of a git repository, whose work tree stays as it is; with `push` to origin too.
 
-    Raises UsageError without ghp-import or a repository and for a branch that is checked out or holds something else
-    than a site, EvidenceError when git refuses.
+    Nothing is committed when the branch has this site already; a CNAME that others committed there stays. A site that
+    was not built for the public is refused without `full`: a branch goes where the repository goes. Raises UsageError
+    for that, without ghp-import, a repository or somebody who commits, and for a branch that is none, is checked out
+    or holds something else than a site; EvidenceError when git refuses.
     """
     try:
         import ghp_import
     except ImportError:
         raise UsageError(HOW_TO_INSTALL) from None
     names = _names(site)
+    if not full and not read_state(site).public:
+        raise UsageError(
+            f"The site in {site} shows paths, hosts and users, as it was not built for the public, and a branch goes "
+            "where the repository goes. Build it with --public, or give --full."
+        )
     _check_branch(repository, branch)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=site.resolve().parent) as directory:
+        new = Path(directory)
         for name in names:
-            _link_or_copy(site / name, Path(directory) / name)
-        try:
-            with contextlib.chdir(repository):
-                ghp_import.ghp_import(directory, branch=branch, push=push, mesg="Publish the website", nojekyll=True)
-        except (ghp_import.GhpError, OSError) as error:
-            raise UsageError(f"{repository}: the site was not committed to {branch}: {error}") from None
-        except Exception as error:  # ghp-import raises it plain when git refuses
-            raise EvidenceError(f"{repository}: git refused the site on {branch}: {error}") from error
-    return Published(branch, len(names), len(names), changed=True)
+            _link_or_copy(site / name, new / name)
+        _keep_cname(repository, branch, new)
+        if changed := _blobs(new) != _committed(repository, branch):
+            try:
+                with contextlib.chdir(repository):
+                    ghp_import.ghp_import(directory, branch=branch, mesg="Publish the website", nojekyll=True)
+            except (ghp_import.GhpError, OSError) as error:
+                raise UsageError(f"{repository}: the site was not committed to {branch}: {error}") from None
+            except Exception as error:  # ghp-import raises it plain when git refuses
+                raise EvidenceError(f"{repository}: git refused the site on {branch}: {error}") from error
+    if push:
+        _push(repository, branch)
+    return Published(branch, len(names), len(names) if changed else 0, changed=changed)
+
+
+def _keep_cname(repository: Path, branch: str, new: Path) -> None:
+    """Put the CNAME of the branch, which names its address, beside a site that has none."""
+    if not (new / CNAME).exists() and (kept := _git(repository, "show", f"refs/heads/{branch}:{CNAME}")):
+        (new / CNAME).write_text(kept + "\n", encoding="utf-8")
+
+
+def _blobs(directory: Path) -> dict[str, str]:
+    """Return git's digest of each file."""
+    found = {}
+    for name in list_files(directory):
+        data = (directory / name).read_bytes()
+        found[name] = hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
+    return found
+
+
+def _committed(repository: Path, branch: str) -> dict[str, str]:
+    """Return git's digest of each file that a branch has; nothing without the branch."""
+    listed = _git(repository, "ls-tree", "-r", "-z", f"refs/heads/{branch}").split("\0")
+    entries = (entry.partition("\t") for entry in listed if entry)
+    return {name: facts.split()[2] for facts, _, name in entries}
+
+
+def _push(repository: Path, branch: str) -> None:
+    done = _run_git(repository, "push", "origin", f"refs/heads/{branch}")
+    if done is None or done.returncode != 0:
+        said = "" if done is None else done.stderr.strip().rpartition("\n")[2]
+        raise EvidenceError(
+            f"{branch} was committed, and not pushed to origin: {said} Where origin has commits that are not here: "
+            f"`git fetch origin +{branch}:{branch}`, then publish again."
+        )
 
 
 def _check_branch(repository: Path, branch: str) -> None:
-    """Refuse a branch whose content a commit of the site would take away."""
+    """Refuse what is no branch, and one whose content a commit of the site would take away."""
+    if _git(repository, "rev-parse", "--git-dir"):
+        if not _git(repository, "check-ref-format", "--branch", branch):
+            raise UsageError(f"{branch!r} is no name of a branch. Give one as gh-pages.")
+        if not _git(repository, "var", "GIT_COMMITTER_IDENT"):
+            raise UsageError("git does not know who commits: git config user.name NAME; git config user.email MAIL")
     if _git(repository, "symbolic-ref", "HEAD") == f"refs/heads/{branch}":
         raise UsageError(f"{branch} is checked out: the site would replace its files. Give another one, as gh-pages.")
     for place in ("heads", "remotes/origin"):
@@ -96,12 +150,16 @@ def _check_branch(repository: Path, branch: str) -> None:
 
 def _git(repository: Path, *arguments: str) -> str:
     """Return what git says; nothing when it refuses or is not there."""
+    done = _run_git(repository, *arguments)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else ""
+
+
+def _run_git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     try:
         command = ["git", "-C", str(repository), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
 
 
 def _names(site: Path) -> list[str]:

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from pipeline.errors import StorageError, UsageError
+from pipeline.errors import EvidenceError, StorageError, UsageError
 from pipeline.files import list_files
 from pipeline.settings import Settings
 from pipeline.site import build_site, publish_branch, publish_directory
@@ -125,7 +125,7 @@ def test_a_branch_gets_the_site_and_the_work_tree_stays(project: Settings) -> No
     git(root, "add", "code.py")
     git(root, "commit", "--quiet", "-m", "code")
     before = git(root, "status", "--porcelain"), git(root, "rev-parse", "HEAD")
-    publish_branch(root / "_site", root, "gh-pages")
+    publish_branch(root / "_site", root, "gh-pages", full=True)
     listed = set(git(root, "ls-tree", "-r", "--name-only", "gh-pages").splitlines())
     assert listed == set(content(root / "_site"))
     assert git(root, "show", "gh-pages:about.html") == (root / "_site" / "about.html").read_text()
@@ -147,18 +147,50 @@ def test_a_branch_with_content_of_its_own_is_refused(project: Settings) -> None:
     git(root, "branch", "other")
     before = git(root, "rev-parse", "main", "other")
     with pytest.raises(UsageError, match="main is checked out"):
-        publish_branch(root / "_site", root, "main")
+        publish_branch(root / "_site", root, "main", full=True)
     with pytest.raises(UsageError, match="refs/heads/other has content of its own"):
-        publish_branch(root / "_site", root, "other")
+        publish_branch(root / "_site", root, "other", full=True)
     assert git(root, "rev-parse", "main", "other") == before
-    publish_branch(root / "_site", root)
-    publish_branch(root / "_site", root)
+    assert publish_branch(root / "_site", root, full=True).changed
+
+
+@pytest.mark.slow
+def test_a_branch_is_published_to_again(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a public site without being told; nothing is committed twice; a host's CNAME stays; a push is told."""
+    root, site = project.root, project.root / "_site"
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("EMAIL", "")
+    git(root, "config", "user.useConfigOnly", "true")
+    with pytest.raises(UsageError, match="Build it with --public, or give --full"):
+        publish_branch(site, root)
+    with pytest.raises(UsageError, match="git does not know who commits"):
+        publish_branch(site, root, full=True)
+    git(root, "config", "user.name", "A")
+    git(root, "config", "user.email", "a@b.c")
+    with pytest.raises(UsageError, match=r"'a\.\.b' is no name of a branch"):
+        publish_branch(site, root, "a..b", full=True)
+    assert publish_branch(site, root, full=True).changed
+    first = git(root, "rev-parse", "gh-pages")
+    again = publish_branch(site, root, full=True)
+    assert (again.changed, again.copied, git(root, "rev-parse", "gh-pages")) == (False, 0, first)
+    git(root, "worktree", "add", "--quiet", "../pages", "gh-pages")
+    (root.parent / "pages" / "CNAME").write_text("runs.example\n")
+    git(root.parent / "pages", "add", "CNAME")
+    git(root.parent / "pages", "commit", "--quiet", "-m", "address")
+    git(root, "worktree", "remove", "../pages")
+    assert not publish_branch(site, root, full=True).changed
+    (site / "about.html").write_text("<!doctype html>")
+    assert publish_branch(site, root, full=True).changed
+    assert git(root, "show", "gh-pages:CNAME") == "runs.example\n"
+    with pytest.raises(EvidenceError, match="gh-pages was committed, and not pushed to origin"):
+        publish_branch(site, root, full=True, push=True)
 
 
 def test_a_branch_needs_a_repository(project: Settings) -> None:
     """Outside of a repository the error says so."""
     with pytest.raises(UsageError, match="not committed to gh-pages"):
-        publish_branch(project.root / "_site", project.root)
+        publish_branch(project.root / "_site", project.root, full=True)
 
 
 def test_the_server_serves_the_site_and_no_more(project: Settings) -> None:
