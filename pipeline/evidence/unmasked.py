@@ -16,9 +16,10 @@ from pipeline.masking import MASK, has_secret, mask_table
 from pipeline.rundir import RunDir
 from pipeline.secrets import Secrets, of_this_process
 
-ADDRESS = re.compile(
-    rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>\\]+"
-)  # as a file holds it: JSON ends text with a quote
+BETWEEN = b"://"  # looked for first: a file can be large, and has few of these
+SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*$")
+REST = re.compile(rb"://[^\s\"'<>\\]+")  # as a file holds it: JSON ends text with a quote
+LONGEST, LONGEST_SCHEME = 4096, 31  # bytes of an address that are looked at
 CARRIES = re.compile(rb"[@?]")  # no address without one of these has a secret
 FILLED_IN = re.compile(r"\{[^{}]*\}|\$\{?\w+\}?")  # what source code has in the place of one
 AFTER = ".,;:)]}"  # an address in a sentence
@@ -55,7 +56,18 @@ def _addresses(path: Path) -> Iterator[str]:
     if path.is_symlink() or not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"://") >= 0:
-            found = (match[0] for match in ADDRESS.finditer(content))
-            texts = (text.decode("utf-8", "replace") for text in found if CARRIES.search(text))
-            yield from (FILLED_IN.sub(MASK, text).rstrip(AFTER) for text in texts)
+        at = content.find(BETWEEN)
+        while at >= 0:
+            rest = REST.match(content[at : at + LONGEST])
+            whole = content[max(0, at - LONGEST_SCHEME) : at] + (rest[0] if rest else BETWEEN)
+            if CARRIES.search(whole):
+                ends = {whole.find(BETWEEN), whole.rfind(BETWEEN)}  # one may be within another
+                yield from (_as_meant(whole, end) for end in ends)
+            at = content.find(BETWEEN, at + (len(rest[0]) if rest else len(BETWEEN)))
+
+
+def _as_meant(data: bytes, end: int) -> str:
+    """Return the address whose scheme ends there, as a program reads it."""
+    scheme = SCHEME.search(data[max(0, end - LONGEST_SCHEME) : end])
+    address = (scheme[0] if scheme else b"") + data[end:]
+    return FILLED_IN.sub(MASK, address.decode("utf-8", "replace")).rstrip(AFTER)

@@ -67,6 +67,7 @@ def test_the_full_site_does_not_hand_on_secrets_of_old_runs(tmp_path: Path, monk
     assert "holds a secret in clear in config_snapshot.json, notebook.ipynb" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_what_goes_out_otherwise_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle and a crate hold a run as it was sealed: each says which files have a secret. A public one has none."""
     project = new_project(tmp_path / "project")
@@ -83,6 +84,25 @@ def test_what_goes_out_otherwise_is_warned_of(tmp_path: Path, monkeypatch: pytes
     done = CliRunner().invoke(app, ["bundle", run.name, "--public", "--json"])
     assert "holds a secret" not in done.stderr
     assert b"hunter2" not in Path(json.loads(done.stdout)["bundle"]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see postgresql://me:pw-7@host/db, then", True),
+        ('{"uri":"https://h/x?a=1&token=abc"}', True),
+        ("https://h/login?next=https://me:pw-7@h2/", True),
+        ("<a href='https://me:pw-7@h/'>", True),
+        ("é" * 40 + "mysql://u:pw-7@h", True),
+        ("https://h/x?page=2, https://***@h/, mysql://u:***@h and u@h", False),
+        ("f'https://{user}:{password}@{host}/' or https://$USER:$PASS@h", False),
+        ("://" * 30_000 + "@", False),
+    ],
+)
+def test_addresses_with_a_secret_are_found_in_files(tmp_path: Path, text: str, expected: bool) -> None:
+    """In prose, JSON, HTML and within another address; not what is masked already, or what code fills in."""
+    run = make_run(new_project(tmp_path / "p").results, varied(1, files={"files/x.txt": text.encode()}))
+    assert unmasked_files(run) == (["files/x.txt"] if expected else [])
 
 
 @pytest.mark.parametrize("unit", ["a", "a.", "a_", "1.", "a+", "a b/", "/a b", "://", "a@", "~a/", "A_="])
