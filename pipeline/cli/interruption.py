@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
+import time
 from typing import Any
 
 from pipeline.errors import EvidenceError
@@ -19,6 +22,7 @@ class Interrupted(EvidenceError):  # noqa: N818 - it is no error
 
 def end_as_interrupted() -> None:
     """Have these signals end the command as Ctrl-C does; not one that is ignored, as under `nohup`."""
+    sys.unraisablehook = _interrupt_again
     for name in ENDING:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
@@ -27,3 +31,16 @@ def end_as_interrupted() -> None:
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more, a moment later, where Python could not pass it on: in a callback of its import system."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        _thread.start_new_thread(_interrupt_soon, ())
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.01)
+    _thread.interrupt_main()

@@ -189,7 +189,12 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(project: Settings) -> None
 def test_each_moment_may_be_interrupted(words: str, sent: signal.Signals, project: Settings) -> None:
     """Whenever the signal comes: exit code 130 and one sentence, or the command was done already."""
     World(project.results, None).run()
-    code = "import sys; from pipeline.cli import main; print('here', file=sys.stderr, flush=True); main()"
+    code = """if True:
+        import sys
+        from pipeline.cli import edge
+        ready = edge.end_as_interrupted
+        edge.end_as_interrupted = lambda: (ready(), print("here", file=sys.stderr, flush=True))
+        edge.main()"""
     for wait in (0.0, 0.01, 0.03, 0.1, 0.3, 0.6):
         process = subprocess.Popen(
             [sys.executable, "-c", code, *words.split()],
@@ -203,6 +208,24 @@ def test_each_moment_may_be_interrupted(words: str, sent: signal.Signals, projec
         _, said = process.communicate(timeout=120)
         assert "Traceback" not in said, said
         assert process.returncode in {0, 130, -sent}, said
+
+
+def test_an_interruption_that_python_drops_comes_again() -> None:
+    """Raised in a callback of the interpreter it would be a traceback, and the command would go on."""
+    code = """if True:
+        import time
+        from pipeline.cli.interruption import end_as_interrupted
+        end_as_interrupted()
+        class Dropping:
+            def __del__(self):
+                raise KeyboardInterrupt
+        try:
+            Dropping()
+            time.sleep(20)
+        except KeyboardInterrupt:
+            print("interrupted")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def ignore_nothing() -> None:
