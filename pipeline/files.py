@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.digest import pretty_json
 from pipeline.errors import StorageError
@@ -103,11 +106,33 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Read a strict JSON file: NaN and nesting beyond all bounds raise ValueError, as what is no JSON does."""
+    """Read a strict JSON file: NaN and nesting beyond all bounds raise ValueError, as what is no JSON does.
+
+    Raises OSError for what cannot be read, or is no file.
+    """
     try:
-        return json.loads(path.read_bytes(), parse_constant=_no_number)
+        with open_file(path) as file:
+            return json.loads(file.read(), parse_constant=_no_number)
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read it; raises OSError for what is none: to open a pipe is to wait for its other end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return path.open("rb")
+
+
+def number(value: object) -> float | None:
+    """Return a finite number of a JSON file as float, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _no_number(name: str) -> Any:

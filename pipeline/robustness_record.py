@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self, get_args
 
-from pipeline.files import read_json
+from pipeline.files import number, read_json
 from pipeline.layout import Layout
 from pipeline.results.boundary import LookAhead
 
@@ -292,17 +292,6 @@ class Robustness:
             return cls.from_dict(read_json(directory.robustness))
         except (OSError, ValueError, RecursionError):
             return cls()
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number as float, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return None
-    return found if math.isfinite(found) else None
 
 
 def rounded(value: float | None) -> float | None:

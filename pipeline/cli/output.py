@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,13 +18,14 @@ from pipeline.backtest.catalogue import HEADLINE
 from pipeline.cli.console import PlainConsole, console
 from pipeline.cli.failure import error_lines, short_lines
 from pipeline.cli.plain import one_line, say, say_json
+from pipeline.files import number
 from pipeline.run import Run, format_stat
 from pipeline.run_record import UNREADABLE, RunError
 from pipeline.run_row import RunDetails, RunRow
 
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
-    from pipeline.listing.columns import Value
+    from pipeline.listing.columns import Column, Value
     from pipeline.rundir import RunDir
     from pipeline.runner import RunOutcome
     from pipeline.settings import Settings
@@ -201,13 +202,13 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
 
 
 def print_runs(
-    rows: Sequence[RunRow], *, total: int, asked: bool = False, columns: str | None = None, as_json: bool
+    rows: Sequence[RunRow], *, total: int, asked: bool = False, columns: Sequence[Column] | None = None, as_json: bool
 ) -> None:
     """Print one line a run: of those that were `asked` for, there may be none; `columns` instead of the usual ones."""
-    if columns is not None:
-        _print_columns(rows, columns, as_json=as_json)
-    elif as_json:
-        say_json([row.to_dict() for row in rows])
+    if as_json:
+        say_json([_row_json(row, columns) for row in rows])
+    elif rows and columns is not None:
+        _print_columns(rows, columns)
     elif rows:
         _print_rows(rows)
     else:
@@ -216,13 +217,11 @@ def print_runs(
         say(f"{total - len(rows)} more: --limit 0")
 
 
-def _print_columns(rows: Sequence[RunRow], names: str, *, as_json: bool) -> None:
-    from pipeline.listing.columns import columns_named
+def _row_json(row: RunRow, columns: Sequence[Column] | None) -> Mapping[str, Any]:
+    return row.to_dict() if columns is None else {column.name: column.of(row) for column in columns}
 
-    columns = columns_named([name.strip() for name in names.split(",") if name.strip()], rows)
-    if as_json:
-        say_json([{column.name: column.of(row) for column in columns} for row in rows])
-        return
+
+def _print_columns(rows: Sequence[RunRow], columns: Sequence[Column]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.name, justify="right" if column.kind == "number" else "left")
@@ -276,7 +275,7 @@ def _print_table(table: Table) -> None:
 
 def _cells(row: RunRow) -> list[str | Text]:
     total_return = row.stats.get("total_return")
-    is_number = isinstance(total_return, int | float)
+    shown = number(total_return)
     return [
         row.run_id,
         one_line(row.record.started_at[:19].replace("T", " ")),
@@ -284,7 +283,7 @@ def _cells(row: RunRow) -> list[str | Text]:
         one_line(row.strategy or ""),
         one_line(row.what.symbol),
         Text(one_line(row.status), style=STYLES.get(row.status, "")),
-        f"{total_return:.1%}" if is_number else one_line(format_stat(total_return)),
+        one_line(format_stat(total_return)) if shown is None else f"{shown:.1%}",
         one_line(format_stat(row.stats.get("sharpe"))),
         LOOK_AHEAD.get(row.marks.look_ahead or "", "–"),
         "yes" if row.manifest_sha256 else "no",

@@ -204,6 +204,7 @@ def list_(
     compares columns with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by and, or, not.
     """
     from pipeline.cli import output
+    from pipeline.listing.columns import named
     from pipeline.listing.query import Query
     from pipeline.run import all_runs
     from pipeline.run_row import RunRow
@@ -213,13 +214,12 @@ def list_(
     tags = dict(_tag(text) for text in tag or [])
     query = Query(symbol, since, until, data, strategy, experiment, tags, status, where, sort)
     runs = all_runs(settings=settings)
-    total = len(runs)
-    if query.empty:
-        rows = [RunRow.of(run) for run in runs[: limit or None]]
-    else:
-        rows = query.select([RunRow.of(run) for run in runs], settings.results)
-        total, rows = len(rows), rows[: limit or None]
-    output.print_runs(rows, total=total, asked=not query.empty, columns=columns, as_json=as_json)
+    few = limit if query.empty and columns is None else 0  # which metrics there are, all runs together tell
+    known = [RunRow.of(run) for run in runs[: few or None]]
+    found = query.select(known, settings.results)
+    rows, total = found[: limit or None], len(runs) if query.empty else len(found)
+    chosen = None if columns is None else named(columns, known)
+    output.print_runs(rows, total=total, asked=not query.empty, columns=chosen, as_json=as_json)
 
 
 def _tag(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,7 +110,7 @@ class ByFile:
 def by_data(given: str | Path, results: Path) -> ByDigest | ByFile:
     """Return what tells the runs of a file, or of a SHA-256; raises UsageError for what is neither."""
     path = Path(given)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - a Path raises for a name that is too long
         return ByFile(path, results)
     if found := DIGEST.fullmatch(str(given).lower()):
         return ByDigest(found[1])

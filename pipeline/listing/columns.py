@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.backtest.catalogue import METRICS
 from pipeline.errors import UsageError, nearest, shown
 from pipeline.run_row import RunRow
 
 Value = str | float | bool | tuple[str, ...] | None
-Kind = Literal["text", "number", "any"]
-TABLES = ("params", "tags", "digests")
+Kind = Literal["text", "number", "flag", "any"]
+TABLES: Mapping[str, Kind] = {"params": "any", "tags": "text", "digests": "text"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Column:
 
 def _text(name: str, of: Callable[[RunRow], Value]) -> tuple[str, Column]:
     return name, Column(name, "text", of)
+
+
+def _flag(name: str, of: Callable[[RunRow], Value]) -> tuple[str, Column]:
+    return name, Column(name, "flag", of)
 
 
 COLUMNS: dict[str, Column] = dict(
@@ -49,8 +54,8 @@ COLUMNS: dict[str, Column] = dict(
         _text("manifest", lambda row: row.manifest_sha256),
         _text("look_ahead", lambda row: row.marks.look_ahead),
         _text("reconciled", lambda row: row.marks.reconciled),
-        _text("sealed", lambda row: row.marks.sealed),
-        _text("signed", lambda row: row.marks.signed),
+        _flag("sealed", lambda row: row.marks.sealed),
+        _flag("signed", lambda row: row.marks.signed),
         _text("sweep", lambda row: row.sweep),
         _text("mlflow", lambda row: row.tracking.mlflow_run_id if row.tracking else None),
         _text("directory", lambda row: row.directory),
@@ -60,9 +65,21 @@ COLUMNS: dict[str, Column] = dict(
 
 
 def columns_named(names: Iterable[str], rows: Sequence[RunRow]) -> list[Column]:
-    """Return the columns of these names; raises UsageError for one that is neither known nor a metric of a run."""
-    metrics = {name for row in rows for name in row.stats}
-    return [_column(name, rows, metrics) for name in names]
+    """Return the columns of these names; raises UsageError for none, and for what is neither one nor a metric."""
+    metrics = {*METRICS, *(name for row in rows for name in row.stats)}
+    if found := [_column(name, rows, metrics) for name in names]:
+        return found
+    raise UsageError("No column is named. As in: started,strategy,sharpe")
+
+
+def named(text: str, rows: Sequence[RunRow]) -> list[Column]:
+    """Return the columns of a text, separated by commas; raises what `columns_named` does."""
+    return columns_named(separated(text), rows)
+
+
+def separated(text: str) -> list[str]:
+    """Return the names in a text, separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _column(name: str, rows: Sequence[RunRow], metrics: set[str]) -> Column:
@@ -72,7 +89,7 @@ def _column(name: str, rows: Sequence[RunRow], metrics: set[str]) -> Column:
         return Column(name, "number", lambda row: _number(row.stats.get(name)))
     table, dot, key = name.partition(".")
     if dot and key and table in TABLES:
-        return Column(name, "any", lambda row: _value(getattr(row, table).get(key)))
+        return Column(name, TABLES[table], lambda row: _value(getattr(row, table).get(key)))
     if not rows:
         return Column(name, "any", lambda _row: None)  # of no runs nobody knows the metrics
     known = [*COLUMNS, *sorted(metrics)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import UsageError, shown
 from pipeline.listing.by_data import by_data
-from pipeline.listing.columns import Column, Value, columns_named
+from pipeline.listing.columns import Column, Value, columns_named, separated
 from pipeline.listing.where import matching, parse_where
 from pipeline.run import Run, all_runs
 from pipeline.run_record import UNREADABLE
@@ -59,13 +59,8 @@ class Query:
         tests = [*self._tests(results)]
         found = [row for row in rows if all(test(row) for test in tests)]
         if self.where is not None:
-            found = matching(found, parse_where(self.where)) if found else self._none(rows)
+            found = matching(found, parse_where(self.where), known=rows)
         return found if self.sort is None else ordered(found, self.sort, known=rows)
-
-    def _none(self, rows: Sequence[RunRow]) -> list[RunRow]:
-        """Return no rows; a column that no run has is told none the less."""
-        columns_named(parse_where(self.where or "").names(), rows)
-        return []
 
     def _tests(self, results: Path) -> Iterator[Callable[[RunRow], bool]]:
         if (symbol := self.symbol) is not None:
@@ -129,7 +124,7 @@ def made_from(given: str | Path, *, settings: Settings | None = None) -> list[tu
 
 def ordered(rows: Sequence[RunRow], sort: str, *, known: Sequence[RunRow] = ()) -> list[RunRow]:
     """Return rows by columns, as `strategy,-sharpe`; what is unknown comes last either way."""
-    names = [name.strip() for name in sort.split(",") if name.strip()]
+    names = separated(sort)
     columns = columns_named([name.removeprefix("-") for name in names], known or rows)
     found = list(rows)
     for name, column in reversed([*zip(names, columns, strict=True)]):
@@ -146,14 +141,14 @@ def _by(rows: Sequence[RunRow], column: Column, *, largest: bool) -> list[RunRow
 
 def _key(value: Value) -> tuple[bool, float, str]:
     if isinstance(value, int | float):
-        return (False, float(value), "")
+        return (False, value, "")
     return (True, 0.0, ", ".join(value) if isinstance(value, tuple) else str(value))
 
 
 def _started(row: RunRow) -> dt.datetime | None:
     try:
         return _utc(dt.datetime.fromisoformat(row.record.started_at))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

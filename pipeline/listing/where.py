@@ -4,7 +4,7 @@
     either      each, or each joined by `and`
     each        `not` each, `(` condition `)`, or COLUMN OPERATOR VALUE
     OPERATOR    =  ==  !=  <  <=  >  >=  ~ (contains)
-    VALUE       a number, a word, 'text' or "text", true, false, null
+    VALUE       a number, a word, 'text' or "text", true, false, null (with = and != only)
 
 Unknown is not compared: `sharpe < 1` leaves out a run without a Sharpe ratio, and so does `not sharpe < 1`;
 `sharpe = null` asks for it.
@@ -29,8 +29,10 @@ TOKEN = re.compile(r"""\s*(?:(?P<text>'[^']*'|"[^"]*")|(?P<sign>[<>!=]=|[<>=~()]
 ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-SIGNS = ("=", "==", "!=", "~", *ORDER)
-CONSTANTS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
+EQUAL = ("=", "==")
+SIGNS = (*EQUAL, "!=", "~", *ORDER)
+FLAGS: Mapping[str, bool] = {"true": True, "false": False}
+NULL = "null"
 
 
 class Token(NamedTuple):
@@ -57,17 +59,23 @@ class Comparison:
     def holds(self, row: RunRow, columns: Mapping[str, Column]) -> bool | None:
         """Say whether a row fulfils it; None when that is unknown."""
         column = columns[self.column]
-        found, wanted = column.of(row), self._wanted(column)
-        if wanted is None:
-            return (found is None) == (self.sign in ("=", "=="))
+        found = column.of(row)
+        if self.of_null:
+            return (found is None) == (self.sign in EQUAL)
+        wanted = self._wanted(column)
         if found is None:
             return None
         if self.sign == "~":
-            return any(str(wanted).casefold() in str(one).casefold() for one in _each(found))
+            return any(self.given.casefold() in str(one).casefold() for one in _each(found))
         if self.sign in ORDER:
             return self._ordered(found, wanted)
-        equal = any(_equal(one, wanted) for one in _each(found))
-        return equal if self.sign in ("=", "==") else not equal
+        equal = any(_equal(one, wanted) or one == self.given for one in _each(found))
+        return equal if self.sign in EQUAL else not equal
+
+    @property
+    def of_null(self) -> bool:
+        """Whether the value is `null`."""
+        return not self.quoted and self.given.lower() == NULL
 
     def _ordered(self, found: Value, wanted: Value) -> bool | None:
         numbers = _is_number(found), _is_number(wanted)
@@ -76,12 +84,14 @@ class Comparison:
         return None
 
     def _wanted(self, column: Column) -> Value:
-        number = None if self.quoted else _number(self.given)
-        if not self.quoted and self.given in CONSTANTS:
-            return CONSTANTS[self.given]
+        number, flag = (None, None) if self.quoted else (_number(self.given), FLAGS.get(self.given.lower()))
         if column.kind == "number" and number is None:
             raise UsageError(f"{column.name} is a number, and {shown(self.given)} is none.")
-        return self.given if column.kind == "text" or number is None else number
+        if column.kind == "flag" and flag is None:
+            raise UsageError(f"{column.name} is true or false, and {shown(self.given)} is neither.")
+        if column.kind == "text":
+            return self.given
+        return next((value for value in (flag, number) if value is not None), self.given)
 
 
 @dataclass(frozen=True)
@@ -115,10 +125,10 @@ def parse_where(text: str) -> Condition:
     return _Parser(text).whole()
 
 
-def matching(rows: Sequence[RunRow], condition: Condition) -> list[RunRow]:
-    """Return the rows that fulfil a condition; raises UsageError for a column that there is not."""
+def matching(rows: Sequence[RunRow], condition: Condition, *, known: Sequence[RunRow] = ()) -> list[RunRow]:
+    """Return the rows that fulfil a condition; raises UsageError for a column that they, or the known ones, lack."""
     names = dict.fromkeys(condition.names())
-    columns = dict(zip(names, columns_named(names, rows), strict=True))
+    columns = dict(zip(names, columns_named(names, known or rows), strict=True))
     return [row for row in rows if condition.holds(row, columns)]
 
 
@@ -170,7 +180,10 @@ class _Parser:
             raise self.wrong(f"one of {'  '.join(SIGNS)}")
         sign = self.take("sign", "an operator").text
         value = self.take("word", "a value") if self.kind() == "word" else self.take("text", "a value")
-        return Comparison(column.text, sign, value.text, value.kind == "text")
+        found = Comparison(column.text, sign, value.text, value.kind == "text")
+        if found.of_null and sign not in (*EQUAL, "!="):
+            raise UsageError(f"Nothing is {sign} null: a condition asks for what is unknown by = null or != null.")
+        return found
 
     def take(self, kind: str, what: str) -> Token:
         if self.kind() != kind:
@@ -202,7 +215,7 @@ def _tokens(text: str) -> Iterator[Token]:
         if found is None:
             raise UsageError(f"The condition {shown(text)} cannot be read from {shown(text[at:].strip())} on.")
         kind = found.lastgroup or ""
-        yield Token(found[kind].strip("'\"") if kind == "text" else found[kind], kind, found.start(kind))
+        yield Token(found[kind][1:-1] if kind == "text" else found[kind], kind, found.start(kind))
         at = found.end()
 
 

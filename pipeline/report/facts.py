@@ -139,7 +139,7 @@ class Facts:
 
         None when nothing tells it. A run from before `result.json` may have traded another cash than its spec's.
         """
-        from pipeline.robustness_record import number
+        from pipeline.files import number
 
         if self.run.result is not None and self.run.result.capital is not None:
             return self.run.result.capital

@@ -74,6 +74,7 @@ def test_the_command_line_asks_the_same(many: Settings, capsys: pytest.CaptureFi
     assert printed.splitlines()[0].split() == ["name", "tags.desk", "sharpe"]
     assert len(printed.splitlines()) == 4
     assert asked(capsys, "list", "--symbol", "EURUSD") == "No run is like that.\n"
+    assert asked(capsys, "list", "--symbol", "EURUSD", "--columns", "sharpe") == "No run is like that.\n"
     assert asked(capsys, "list", "--symbol", "NDX", "--limit", "2").endswith("1 more: --limit 0\n")
 
 
@@ -84,6 +85,9 @@ def test_the_command_line_asks_the_same(many: Settings, capsys: pytest.CaptureFi
         (["--where", "sharp > 1", "--symbol", "none"], "Did you mean 'sharpe'?"),
         (["--sort", "-sharp"], "Did you mean 'sharpe'?"),
         (["--columns", "sharp"], "Did you mean 'sharpe'?"),
+        (["--columns", ","], "No column is named."),
+        (["--sort", ""], "No column is named."),
+        (["--data", "a" * 5_000], "is no file, and no SHA-256"),
         (["--since", "March"], "since 'March' is no day and no time"),
         (["--data", "prices.csv"], "'prices.csv' is no file, and no SHA-256"),
         (["--status", "DONE"], "'DONE' is no status of a run: RUNNING, FINISHED, FAILED, KILLED, UNREADABLE."),
@@ -95,6 +99,17 @@ def test_what_cannot_be_asked_is_told(
 ) -> None:
     """A mistake is exit code 2 and names what was meant, never an empty list."""
     assert said in asked(capsys, "list", *words, code=2)
+
+
+def test_a_metric_of_another_run_is_a_column(many: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which metrics there are, all runs tell: not only those that are shown, or that fulfil the rest."""
+    run = list_runs(settings=many)[-1]
+    run.dir.stats.write_text(f'{{"own_score": 3, "total_trades": {10**400}}}')
+    assert asked(capsys, "list", "--symbol", "NDX", "--where", "own_score > 1") == "No run is like that.\n"
+    for words in (["--limit", "1"], ["--symbol", "WTI", "--limit", "1"]):
+        assert asked(capsys, "list", *words, "--columns", "own_score", "--json") == [{"own_score": None}]
+    assert numbers(list_runs(sort="-own_score,total_trades", settings=many))[:2] == [0, 1]
+    assert numbers(list_runs(sort="-total_trades", settings=many))[:2] == [0, 11]
 
 
 @pytest.mark.slow
