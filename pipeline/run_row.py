@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.evidence.ledger import OF_SWEEP
+from pipeline.files import open_file
 from pipeline.results.what import WhatRan
 from pipeline.run import Run
 from pipeline.run_record import UNREADABLE, Artifact, Json, RunRecord, Source
@@ -248,7 +249,7 @@ def _sweep_of(origin: str) -> str | None:
 def _equity_period(directory: RunDir) -> Period | None:
     """Read the first and the last label of the equity, without what is between them; None without any."""
     try:
-        with directory.equity.open("rb") as file:
+        with open_file(directory.equity) as file:
             head = file.read(ENDS).split(b"\n")
             file.seek(max(0, file.seek(0, os.SEEK_END) - ENDS))
             tail = file.read().split(b"\n")

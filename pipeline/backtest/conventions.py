@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pipeline.backtest.timestamps import TimeLabels, time_labels
 from pipeline.errors import UsageError
+from pipeline.files import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,9 +156,8 @@ def _part(values: Any, name: str) -> Mapping[str, Any]:
 
 
 def _number(value: Any, *, above: float = -math.inf) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value) if value > above else None
+    found = number(value)
+    return found if found is not None and found > above else None
 
 
 def _positive(value: Any) -> float | None:

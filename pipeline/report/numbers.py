@@ -22,6 +22,7 @@ from pipeline.backtest.catalogue import (
     RATIO,
     metric,
 )
+from pipeline.files import number
 
 if TYPE_CHECKING:
     from pipeline.backtest.conventions import Conventions
@@ -40,9 +41,10 @@ def format_number(value: object, kind: str = NUMBER) -> str:
     `12.34 pp`), ratio (two decimals), money and price (two decimals, more where the value is small), count (no
     decimals), flag (0 is `no`), number (four significant digits).
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    found = number(value)
+    if found is None:
         return DASH
-    text = _FORMATS.get(kind, _significant)(float(value))
+    text = _FORMATS.get(kind, _significant)(found)
     bare = text.strip("-0.,% p")
     return text.removeprefix("-") if not bare else text.replace("-", MINUS, 1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backtest.catalogue import metric
 from pipeline.escape import clean, one_line
 from pipeline.evidence.problem import Verification
+from pipeline.files import number
 from pipeline.report.numbers import format_number, several
 from pipeline.run_row import RunRow
 
@@ -139,9 +139,10 @@ def to_json(value: Any) -> str:
 
 def rounded(value: Any) -> Number:
     """Return a number with six significant digits, None for what is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    found = number(value)
+    if found is None:
         return None
-    return value if isinstance(value, int) else float(f"{value:.{PRECISION}g}")
+    return int(value) if isinstance(value, int) else float(f"{found:.{PRECISION}g}")
 
 
 def spark(equity: pd.DataFrame) -> str:

@@ -56,11 +56,16 @@ def now_ms() -> int:
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a journal; a missing one is empty, damaged lines are counted and passed over."""
+    """Read a journal; a missing one is empty, damaged lines are counted and passed over.
+
+    What is no file is missing; raises StorageError for a file that cannot be read.
+    """
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes() if os.path.isfile(path) else b""  # noqa: PTH113 - a Path raises for a circle of links
     except FileNotFoundError:
         return Journal()
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror}. Check its permissions.") from error
     entries: list[Entry] = []
     damaged = 0
     for line in raw.split(b"\n"):
@@ -85,7 +90,7 @@ def decode(line: bytes) -> Entry | None:
         crc = value.pop("crc")
         entry = Entry(**value)
         return entry if crc == f"{zlib.crc32(_body(entry)):08x}" else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

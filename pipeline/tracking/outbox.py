@@ -126,11 +126,14 @@ class Home:
             yield
 
     def pending(self) -> int:
-        """Return how many journal entries have not reached the store."""
+        """Return how many journal entries have not reached the store; a journal that cannot be read has one."""
         state = self.load()
         if self.sizes() == state.sizes:
             return 0
-        journal, late = self.read()
+        try:
+            journal, late = self.read()
+        except StorageError:
+            return 1
         return sum(e.seq > state.journal for e in journal.entries) + sum(e.seq > state.late for e in late.entries)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,37 @@ def test_the_site_and_verification_go_on(broken: str, project: Settings, capsys:
     for words in LISTINGS:
         call(capsys, words)
     assert (project.root / "_site" / "runs" / good.run_id).is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe with a name")
+@pytest.mark.parametrize(
+    "name", ["data.json", "equity.csv", "tracking.json", "robustness.json", "stats.json", "debug/tracking.jsonl"]
+)
+def test_what_is_no_file_is_not_waited_for(name: str, project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe in the place of a file, and a directory: the run is listed without what would be in it."""
+    bad = World(project.results, None).run(report=None)
+    for make in (os.mkfifo, os.mkdir):
+        (bad.path / name).unlink(missing_ok=True)
+        (bad.path / name).parent.mkdir(exist_ok=True)
+        make(bad.path / name)
+        assert bad.run_id in call(capsys, ["list"])
+        assert bad.run_id in call(capsys, ["show", bad.run_id])
+
+
+def test_numbers_without_end_are_none(project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole number that no float holds is not shown as a metric, nor taken for a convention."""
+    bad = World(project.results, None).run(report=None)
+    write_json(bad.conventions, {"periods_per_year": {"value": 10**400}})
+    write_json(bad.stats, {"total_return": 10**400, "sharpe": 10**400})
+    for words in (["list"], ["list", "--json", "--sort=-sharpe"], ["show", bad.run_id]):
+        assert bad.run_id in call(capsys, words)
+
+
+def test_a_journal_nested_without_end_is_damaged(project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lines are passed over, as others that are none."""
+    bad = World(project.results, None).run(report=None)
+    write_atomic(bad.path / "debug" / "tracking.jsonl", b"[" * 200_000)
+    assert bad.run_id in call(capsys, ["list"])
 
 
 def test_a_state_that_is_none(project: Settings, capsys: pytest.CaptureFixture[str]) -> None:
