@@ -28,8 +28,7 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*args, **options)
 
     def send_head(self) -> Any:
-        host = urlsplit(f"//{self.headers.get('Host', LOOPBACK)}").hostname
-        if host not in HERE:
+        if _host(self.headers.get("Host", LOOPBACK)) not in HERE:
             self.send_error(421)
             return None
         return super().send_head()
@@ -50,6 +49,14 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         del format, args
+
+
+def _host(named: str) -> str | None:
+    """Return the name of a host without its port; None for what names none."""
+    try:
+        return urlsplit(f"//{named}").hostname
+    except ValueError:  # as `[` is
+        return None
 
 
 def site_server(directory: Path, *, port: int = 0, prefix: str = "") -> ThreadingHTTPServer:

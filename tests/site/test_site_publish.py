@@ -210,11 +210,12 @@ def test_the_server_serves_the_site_and_no_more(project: Settings) -> None:
                 urllib.request.urlopen(base + path, timeout=20)
             assert refused.value.code == 404
             refused.value.close()
-        named = urllib.request.Request(f"{base}/deep/er/index.html", headers={"Host": "evil.example"})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(named, timeout=20)
-        assert refused.value.code == 421
-        refused.value.close()
+        for host in ("evil.example", "["):
+            named = urllib.request.Request(f"{base}/deep/er/index.html", headers={"Host": host})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(named, timeout=20)
+            assert refused.value.code == 421
+            refused.value.close()
     finally:
         server.shutdown()
         server.server_close()
