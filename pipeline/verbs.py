@@ -166,7 +166,7 @@ def explain(
 
 def make_bundle(
     run: Run | str = LAST,
-    output: Path | None = None,
+    output: Path | str | None = None,
     *,
     parts: Sequence[str] | None = None,
     trust: Path | None = None,
@@ -179,11 +179,11 @@ def make_bundle(
     """
     from pipeline.evidence.bundle import make_bundle as pack
     from pipeline.evidence.trust import project_trust
-    from pipeline.replay.packing import gathered
+    from pipeline.replay.packing import gathered, known_parts
 
-    settings = settings or Settings.load()
+    settings, parts = settings or Settings.load(), None if parts is None else known_parts(parts)
     found = _found(run, settings)
-    target = output or Path(f"evidence-{found.run_id}.zip")
+    target = Path(output or f"evidence-{found.run_id}.zip")
     allowed = project_trust(settings, trust)
     with gathered(found, settings, wanted=parts) as luggage:
         return pack(
@@ -253,7 +253,7 @@ def _sent(run: Run | Path | str) -> Path | None:
     """Return the bundle or directory that is meant, None for a run of the project; raises UsageError."""
     if isinstance(run, Run) or not (isinstance(run, Path) or run.endswith(BUNDLE)):
         return None
-    if not Path(run).exists():
+    if not os.path.exists(run):  # noqa: PTH110 - a Path raises for a name that is too long
         raise UsageError(f"There is no {run}. Give a bundle, or the directory of a run.")
     return Path(run)
 

@@ -12,10 +12,12 @@ import typer.main
 import pipeline
 from pipeline.cli.app import app
 from pipeline.digest import sha256_file
+from pipeline.errors import UsageError
 from pipeline.kernels import ForkServer
 from pipeline.results.identity import NOT_RECONCILABLE, NOT_RECONCILED, RECONCILED
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
+from tests.site.site_runs import make_runs, varied
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PLAIN_WORDS = {
@@ -97,3 +99,16 @@ def test_what_the_commands_do_is_a_call_away(project: Settings, server: ForkServ
     assert [problem.path for problem in pipeline.verify(run.run_id).problems] == ["stats.json"]
     with pytest.raises(pipeline.EvidenceError, match=r"stats\.json"):
         pipeline.make_bundle(run)
+
+
+def test_what_the_functions_do_not_take_is_told(project: Settings) -> None:
+    """A part that there is not, and a file that there cannot be, are UsageErrors; a name of a file may be text."""
+    run = make_runs(project.results, [varied(1, bars=30)])[0]
+    with pytest.raises(UsageError, match="'data' cannot go along"):
+        pipeline.make_bundle(run.run_id, parts=["data"])
+    for path in (Path("a" * 5_000), Path("none.zip")):
+        with pytest.raises(UsageError, match="There is no "):
+            pipeline.verify(path)
+    info = pipeline.make_bundle(run.run_id, "run.zip", parts=[])
+    assert info.path == Path("run.zip")
+    assert pipeline.verify("run.zip").run_id == run.run_id

@@ -65,14 +65,16 @@ def read_parts(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = [name for name in names if name not in (*PARTS, STRATEGIES)]
-    if names == (NO_PARTS,):
-        return ()
-    if unknown:
+    return () if names == (NO_PARTS,) else known_parts(names)
+
+
+def known_parts(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that are those of parts; raises UsageError."""
+    if unknown := [name for name in names if name not in (*PARTS, STRATEGIES)]:
         raise UsageError(
             f"{unknown[0]!r} cannot go along: give some of {', '.join(PARTS)}, {STRATEGIES}, or {NO_PARTS}."
         )
-    return names
+    return tuple(names)
 
 
 @contextmanager
