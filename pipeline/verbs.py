@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,23 +170,27 @@ def make_bundle(
     output: Path | str | None = None,
     *,
     parts: Sequence[str] | None = None,
+    public: bool = False,
     trust: Path | None = None,
     settings: Settings | None = None,
 ) -> BundleInfo:
     """Pack a run for somebody who has none of this, to `output`, by default `evidence-RUN_ID.zip`; return what it is.
 
-    `parts` are some of ledger, notebook, code, inputs, strategies; None takes what can be had, up to 64 MiB. Raises
-    VerificationError for a run that does not verify, UsageError for a part that cannot be had.
+    `parts` are some of ledger, notebook, code, inputs, strategies; None takes what can be had, up to 64 MiB. `public`
+    leaves out the seal, and files with paths, hosts and users. Raises VerificationError for a run that does not verify,
+    UsageError for a part that cannot be had.
     """
     from pipeline.evidence.bundle import make_bundle as pack
     from pipeline.evidence.trust import project_trust
     from pipeline.replay.packing import gathered, known_parts
+    from pipeline.replay.public import public_luggage
 
     settings, parts = settings or Settings.load(), None if parts is None else known_parts(parts)
     found = _found(run, settings)
-    target = Path(output or f"evidence-{found.run_id}.zip")
+    target = Path(output or f"evidence-{found.run_id}{'-public' * public}.zip")
     allowed = project_trust(settings, trust)
-    with gathered(found, settings, wanted=parts) as luggage:
+    gathering = nullcontext(public_luggage(found, settings, wanted=parts)) if public else None
+    with gathering or gathered(found, settings, wanted=parts) as luggage:
         return pack(
             found.dir, target, ledger=found.dir.ledger, signer=_signer(settings), trust=allowed, luggage=luggage
         )

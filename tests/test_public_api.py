@@ -94,6 +94,7 @@ def test_what_the_commands_do_is_a_call_away(project: Settings, server: ForkServ
     info = pipeline.make_bundle(run, project.root / "run.zip")
     assert (pipeline.verify(info.path).verdict, pipeline.verify(str(info.path)).run_id) == ("consistent", run.run_id)
     assert pipeline.replay_run(info.path).equal
+    assert pipeline.verify(pipeline.make_bundle(run, "public.zip", public=True).path).verdict == "consistent"
     assert pipeline.build_site("_site").runs == 2
     run.dir.stats.write_bytes(run.dir.stats.read_bytes() + b" ")
     assert [problem.path for problem in pipeline.verify(run.run_id).problems] == ["stats.json"]

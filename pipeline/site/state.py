@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -70,8 +71,13 @@ def write_state(root: Path, state: SiteState) -> bool:
 
 
 def fingerprint(directory: Path) -> str:
-    """Return what changes whenever a file below a directory does: names, sizes, times of change, inodes."""
-    return sha256_bytes("\n".join(sorted(_facts(directory, ""))).encode(errors="surrogateescape"))
+    """Return what changes whenever a file below a directory does: names, sizes, times of change, inodes.
+
+    Empty for a directory that is removed meanwhile.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return sha256_bytes("\n".join(sorted(_facts(directory, ""))).encode(errors="surrogateescape"))
+    return ""
 
 
 def _facts(directory: Path | str, prefix: str) -> Iterator[str]:
