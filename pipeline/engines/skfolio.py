@@ -33,7 +33,7 @@ class SkfolioAdapter:
         check_series(returns, "the portfolio")
         capital = given.capital or 1.0
         parts = list(getattr(portfolio, "portfolios", ()))
-        weights, prices = _weights(portfolio), _growth(parts or [portfolio])
+        weights, prices = _weights(portfolio, parts or [portfolio]), _growth(parts or [portfolio])
         known = weights is not None and prices is not None
         return Result(
             equity=(capital * (1.0 + returns).cumprod()).rename("equity"),
@@ -71,14 +71,24 @@ def _name(portfolio: Any) -> str | None:
     return None if name.isdigit() else name
 
 
-def _weights(portfolio: Any) -> pd.DataFrame | None:
-    """Return the weights held from each label on into the next: those of the next label's return."""
+def _weights(portfolio: Any, parts: list[Any]) -> pd.DataFrame | None:
+    """Return the weights held from each label on into the next: those of the next label's return.
+
+    skfolio leaves out what it takes for zero, weights below 1e-5, which do earn: they are put back.
+    """
+    import numpy as np
     import pandas as pd
 
     found = getattr(portfolio, "weights_per_observation", None)
     if not isinstance(found, pd.DataFrame) or not len(found):
         return None
-    frame = relabelled(found, "the weights").fillna(0.0)
+    fixed = [part for part in parts if not getattr(part, "weight_drift", False)]
+    rows = found.reindex(
+        columns=list(dict.fromkeys([*found.columns, *(name for part in fixed for name in part.assets)]))
+    )
+    for part in fixed:
+        rows.loc[part.returns_df.index, list(part.assets)] = np.asarray(part.weights, dtype=float)
+    frame = relabelled(rows.loc[:, rows.fillna(0.0).ne(0.0).any()], "the weights").fillna(0.0)
     frame.columns = pd.Index([str(name) for name in frame.columns])
     held: pd.DataFrame = frame.shift(-1).fillna(frame)
     return held

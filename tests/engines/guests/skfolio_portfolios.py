@@ -9,7 +9,7 @@ from skfolio.optimization import EqualWeighted
 moves = prices(("AAA", "BBB", "CCC")).pct_change().dropna()
 plain = Portfolio(moves, weights=[0.2, 0.3, 0.5], transaction_costs=0.0001, name="mine", compounded=True)
 walked = cross_val_predict(EqualWeighted(), moves, cv=WalkForward(train_size=60, test_size=40))
-added = Portfolio(moves, weights=[0.2, 0.3, 0.5], transaction_costs=0.0001, name="added")
+added = Portfolio(moves, weights=[0.2, 0.799997, 3e-6], transaction_costs=0.0001, name="added")
 
 
 def own(portfolio):
