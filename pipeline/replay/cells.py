@@ -24,7 +24,8 @@ NOISE = (
     (PATH, "<path>"),
     (re.compile(r"\b0x[0-9a-f]{6,16}\b", re.IGNORECASE), "<address>"),
     (re.compile(r"^(?:CPU times|Wall time): .*$", re.MULTILINE), "<seconds>"),
-    (re.compile(r"\[[\d:]+<[\d:?]+, [^\]]*\]"), "<progress>"),
+    (re.compile(r"(?:\d+%\|[^|\n]*\| *[\d.]+\w?(?=/))?(/[\d.]+\w? )?\[[\d:]+<[\d:?]+, [^\]]*\]"), r"<progress>\1"),
+    (re.compile(r"^.*: TqdmWarning: .*\n(?:  .*\n)?", re.MULTILINE), ""),  # of who imported tqdm first, for whom
     (re.compile(r"\bT_[0-9a-f]{5}(?=[_\"'\s#{])"), "T_<style>"),
 )
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -95,7 +96,21 @@ def shown(cell: Mapping[str, Any], run: Executed, *, binary: bool = True) -> str
             parts.append(_settled("\n".join([output["ename"], output["evalue"], *output["traceback"]]), run))
         else:
             parts += _data(output["data"], run, binary=binary)
-    return "\n".join([*(_settled(f"{name}:\n{text}", run) for name, text in sorted(streams.items())), *parts])
+    texts = [_settled(_overwritten(text), run) for text in streams.values()]
+    said = sorted(f"{name}:\n{text}" for name, text in zip(streams, texts, strict=True) if text)
+    return "\n".join([*said, *parts])
+
+
+def _overwritten(text: str) -> str:
+    """Return what a terminal shows in the end of a text whose lines were written over, as progress bars do."""
+    return "\n".join(_last_shown(line) if "\r" in line else line for line in text.split("\n"))
+
+
+def _last_shown(line: str) -> str:
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown.rstrip()
 
 
 def _data(data: Mapping[str, Any], run: Executed, *, binary: bool) -> Iterator[str]:

@@ -58,6 +58,12 @@ def differences(
         ("Wall time: 5.1 ms", "Wall time: 312 µs"),
         ("CPU times: user 3 ms, sys: 1 ms, total: 4 ms", "CPU times: user 9 ms, sys: 1 ms, total: 10 ms"),
         ("100%|####| 10/10 [00:00<00:00, 2000.1it/s]", "100%|####| 10/10 [00:01<00:00, 9.1it/s]"),
+        (
+            "\rrun:  20%|#   | 9/45 [00:02<00:07, 4b/s]\rrun:  97%|####| 44/45 [00:03<00:00, 4b/s]",
+            "\rrun:  14%|#   | 6/45 [00:02<00:12, 3b/s]\rrun:  41%|##  | 18/45 [00:04<00:18, 3b/s]",
+        ),
+        ("\r 20%|#   | 9/45 [00:02<00:07, 4b/s]\r                                   \r", ""),
+        ("/a/tqdm/auto.py:21: TqdmWarning: IProgress not found.\n  from .autonotebook import tqdm\ndone", "done"),
     ],
 )
 def test_what_differs_from_run_to_run_is_no_difference(tmp_path: Path, before: str, after: str) -> None:
@@ -68,6 +74,8 @@ def test_what_differs_from_run_to_run_is_no_difference(tmp_path: Path, before: s
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        ("\r 50%|## | 5/10 [00:02<00:07, 4b/s]", "\r 50%|## | 5/11 [00:02<00:07, 4b/s]"),
+        ("9 of 10\rloss 1.5\n", "9 of 10\rloss 1.6\n"),
         ("sharpe 0.5676", "sharpe 0.5677"),
         ("last bar 2018-12-31", "last bar 2018-12-30"),
         ("from 1999-01-04T00:00:00Z", "from 1999-01-05T00:00:00Z"),
