@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.errors import UsageError
 from pipeline.files import read_json
 from pipeline.replay.closeness import apart, close
+from pipeline.results.identity import UNCHECKED
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.replay.sealed_result import SealedResult
     from pipeline.run import Run
 
 ROUNDING = 1e-9  # relative to the larger number: the same sums in another order differ by less
@@ -27,6 +29,8 @@ OF_TRADES = frozenset(
     {"total_trades", "open_trades", "win_rate", "profit_factor", "best_trade", "worst_trade", "avg_trade"}
     | {"avg_bars_held", "exposure", "turnover", "fees_paid", "slippage_paid"}
 )
+OWN = "it is a metric of the notebook's own"
+DRAWDOWN = "drawdown of each bar"
 MALFORMED = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 Verdict = Literal["equal", "differs", "cannot be checked"]
 
@@ -110,9 +114,16 @@ def unchecked(name: str, sealed: Any, why: str) -> Recomputed:
 
 def _figures(run: Run, equity: pd.DataFrame, trades: pd.DataFrame | None) -> Iterator[Recomputed]:
     from pipeline.backtest.metrics import compute_stats, drawdown
+    from pipeline.replay.sealed_result import sealed_result
 
     cash, used = _cash(run), run.conventions
     curve = equity["equity"]
+    other = sealed_result(run, curve, trades)
+    if other is not None:
+        yield from _of_result(run, other)
+        if "drawdown" in equity:
+            yield _worst(DRAWDOWN, equity["drawdown"], drawdown(curve, other.result.capital))
+        return
     whole = trades is not None and (trades.empty or set(trades.columns) >= NEEDED)
     known = trades if whole and trades is not None and not trades.empty else None
     again = compute_stats(
@@ -127,13 +138,13 @@ def _figures(run: Run, equity: pd.DataFrame, trades: pd.DataFrame | None) -> Ite
     again["bankrupt"] = int(bool((curve <= 0.0).any()))
     for name, sealed in run.stats.items():
         if name not in again:
-            yield unchecked(name, sealed, "it is a metric of the notebook's own")
+            yield unchecked(name, sealed, OWN)
         elif name in OF_TRADES and not whole:
             yield unchecked(name, sealed, "the run left no trades with the columns of the contract")
         else:
             yield compared(name, sealed, again[name])
     if "drawdown" in equity:
-        yield _worst("drawdown of each bar", equity["drawdown"], drawdown(curve, cash))
+        yield _worst(DRAWDOWN, equity["drawdown"], drawdown(curve, cash))
     if not whole or trades is None:
         yield unchecked("change of equity", None, "the run left no trades with the columns of the contract")
     elif cash is None:
@@ -142,6 +153,31 @@ def _figures(run: Run, equity: pd.DataFrame, trades: pd.DataFrame | None) -> Ite
         net = 0.0 if known is None else float(known["net_pnl"].sum())
         yield compared("change of equity, from trades", float(curve.iloc[-1]) - cash, net)
         yield from _of_trades(run, known)
+
+
+def _of_result(run: Run, sealed: SealedResult) -> Iterator[Recomputed]:
+    """Compare the metrics of another engine's result, and at how many places its parts do not agree."""
+    from pipeline.artifacts import finite_stats
+    from pipeline.results.recompute import recompute
+    from pipeline.results.reconcile import reconcile
+
+    lost = f"the run's {' and '.join(sealed.missing)} are not there" if sealed.missing else ""
+    again = finite_stats(recompute(sealed.result))
+    for name, value in run.stats.items():
+        if name not in again:
+            yield unchecked(name, value, OWN)
+        elif lost and value is not None and again[name] is None:
+            yield unchecked(name, value, lost)
+        else:
+            yield compared(name, value, again[name])
+    found = sealed.record.reconciliation
+    told = {} if found is None else {each.name: each for each in found.identities}
+    for each in reconcile(sealed.result).identities:
+        before = told.get(each.name)
+        if before is not None and lost and each.status != before.status:
+            yield unchecked(f"places where not: {each.says}", before.failed, lost)
+        elif before is not None and UNCHECKED not in {before.status, each.status}:
+            yield compared(f"places where not: {each.says}", before.failed, each.failed)
 
 
 def _of_trades(run: Run, trades: pd.DataFrame | None) -> Iterator[Recomputed]:

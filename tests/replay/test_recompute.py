@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.artifacts import parquet_bytes, write_backtest_artifacts
+from pipeline.backtest.conventions import Conventions
 from pipeline.backtest.data import load_ohlcv, source_path
 from pipeline.backtest.engine import BacktestEngine
 from pipeline.cli.replay_commands import register
@@ -21,12 +23,15 @@ from pipeline.evidence.bundle import make_bundle
 from pipeline.files import write_json
 from pipeline.opening import open_run
 from pipeline.replay.recompute import Recomputation, recompute_run
+from pipeline.result_files import write_result
+from pipeline.results.contract import Result
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.sealing import seal_run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from tests.replay.runs import sealed_run
+from tests.results.accounts import Order, account, prices, rebalanced
 
 Change = Callable[[RunDir], Any]
 
@@ -104,6 +109,57 @@ def test_a_lie_that_was_sealed_is_found(tmp_path: Path, lie: str) -> None:
     found = recompute_run(backtested(tmp_path, change))
     assert name in verdicts(found, "differs"), list(found.lines())
     assert not found.equal
+
+
+def of_another_engine(root: Path, result: Result, change: Change = lambda _: None) -> Run:
+    """Seal a run that saved a result of another engine."""
+    opened = open_run(RunSpec.from_mapping({}), Settings(root, root / "results"), origin="evidence-run", inputs={})
+    write_result(result, opened.dir, figure=False)
+    change(opened.dir)
+    seal_run(opened)
+    return Run(opened.dir)
+
+
+MARKET = prices(60, 3, seed=2)
+TRADED = replace(
+    account([Order(0, 1, 100.0, 0, 8), Order(1, -1, 50.0, 12, 20), Order(2, 1, 80.0, 25, None)], MARKET),
+    symbols=tuple(MARKET), conventions=Conventions(risk_free_rate=0.02),
+)  # fmt: skip
+WEIGHED = replace(rebalanced(MARKET), first_label="period", equity=rebalanced(MARKET).equity * 1.01)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [TRADED, replace(TRADED, first_label="period"), WEIGHED, Result(WEIGHED.equity, 1e5)],
+    ids=["start", "period", "weights", "curve"],
+)
+def test_every_metric_of_another_engine_comes_out_again(tmp_path: Path, result: Result) -> None:
+    """From its capital, its first return included where that counts; of its trades, fills and weights, too."""
+    found = recompute_run(of_another_engine(tmp_path, result))
+    assert verdicts(found, "differs") == []
+    assert verdicts(found, "cannot be checked") == []
+    assert {"sharpe", "exposure", "turnover", "avg_gross_exposure"} <= {figure.name for figure in found.figures}
+
+
+def test_a_lie_about_another_engine_is_found(tmp_path: Path) -> None:
+    """A metric that the tables do not give, and parts that disagree where the record says they agree, are named."""
+    lie = of_another_engine(tmp_path, TRADED, stat("win_rate", 0.9))
+    assert verdicts(recompute_run(lie), "differs") == ["win_rate"]
+    changed = replace(TRADED, trades=TRADED.trades.assign(net_pnl=TRADED.trades["net_pnl"] + 5.0))
+
+    def replaced(run: RunDir) -> None:
+        run.trades_parquet.write_bytes(parquet_bytes(changed.trades, index=False))
+
+    differs = verdicts(recompute_run(of_another_engine(tmp_path, TRADED, replaced)), "differs")
+    assert "places where not: Equity change = net P&L of all trades, open ones marked" in differs
+
+
+def test_a_table_of_another_engine_that_is_withheld_is_no_difference(tmp_path: Path) -> None:
+    """What followed from it cannot be checked, and the table is named."""
+    run = of_another_engine(tmp_path, TRADED, lambda run: run.trades_parquet.unlink())
+    found = recompute_run(run)
+    assert verdicts(found, "differs") == []
+    assert {one.why for one in found.figures if one.name == "win_rate"} == {"the run's trades are not there"}
 
 
 def test_what_cannot_be_checked_says_why(small: Settings) -> None:
