@@ -24,10 +24,11 @@ NOISE = (
     (PATH, "<path>"),
     (re.compile(r"\b0x[0-9a-f]{6,16}\b", re.IGNORECASE), "<address>"),
     (re.compile(r"^(?:CPU times|Wall time): .*$", re.MULTILINE), "<seconds>"),
-    (re.compile(r"(?:\d+%\|[^|\n]*\| *[\d.]+\w?(?=/))?(/[\d.]+\w? )?\[[\d:]+<[\d:?]+, [^\]]*\]"), r"<progress>\1"),
+    (re.compile(r"\[[\d:]+<[\d:?]+, [^\]]*\]"), "<progress>"),
     (re.compile(r"^.*: TqdmWarning: .*\n(?:  .*\n)?", re.MULTILINE), ""),  # of who imported tqdm first, for whom
     (re.compile(r"\bT_[0-9a-f]{5}(?=[_\"'\s#{])"), "T_<style>"),
 )
+BAR = re.compile(r"[^|]{0,200}?\d+%\|[^|]*\| *\S+ \[[^\]]*\]")  # of tqdm, at the start of what is written over
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 BINARY = ("image/png", "image/jpeg", "application/pdf")
 UNSTABLE = ("application/vnd.jupyter.widget",)
@@ -102,15 +103,16 @@ def shown(cell: Mapping[str, Any], run: Executed, *, binary: bool = True) -> str
 
 
 def _overwritten(text: str) -> str:
-    """Return what a terminal shows in the end of a text whose lines were written over, as progress bars do."""
+    """Return what a terminal shows in the end of a text whose lines were written over, without progress bars."""
     return "\n".join(_last_shown(line) if "\r" in line else line for line in text.split("\n"))
 
 
 def _last_shown(line: str) -> str:
     shown = ""
     for part in line.split("\r"):
-        shown = part + shown[len(part) :]
-    return shown.rstrip()
+        said = BAR.sub("", part, count=1) if BAR.match(part) else part
+        shown = said + shown[len(said) :]
+    return shown.strip()
 
 
 def _data(data: Mapping[str, Any], run: Executed, *, binary: bool) -> Iterator[str]:

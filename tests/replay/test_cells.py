@@ -63,6 +63,10 @@ def differences(
             "\rrun:  14%|#   | 6/45 [00:02<00:12, 3b/s]\rrun:  41%|##  | 18/45 [00:04<00:18, 3b/s]",
         ),
         ("\r 20%|#   | 9/45 [00:02<00:07, 4b/s]\r                                   \r", ""),
+        (
+            "\rrun:   0%| | 0/9 [00:00<?, ?b/s]\r        \r/a.py:1: Warned\n\r       \r\r     /a.py:1: Warned\n",
+            "\rrun:   0%| | 0/9 [00:00<?, ?b/s]/a.py:1: Warned\n\r/a.py:1: Warned\n",
+        ),
         ("/a/tqdm/auto.py:21: TqdmWarning: IProgress not found.\n  from .autonotebook import tqdm\ndone", "done"),
     ],
 )
@@ -74,7 +78,6 @@ def test_what_differs_from_run_to_run_is_no_difference(tmp_path: Path, before: s
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("\r 50%|## | 5/10 [00:02<00:07, 4b/s]", "\r 50%|## | 5/11 [00:02<00:07, 4b/s]"),
         ("9 of 10\rloss 1.5\n", "9 of 10\rloss 1.6\n"),
         ("sharpe 0.5676", "sharpe 0.5677"),
         ("last bar 2018-12-31", "last bar 2018-12-30"),
