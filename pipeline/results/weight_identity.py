@@ -18,6 +18,7 @@ EARNED = Kind("returns_weights", "Return = sum of w[t-1] x r[t] - costs", ties_e
 HELD_OVER = "Weights are those after trading at their label, and drift with the prices until the next one."
 BY_FILLS = "Costs are the fees of the fills, and how far their prices are from those of their labels."
 FREE = "No costs are charged."
+IMPLAUSIBLE = 0.5  # of what is traded, as a cost
 CONSTANT = "{:.3g} of the equity is charged at every label, traded or not."
 SHIFTED = "With the weights of the same label it holds: weights and prices are a label apart."
 UNEVEN = "Costs would explain it, but elsewhere nothing is charged for what is traded."
@@ -129,9 +130,13 @@ class Earned:
         return self._less(max(share, 0.0) * self.aligned.before, CONSTANT.format(share))
 
     def _regular(self, words: str, base: np.ndarray) -> Identity:
-        """Compare with the rate that most labels show at which something is traded."""
+        """Compare with the rate that most labels show at which something is traded.
+
+        One of half and more is none: there, what is traded is what a charge of another kind made necessary.
+        """
         traded = (base > self.allowed) & ~np.isnan(self.gap)
         rate = max(float(np.median(-self.gap[traded] / base[traded])), 0.0) if traded.any() else 0.0
+        rate = rate if rate < IMPLAUSIBLE else 0.0
         return self._less(rate * base, f"Costs are not told; {rate * 1e4:.6g} bps {words}")
 
     def _irregular(self, shown: Identity) -> Identity:

@@ -295,6 +295,18 @@ def test_a_contract_that_counts_more_than_one_is_recognised() -> None:
     assert found.status == "does not hold"
 
 
+def test_a_charge_that_is_no_cost_of_trading_is_not_taken_for_one() -> None:
+    """All in one symbol, charged a share that changes: what must be sold for it is no trading; it stays unknown."""
+    one = MARKET[["S0"]]
+    share = np.where(np.arange(len(one)) < len(one) // 3, 0.001, 0.0004)
+    growth = 1.0 + one["S0"].pct_change().fillna(0.0) - share
+    weights = one * 0.0 + 1.0
+    result = Result(CAPITAL * growth.cumprod(), CAPITAL, first_label="period", weights=weights, prices=one)
+    found = reconcile(result)
+    assert found["returns_weights"].missing == ("costs",)
+    assert found.mark == NOT_RECONCILABLE
+
+
 def test_unknown_costs_are_not_guessed() -> None:
     """Costs that nobody told and that follow no rule leave the return unchecked; a gain is no cost."""
     result = rebalanced(MARKET, every=1)
