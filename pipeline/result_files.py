@@ -18,7 +18,7 @@ from pipeline.results.beside import beside
 from pipeline.results.boundary import boundary
 from pipeline.results.recompute import recompute, settled
 from pipeline.results.reconcile import reconcile
-from pipeline.results.record import ResultRecord
+from pipeline.results.record import ResultRecord, as_json
 from pipeline.robustness_record import Robustness
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_result(
         write_atomic(files.trades_parquet, parquet_bytes(result.trades, index=False))
         write_atomic(files.trades_csv, trades_csv(result.trades))
     if result.folds:
-        write_json(files.folds, {"schema_version": 1, "folds": [asdict(fold) for fold in result.folds]})
+        write_json(files.folds, {"schema_version": 1, "folds": as_json([asdict(fold) for fold in result.folds])})
     for name, (suffix, data) in drawn.items():
         write_atomic(files.plots / f"{name}{suffix}", data)
     for name, table in result.tables.items():

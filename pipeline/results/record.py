@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -57,13 +58,13 @@ class ResultRecord:
         return cls(
             engine=result.engine,
             strategy=result.strategy,
-            params=None if result.params is None else dict(result.params),
+            params=None if result.params is None else as_json(result.params),
             symbols=result.symbols,
             currency=result.currency,
             capital=result.capital,
             first_label="period" if result.first_counts else "start",
             benchmarks=tuple(result.benchmarks),
-            costs=None if result.costs is None else dict(result.costs),
+            costs=None if result.costs is None else as_json(result.costs),
             parts=tuple(name for name in PARTS if getattr(result, name) is not None),
             metrics=result.metrics,
             beside=beside,
@@ -133,3 +134,15 @@ class ResultRecord:
             and all(table is None or isinstance(table, dict) for table in (self.params, self.costs))
             and (self.engine is None or isinstance(self.engine.name, str))
         )
+
+
+def as_json(value: Any) -> Any:
+    """Return what an engine told as JSON values: numbers of numpy as Python's; what JSON does not have is text."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in tuple("biuf"):
+        value = value.item()
+    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)

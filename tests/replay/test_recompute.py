@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -24,7 +25,7 @@ from pipeline.files import write_json
 from pipeline.opening import open_run
 from pipeline.replay.recompute import Recomputation, recompute_run
 from pipeline.result_files import write_result
-from pipeline.results.contract import Result
+from pipeline.results.contract import Fold, Result
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.sealing import seal_run
@@ -139,6 +140,23 @@ def test_every_metric_of_another_engine_comes_out_again(tmp_path: Path, result: 
     assert verdicts(found, "differs") == []
     assert verdicts(found, "cannot be checked") == []
     assert {"sharpe", "exposure", "turnover", "avg_gross_exposure"} <= {figure.name for figure in found.figures}
+
+
+def test_params_may_be_of_numpy_or_of_anything(tmp_path: Path) -> None:
+    """As optimisers leave them: numbers stay numbers, what JSON does not have is text; of folds, too."""
+    params = {
+        "fast": np.int64(5),
+        "stop": np.float64(0.1),
+        "on": np.bool_(True),
+        "of": {1: (np.int8(2), MARKET.index[0])},
+    }
+    fold = Fold("2020-01-01", "2020-02-01", params={"fast": np.int64(5)})
+    run = of_another_engine(tmp_path, replace(TRADED, params={**params, "none": np.nan}, folds=(fold,)))
+    assert run.result is not None
+    assert run.result.params == {
+        "fast": 5, "stop": 0.1, "on": True, "of": {"1": [2, str(MARKET.index[0])]}, "none": "nan",
+    }  # fmt: skip
+    assert json.loads(run.dir.folds.read_bytes())["folds"][0]["params"] == {"fast": 5}
 
 
 def test_a_lie_about_another_engine_is_found(tmp_path: Path) -> None:
