@@ -71,7 +71,7 @@ def execute_notebook(
     try:
         EvidenceEngine.execute_notebook(prepared.nb, KERNEL, output_path=str(output), progress_bar=False, **options)
         if execution.error is not None:
-            error = _cell_failed(prepared, execution.error)
+            error = _cell_failed(prepared, execution.error, _module_beside(execution.error, notebook.path, root))
             mark_error(prepared.nb, execution.error.index)
             write_ipynb(prepared.nb, str(output))
     except nbclient_errors.CellTimeoutError:
@@ -95,18 +95,33 @@ def _of_a_task_that_is_waited_for(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Task exception was never retrieved")
 
 
-def _cell_failed(prepared: PreparedNotebook, error: CellError) -> EvidenceError:
+def _cell_failed(prepared: PreparedNotebook, error: CellError, hint: str) -> EvidenceError:
     place = prepared.places[error.index]
     what = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
     message = f"{shortened(what, LONGEST_MESSAGE)} ({in_cell(place)})"
     if error.ename == "SystemExit":
         message = f"{message}: the notebook ended itself with sys.exit. {_not_run(prepared, error.index)}".rstrip()
     return CellFailedError(
-        message,
+        f"{message}{hint}",
         cell=-1 if place is None else place,
         ename=shortened(error.ename, LONGEST_MESSAGE),
         evalue=shortened(error.evalue, LONGEST_EVALUE),
         traceback=shortened(COLOURS.sub("", error.traceback), LONGEST_TRACEBACK),
+    )
+
+
+def _module_beside(error: CellError, notebook: Path, root: Path) -> str:
+    """Say where modules are imported from, when the one that was not found lies beside the notebook."""
+    folder = notebook.parent
+    name = error.evalue.removeprefix("No module named ").strip("'").partition(".")[0]
+    if error.ename != "ModuleNotFoundError" or not name.isidentifier() or not folder.is_relative_to(root):
+        return ""
+    found = next((place for place in (f"{name}.py", f"{name}/__init__.py") if (folder / place).is_file()), None)
+    if found is None:
+        return ""
+    return (
+        f". {found} lies beside the notebook, and modules are imported from the project's directory: move it there, or "
+        f"have the notebook call sys.path.append({folder.relative_to(root).as_posix()!r}) first."
     )
 
 

@@ -175,6 +175,21 @@ def test_a_forked_kernel_that_dies_early_is_followed_by_a_fresh_one(server: Fork
     assert shown(tmp_path) == "ran\n"
 
 
+@pytest.mark.slow
+def test_a_module_beside_the_notebook_is_told(tmp_path: Path) -> None:
+    """In Jupyter it would be imported: the error says where modules come from, and only for one that is there."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    (folder / "mine.py").write_text("")
+    write_notebook(folder / "in.ipynb", "import mine.part")
+    with pytest.raises(CellFailedError, match=r"mine\.py lies beside the notebook.*append\('deep'\)"):
+        execute_file(folder / "in.ipynb", tmp_path, None)
+    write_notebook(folder / "in.ipynb", "import yours")
+    with pytest.raises(CellFailedError, match="No module named 'yours'") as told:
+        execute_file(folder / "in.ipynb", tmp_path, None)
+    assert "beside" not in str(told.value)
+
+
 def test_a_kernel_that_cannot_be_prepared_fails_the_run(kernels: ForkServer | None, tmp_path: Path) -> None:
     """Numbers that were not seeded, and modules that were not recorded, are no evidence."""
     with pytest.raises(RunFailedError, match=r"could not record which modules it imported: \w+Error: "):
