@@ -36,11 +36,14 @@ def _interrupt(*_: Any) -> None:
 def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
     """Interrupt once more, a moment later, where Python could not pass it on: in a callback of its import system."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        _thread.start_new_thread(_interrupt_soon, ())
+        _thread.start_new_thread(_interrupt_soon, (_thread.get_ident(),))
     else:
         sys.__unraisablehook__(lost)
 
 
-def _interrupt_soon() -> None:
+def _interrupt_soon(thread: int) -> None:
     time.sleep(0.01)
-    _thread.interrupt_main()
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(thread, signal.SIGINT)  # ends a wait of the system's, too
+    else:
+        _thread.interrupt_main()

@@ -224,7 +224,7 @@ def test_an_interruption_that_python_drops_comes_again() -> None:
             time.sleep(20)
         except KeyboardInterrupt:
             print("interrupted")"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=True)
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
