@@ -159,7 +159,10 @@ def test_progress_is_saved(either: ForkServer | None, tmp_path: Path) -> None:
         import json, time
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            cells = json.load(open('out.ipynb'))['cells']
+            try:
+                cells = json.load(open('out.ipynb'))['cells']
+            except ValueError:  # papermill writes into the file itself: for a moment it is empty
+                continue
             shown = [cell['metadata']['papermill']['status'] for cell in cells]
             if shown[1] == 'running':
                 break
