@@ -63,7 +63,13 @@ def test_calls_of_the_system(tmp_path: Path, act: Callable[[], Any], name: str) 
 
 @POSIX
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork of a process with threads
-@pytest.mark.parametrize(("method", "name"), [("fork", FORK), pytest.param("spawn", UNNAMED, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        pytest.param("fork", FORK, marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")),
+        pytest.param("spawn", UNNAMED, marks=pytest.mark.slow),
+    ],
+)
 def test_workers(tmp_path: Path, method: str, name: str) -> None:
     """A spawned worker raises no event: when it is over, the system still tells that there was one."""
     found = children_of(tmp_path, lambda: worker(method))
