@@ -43,7 +43,8 @@ def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
 
 def _interrupt_soon(thread: int) -> None:
     time.sleep(0.01)
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(thread, signal.SIGINT)  # ends a wait of the system's, too
+    if hasattr(signal, "pthread_kill"):  # ends a wait of the system's, too
+        ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as of a shell's job in the background
+        signal.pthread_kill(thread, signal.SIGTERM if ignored else signal.SIGINT)
     else:
         _thread.interrupt_main()

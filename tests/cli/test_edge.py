@@ -210,10 +210,12 @@ def test_each_moment_may_be_interrupted(words: str, sent: signal.Signals, projec
         assert process.returncode in {0, 130, -sent}, said
 
 
-def test_an_interruption_that_python_drops_comes_again() -> None:
+@pytest.mark.parametrize("sigint", ["default_int_handler", "SIG_IGN"])
+def test_an_interruption_that_python_drops_comes_again(sigint: str) -> None:
     """Raised in a callback of the interpreter it would be a traceback, and the command would go on."""
-    code = """if True:
-        import time
+    code = f"""if True:
+        import signal, time
+        signal.signal(signal.SIGINT, signal.{sigint})
         from pipeline.cli.interruption import end_as_interrupted
         end_as_interrupted()
         class Dropping:
