@@ -101,7 +101,7 @@ class Outgoing:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._held: list[bytes] = []
-        self._waiting: deque[tuple[bytes, list[int]]] = deque()  # packets, and how many bytes of each have gone
+        self._waiting: deque[tuple[list[bytes], list[int]]] = deque()  # packets, and how many bytes of them have gone
         self._sending = False
 
     def send(self, packet: bytes, *, hold: bool = False) -> None:
@@ -122,15 +122,17 @@ class Outgoing:
         """Send everything; a signal handler may send meanwhile, and may raise: what is left goes with the next call."""
         if self.wire is None:
             return
-        if self._held:
-            self._waiting.append((self._held[0] if len(self._held) == 1 else b"".join(self._held), []))
-            self._held.clear()
+        held, self._held = self._held, []  # no handler runs before the next call has ended: nothing goes twice
+        self._waiting.append((held, []))
         if self._sending:
             return
         self._sending = True
         try:
             while self._waiting:
-                packet, gone = self._waiting[0]
+                packets, gone = self._waiting[0]
+                if len(packets) > 1:
+                    packets[:] = [b"".join(packets)]
+                packet = packets[0] if packets else b""
                 if (start := sum(gone)) == len(packet):
                     self._waiting.popleft()
                 else:

@@ -6,7 +6,10 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +121,33 @@ def test_a_signal_handler_may_send_and_raise_while_something_is_sent(raises: boo
     assert [frames[1] for _, frames in received if frames[0] == b"handler"] == [str(n).encode() for n in handled]
     if not raises:
         assert [frames[1] for _, frames in received if frames[0] == b"main"] == [str(n).encode() for n in range(40)]
+
+
+class Interrupting(deque[Any]):
+    """A queue on which a signal handler runs as soon as the first thing was put into it."""
+
+    def __init__(self, handler: Callable[[], None]) -> None:
+        super().__init__()
+        self.handlers = [handler]
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        if self.handlers:
+            self.handlers.pop()()
+
+
+def test_a_packet_is_sent_once_when_a_handler_comes_as_it_is_queued() -> None:
+    """Between being queued and being no longer held back it must not be queued again."""
+    ours, theirs = socket.socketpair()
+    outgoing = Outgoing()
+    outgoing.wire = theirs
+    main, other = pack("iopub", [b"main"]), pack("iopub", [b"handler"])
+    outgoing._waiting = Interrupting(lambda: outgoing.send(other))
+    outgoing.send(main)
+    theirs.close()
+    data = b"".join(iter(lambda: ours.recv(1 << 14), b""))
+    ours.close()
+    assert [frames for _, frames in Unpacker().feed(data)] == [[b"main"], [b"handler"]]
 
 
 @pytest.mark.parametrize("array", [np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.empty((0, 3)), np.arange(3)])
