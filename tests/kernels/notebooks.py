@@ -106,12 +106,18 @@ def outputs(executed: Any) -> list[list[dict[str, Any]]]:
     return [[dict(output) for output in cell.get("outputs", [])] for cell in executed.cells]
 
 
+def texts(executed: Any) -> list[str]:
+    """Return what each cell printed to stdout: joined, for where the stream is cut depends on time."""
+    printed = [
+        [o["text"] for o in cell if o["output_type"] == "stream" and o["name"] == "stdout"]
+        for cell in outputs(executed)
+    ]
+    return ["".join(parts) for parts in printed]
+
+
 def text(executed: Any) -> str:
     """Return what all cells printed to stdout."""
-    found = [
-        o["text"] for cell in outputs(executed) for o in cell if o["output_type"] == "stream" and o["name"] == "stdout"
-    ]
-    return "".join(found)
+    return "".join(texts(executed))
 
 
 def comparable(executed: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from pipeline.kernels import ForkServer
-from tests.kernels.notebooks import Dying, execute, notebook, outputs, read, text
+from tests.kernels.notebooks import Dying, execute, notebook, outputs, read, text, texts
 
 
 def test_parameters_are_injected(either: ForkServer | None, tmp_path: Path) -> None:
@@ -32,8 +32,8 @@ def test_errors_stop_the_notebook(either: ForkServer | None, tmp_path: Path) -> 
     """A cell that raises ends the execution; the executed notebook holds the error and what ran before."""
     with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
         execute(notebook("print('ran')", "1 / 0", "print('never')"), tmp_path, either)
-    first, second, third = outputs(read(tmp_path))
-    assert first[0]["text"] == "ran\n"
+    _, second, third = outputs(read(tmp_path))
+    assert texts(read(tmp_path))[0] == "ran\n"
     assert second[0]["ename"] == "ZeroDivisionError"
     assert third == []
 
@@ -41,7 +41,7 @@ def test_errors_stop_the_notebook(either: ForkServer | None, tmp_path: Path) -> 
 def test_output_of_programs_is_in_the_cell_that_ran_them(kernels: ForkServer, tmp_path: Path) -> None:
     """Also of one that ends at once: what it printed is read before the cell's end is told."""
     done = execute(notebook("import os", *(f"_ = os.system('echo {n}')" for n in range(40))), tmp_path, kernels)
-    assert [found[0]["text"] if found else None for found in outputs(done)[1:]] == [f"{n}\n" for n in range(40)]
+    assert texts(done)[1:] == [f"{n}\n" for n in range(40)]
 
 
 @pytest.mark.slow
@@ -53,13 +53,13 @@ def test_a_program_that_goes_on_printing_holds_nothing_up(kernels: ForkServer, t
         "program.kill()\nprogram.wait()\nprint('over')",
     )
     done = execute(source, tmp_path, kernels, execution_timeout=30)
-    assert "over\n" in outputs(done)[-1][-1]["text"]
+    assert "over\n" in texts(done)[-1]
 
 
 def test_text_that_cannot_be_sent_stops_nothing(kernels: ForkServer, tmp_path: Path) -> None:
     """A lone surrogate is no text; the error is shown, and the next cells run."""
     done = execute(notebook("print('\\ud800')", "print('next')"), tmp_path, kernels, execution_timeout=20)
-    assert outputs(done)[1][-1]["text"] == "next\n"
+    assert texts(done)[1] == "next\n"
 
 
 def test_a_child_that_goes_on_with_the_cell_ends_there(kernels: ForkServer, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_child_that_goes_on_with_the_cell_ends_there(kernels: ForkServer, tmp_
         "import os, time\nif os.fork():\n    time.sleep(0.3)\nelse:\n    print('child')", *["print('parent')"] * 5
     )
     done = execute(source, tmp_path, kernels, execution_timeout=20)
-    assert [found[-1]["text"] for found in outputs(done)[1:]] == ["parent\n"] * 5
+    assert texts(done)[1:] == ["parent\n"] * 5
 
 
 def test_workers_find_the_modules_beside_the_notebook(kernels: ForkServer, tmp_path: Path) -> None:
