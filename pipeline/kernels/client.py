@@ -58,16 +58,17 @@ class KernelProcess:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             while self.exit_code is None:
+                message = self._reader.next_message()  # what came with the answer to the start is there already
+                if message is not None:
+                    self.exit_code = message["exit"]
+                    break
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 self._connection.settimeout(left)
                 try:
                     alive = self._reader.receive()
                 except (BlockingIOError, TimeoutError):
                     return None
-                message = self._reader.next_message()
-                if message is not None:
-                    self.exit_code = message["exit"]
-                elif not alive:
+                if not alive:
                     self.exit_code = -9
             return self.exit_code
 

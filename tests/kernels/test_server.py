@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.kernels import ForkClient, ForkServer, ForkServerError, KernelRefusedError, Launch, fork_available
+from pipeline.kernels.client import KernelProcess
+from pipeline.kernels.protocol import MessageReader
 from pipeline.kernels.wire import Unpacker, pack
 from tests.kernels.notebooks import NEEDS_FORK, environment, execute, notebook, text
 
@@ -51,6 +54,17 @@ def test_a_directory_that_is_not_there_is_reported(kernels: ForkServer, tmp_path
     process.close()
     assert "missing" in (tmp_path / "log").read_text()
     assert start(kernels, tmp_path)
+
+
+def test_an_end_that_is_told_with_the_start_is_known() -> None:
+    """A kernel that ends at once: both messages of the server may arrive in one piece."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = MessageReader(ours)
+        theirs.sendall(b'{"pid": 1, "info": {}}\n{"exit": 3}\n')
+        assert reader.receive()
+        process = KernelProcess(ours, reader, **(reader.next_message() or {}))
+        assert (process.poll(), process.wait(1)) == (3, 3)
 
 
 @pytest.mark.slow
