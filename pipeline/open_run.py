@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from pipeline.errors import (
 )
 from pipeline.evidence.inputs import NOTEBOOK
 from pipeline.evidence.manifest import RUN
-from pipeline.evidence.provenance import GitState
+from pipeline.evidence.provenance import GitState, lock_files
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.places import Known, Places, Stamp, stamp_of
 from pipeline.rundir import RunDir
@@ -112,8 +112,11 @@ class OpenRun:
             except OSError as error:
                 raise DataError(f"The input {uri} cannot be read: {error.strerror}.") from None
 
-    def places(self, tracking_host: str | None = None) -> Places:
-        """Return which files the run reads as inputs, and what is known of those that were declared."""
+    def places(self, tracking_host: str | None = None, apart: Iterable[Path] = ()) -> Places:
+        """Return which files the run reads as inputs, and what is known of those that were declared.
+
+        Notebook, lock files and those `apart` are no inputs, whoever opens them.
+        """
         declared = {
             str(path): Known(self.declared.get(name, name), self.digests.get(name), self.stamps.get(name))
             for name, (_, path) in self.inputs.items()
@@ -121,7 +124,10 @@ class OpenRun:
         }
         hosts = (tracking_host,) if tracking_host else ()
         root, results = str(self.settings.root), str(self.settings.results)
-        return Places(root, results, tuple(map(str, self.settings.watched)), declared, hosts)
+        own = [path for name, (_, path) in self.inputs.items() if name == NOTEBOOK]
+        locks = [self.settings.root / name for name in lock_files(self.settings.root)]
+        others = tuple(map(str, (*own, *locks, *apart)))
+        return Places(root, results, tuple(map(str, self.settings.watched)), declared, hosts, others)
 
     def check_inputs(self) -> None:
         """Raise InputChangedError when an input is no longer what it was at the start."""

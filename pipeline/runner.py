@@ -40,6 +40,7 @@ from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
 from pipeline.template_files import template_path
 from pipeline.tracking.of_run import read_datasets, track_run
 from pipeline.tracking.session import RunTracking
+from pipeline.tracking.uri import store_files
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
@@ -296,8 +297,8 @@ def _kernel_environment(run: OpenRun, tracking: RunTracking) -> dict[str, str]:
 
 
 def _write_places(run: OpenRun, tracking: RunTracking) -> Path:
-    """Write down, for the kernel, which files count as inputs, and which host does not."""
-    places = run.places(host_of(tracking.info.tracking_uri))
+    """Write down, for the kernel, which files count as inputs, and which host and files do not."""
+    places = run.places(host_of(tracking.info.tracking_uri), store_files(tracking.info.tracking_uri))
     run.dir.places.write_bytes(pretty_json(places.to_dict()))
     return run.dir.places
 

@@ -22,6 +22,7 @@ from pipeline.evidence.recording import record_seal
 from pipeline.evidence.unsealable import made_again, sentence, set_aside
 from pipeline.file_names import refused_by_windows
 from pipeline.files import read_json, write_atomic
+from pipeline.inputs.completeness import Completeness
 from pipeline.inputs.observed import Observed, read_observed
 from pipeline.inputs.record import dependencies, files_to_keep
 from pipeline.masking import masked
@@ -168,11 +169,14 @@ def _boundary(run: OpenRun, observed: Observed) -> Mapping[str, list[str]] | Non
         return None
     named = tuple(masked(uri) for name, (uri, _) in run.inputs.items() if name != NOTEBOOK)
     read = [file for file in observed.files if file.declared is None]
+    completeness = observed.completeness or Completeness()
     inputs = Inputs(
         digested=(*named, *(file.path for file in read if file.sha256 is not None)),
         unseen=tuple(file.path for file in read if file.sha256 is None),
         hosts=tuple(host.name for host in observed.hosts),
         children=observed.children,
+        complete=tuple(completeness.checked() if observed.completeness else ()),
+        incomplete=tuple(completeness.unexamined()),
     )
     return record.boundary.with_inputs(inputs).to_dict()
 

@@ -75,6 +75,7 @@ class InteractiveRun(NotebookRun):
         from pipeline.inputs import doors, watch
         from pipeline.inputs.network import host_of
         from pipeline.tracking.in_kernel import kernel_tracker
+        from pipeline.tracking.uri import store_files
 
         environment = tracking.environment()
         self._environment_before = {name: os.environ.get(name) for name in environment}
@@ -85,7 +86,9 @@ class InteractiveRun(NotebookRun):
         self._tracking = tracking
         self._session = session
         doors.open_doors()
-        self._watch = watch.start(opened.places(host_of(tracking.info.tracking_uri)))
+        store = tracking.info.tracking_uri
+        apart = (*store_files(store), *(() if session.file is None else (session.file,)))
+        self._watch = watch.start(opened.places(host_of(store), apart))
 
     def _watches(self) -> Sequence[Watch]:
         return (self._watch,)

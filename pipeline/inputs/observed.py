@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ArtifactError
 from pipeline.files import read_json, write_json
+from pipeline.inputs.completeness import Completeness
 from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Host
 
@@ -43,7 +44,8 @@ class Observed:
     """Everything that was seen.
 
     `secrets` counts the files that look like secrets, `children` names the processes that were started, whose reads are
-    not seen, `failed` says what was missed.
+    not seen, `failed` says what was missed. `completeness` is what the system tells of the files that were opened, None
+    when it was not asked.
     """
 
     files: tuple[ObservedFile, ...] = ()
@@ -52,9 +54,10 @@ class Observed:
     secrets: int = 0
     children: tuple[str, ...] = ()
     failed: str | None = None
+    completeness: Completeness | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.hosts or self.frames or self.secrets or self.children or self.failed)
+        return any(getattr(self, each.name) not in ((), 0, None) for each in fields(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without what is not there."""
@@ -67,14 +70,15 @@ class Observed:
             **({"secrets": self.secrets} if self.secrets else {}),
             **({"children": list(self.children)} if self.children else {}),
             **({"failed": self.failed} if self.failed else {}),
+            **({"completeness": asdict(self.completeness)} if self.completeness else {}),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Observed:
         """Read what `to_dict` returned; unknown keys are passed over. Raises KeyError, TypeError."""
         kept = Frame.__dataclass_fields__
-        fields = ObservedFile.__dataclass_fields__
-        files = [{"sha256": None, **{key: entry[key] for key in fields if key in entry}} for entry in values["files"]]
+        known = ObservedFile.__dataclass_fields__
+        files = [{"sha256": None, **{key: entry[key] for key in known if key in entry}} for entry in values["files"]]
         return cls(
             tuple(ObservedFile(**{**entry, "doors": tuple(entry["doors"])}) for entry in files),
             tuple(Host(entry["name"], entry["first"], entry["last"]) for entry in values.get("hosts", ())),
@@ -82,6 +86,7 @@ class Observed:
             values.get("secrets", 0),
             tuple(values.get("children", ())),
             values.get("failed"),
+            Completeness.from_dict(values["completeness"]) if "completeness" in values else None,
         )
 
     @property

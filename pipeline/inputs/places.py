@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Known:
 class Places:
     """The project's root and its results, the directories to watch, the declared files by their absolute path.
 
-    `hosts` are those that a run may speak to without reading from them, as that of its tracking store.
+    `hosts` are those that a run may speak to without reading from them, as that of its tracking store; `apart` are the
+    files that it has and that are recorded elsewhere, as its notebook.
     """
 
     root: str
@@ -52,11 +54,13 @@ class Places:
     directories: tuple[str, ...]
     declared: Mapping[str, Known] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         declared = {path: [known.name, known.sha256, known.stamp] for path, known in self.declared.items()}
-        return {**vars(self), "directories": list(self.directories), "declared": declared, "hosts": list(self.hosts)}
+        lists = {name: list(getattr(self, name)) for name in ("directories", "hosts", "apart")}
+        return {**vars(self), **lists, "declared": declared}
 
     @classmethod
     def read(cls, file: Path) -> Places:
@@ -66,7 +70,8 @@ class Places:
             path: Known(name, sha256, None if stamp is None else (stamp[0], stamp[1], stamp[2], stamp[3]))
             for path, (name, sha256, stamp) in values["declared"].items()
         }
-        return cls(values["root"], values["results"], tuple(values["directories"]), declared, tuple(values["hosts"]))
+        directories, hosts, apart = (tuple(values[name]) for name in ("directories", "hosts", "apart"))
+        return cls(values["root"], values["results"], directories, declared, hosts, apart)
 
     def name(self, path: str) -> str:
         """Return what a file is called in the evidence: relative to the root, else to the home directory, else whole.
@@ -107,6 +112,36 @@ class Filter:
             return False
         below = (os.path.relpath(directory, root) for root in self._roots if inside(directory, root))
         return any(NO_DATA.isdisjoint(Path(parts).parts) for parts in below)
+
+    def folders(self, directories: Iterable[str]) -> Iterator[str]:
+        """Yield the directories that count from these on, and links to files: what they lead to may lie elsewhere."""
+        followed: set[str] = set()
+        waiting = [path for path in directories if self.watches(path)]
+        while waiting:
+            directory = waiting.pop()
+            yield directory
+            for path, is_link, is_directory in _entries(directory):
+                if is_directory and self._leads_on(path, is_link, followed):
+                    waiting.append(path)
+                elif is_link and not is_directory:
+                    yield path
+
+    def _leads_on(self, path: str, is_link: bool, followed: set[str]) -> bool:  # noqa: FBT001
+        """Say whether a directory counts, and was not yet come to by a link."""
+        if os.path.basename(path) in NO_DATA or not self.watches(path):  # noqa: PTH119 - called for every directory
+            return False
+        target = os.path.realpath(path) if is_link else ""
+        if target in followed or (is_link and inside(os.path.realpath(os.path.dirname(path)), target)):  # noqa: PTH120
+            return False
+        followed.update({target} - {""})
+        return True
+
+
+def _entries(directory: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield the path of each entry, whether it is a link, and whether it is, or leads to, a directory."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.path, entry.is_symlink(), entry.is_dir()
 
 
 def name_of(path: str, root: str) -> str:

@@ -11,14 +11,16 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.evidence.modules import files_of_modules
 from pipeline.inputs.children import Children
+from pipeline.inputs.completeness import Completeness, Lookout
 from pipeline.inputs.digesting import Digester, Reading
 from pipeline.inputs.frames import Frame
 from pipeline.inputs.network import Network
@@ -29,6 +31,7 @@ from pipeline.inputs.secret_files import holds_secrets, looks_secret
 OPEN, SQLITE, DECLARED = "open", "sqlite3", "run.input"
 WRITES = os.O_WRONLY | os.O_RDWR
 EMPTIES = os.O_TRUNC
+OFTEN = 1_000  # reads after which the system's events are taken, so that they do not run over
 
 
 class Watch:
@@ -46,9 +49,11 @@ class Watch:
         self._written: set[str] = set()
         self._secrets: set[str] = set()
         self._failed: str | None = None
+        self._noted = 0
         self._local = threading.local()
         self.network = Network(places.hosts)
         self.children = Children()
+        self._lookout = Lookout(partial(self._filter.folders, places.directories), self.look_away)
         self._events: dict[str, Callable[..., None]] = {
             **self.network.events,
             **self.children.events,
@@ -114,6 +119,9 @@ class Watch:
         self._frames[frame.name] = frame
 
     def _note(self, path: str, found: os.stat_result, door: str) -> None:
+        self._noted += 1
+        if not self._noted % OFTEN:
+            self._lookout.take()
         stamp = stamp_of(found)
         readings = self._readings.setdefault(path, [])
         for reading in readings:
@@ -172,7 +180,23 @@ class Watch:
         readings = {path: found for path, found in self._readings.items() if os.path.realpath(path) not in code}
         files = tuple(sorted((self._described(*item) for item in readings.items()), key=lambda file: file.path))
         frames, children = tuple(self._frames.values()), self.children.end()
-        return Observed(files, self.network.hosts, frames, len(self._secrets), children, self._failed)
+        complete = self._completeness(code)
+        return Observed(files, self.network.hosts, frames, len(self._secrets), children, self._failed, complete)
+
+    def _completeness(self, code: Container[str]) -> Completeness:
+        """Return what the system tells of files that were opened, besides those that were seen or are recorded."""
+        opened, folders, why = self._lookout.end()
+        seen = {os.path.realpath(path) for path in (*self._readings, *self._written, *self._secrets)}
+        seen.update(map(os.path.realpath, self.places.apart))
+        others = [path for path in opened if self._filter.counts(path)]
+        others = [path for path in others if (real := os.path.realpath(path)) not in seen and real not in code]
+        secrets = {path for path in others if self._is_secret(path)}
+        unseen = tuple(sorted(self.places.name(path) for path in others if path not in secrets))
+        return Completeness(folders, unseen, len(secrets), why)
+
+    def forget(self) -> None:
+        """Give back, in a fork, what the watch has of the system."""
+        self._lookout.close()
 
     def _described(self, path: str, readings: list[Reading]) -> ObservedFile:
         first, last = readings[0], readings[-1]
@@ -230,6 +254,8 @@ def start(places: Places) -> Watch:
 
 
 def _forget() -> None:
+    for watch in _process.watches:
+        watch.forget()
     _process.watches = ()
 
 

@@ -48,7 +48,8 @@ class Inputs:
 
     `digested` were digested when they were read or handed in; `declared` were named but not seen to be read;
     `unseen` were read without a digest; `hosts` are those that were read from over the network, `children` the
-    processes that the run started.
+    processes that the run started. `complete` are sentences on whether more was read than that: checked here, and
+    `incomplete` are those on what nobody knows of it.
     """
 
     digested: tuple[str, ...] = ()
@@ -56,6 +57,8 @@ class Inputs:
     unseen: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
+    complete: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ class Boundary:
         more = (text for text, names in known if names)
         return replace(
             self,
-            checked=(*self.checked, *checked),
+            checked=(*self.checked, *checked, *inputs.complete),
             given=(*self.given, *((told,) if inputs.declared else ())),
-            unexamined=(*self.unexamined, *more),
+            unexamined=(*self.unexamined, *more, *inputs.incomplete),
         )
 
     def to_dict(self) -> dict[str, list[str]]:

@@ -68,6 +68,12 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(_split_query(uri[len(SQLITE) :])[0])
 
 
+def store_files(uri: str | None) -> tuple[Path, ...]:
+    """Return the file of a SQLite store, and those that SQLite keeps beside it; none of another store."""
+    path = sqlite_path(uri) if uri else None
+    return () if path is None else tuple(path.with_name(path.name + end) for end in ("", "-journal", "-wal", "-shm"))
+
+
 def run_url(tracking_uri: str, ui_url: str | None, experiment_id: str, mlflow_run_id: str) -> str | None:
     """Return the address of a run in MLflow's web interface, secrets masked; None when no interface is known."""
     base = masked(ui_url) if ui_url else (_address(tracking_uri) if scheme(tracking_uri) in HTTP else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def watched(root: Path, *directories: Path, declared: Mapping[str, Known] | None
         yield seen
     finally:
         seen.append(watch.stop(own))
+
+
+def by_itself(seen: Observed) -> Observed:
+    """Return what hook and doors saw, without what the system was asked."""
+    return replace(seen, completeness=None)
 
 
 def files_read(root: Path, act: Callable[[], Any], *directories: Path) -> dict[str, ObservedFile]:
