@@ -5,7 +5,8 @@ result.json  data.json  robustness.json  trades.parquet  trades.csv  plots/*.png
 where a result has them: fills, positions, weights, prices, account, benchmarks (.parquet), folds.json, tables/*,
 files/*
 reports/trades_summary.json  reports/backtest_report.txt  tracking.json  manifest.json  manifest.dsse.json
-debug/*  optional records, among them tracking.jsonl, the journal, and tracking/<n>/…, files that were logged
+debug/*  optional records, among them log.jsonl, the log, tracking.jsonl, the journal, and tracking/<n>/…, files that
+were logged
 report/index.html  report/render.json  report/statement.dsse.json (report/statement.json when nobody signs)
 of a run by hand, for its notebook: by_hand.ipynb, its cells, or by_hand.py, its script
 of a sweep instead: trials.jsonl  walk_forward.jsonl  returns.parquet  statistics.json  study.journal  best.toml
@@ -24,6 +25,7 @@ REPORT_STATEMENT_UNSIGNED = "statement.json"
 UNSEALED = frozenset({MANIFEST, SIGNATURE})
 JOURNAL = "tracking.jsonl"
 JOURNAL_FILES = "tracking"
+LOG = "log.jsonl"
 CELLS_BY_HAND = "by_hand.ipynb"
 SCRIPT_BY_HAND = "by_hand.py"
 
@@ -212,6 +214,11 @@ class Layout:
     def kernel_log(self) -> Path:
         """What the kernel's process printed past the notebook; absent when it printed nothing."""
         return self.debug / "kernel.log"
+
+    @property
+    def log(self) -> Path:
+        """What happened in the run up to its seal, a JSON object a line; absent in runs from before it was kept."""
+        return self.debug / LOG
 
     @property
     def modules(self) -> Path:

@@ -21,11 +21,13 @@ from pipeline.evidence.manifest import RUN
 from pipeline.evidence.provenance import GitState, lock_files
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.places import Known, Places, Stamp, stamp_of
+from pipeline.masking import masked_text
 from pipeline.rundir import RunDir
 from pipeline.running import write_state
 from pipeline.secrets import Secrets, mask_parameters, masked_overrides, masked_values
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
+from pipeline.telemetry import Labels, RunLog, step
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
@@ -74,6 +76,11 @@ class OpenRun:
     stamps: dict[str, Stamp] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
     masked: set[str] = field(default_factory=set)
+    log: RunLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        labels = Labels.of(self.dir.run_id, self.spec)
+        self.log = RunLog(self.dir, labels, lambda text: self.secrets.hidden(masked_text(text)))
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -83,7 +90,8 @@ class OpenRun:
         self.write_state("RUNNING", name)
         begin = time.perf_counter()
         try:
-            yield
+            with step(name, kind="stage", log=self.log):
+                yield
         finally:
             self.stages[name] = round(time.perf_counter() - begin, 4)
 

@@ -4,6 +4,7 @@ results/<run_id>/            one run, see pipeline.layout
 results/ledger.jsonl         what happened in `results/`, chained; anchors/* time stamps of its checkpoints
 results/.inputs/             notebooks, frames and small files that runs read, by digest
 results/.outbox/<run_id>/    what of a run's journal has reached MLflow, see pipeline.tracking.outbox
+results/.logs/<run_id>.jsonl the log of a run from its seal on; up to it, it is in the run directory
 results/.unsealed/<run_id>/  what lay in the run directory and could not be sealed
 results/.running/<run_id>/   while a run is executed
   state.json    who executes it, since when; gone once it is sealed
@@ -30,6 +31,7 @@ INPUTS_DIR = ".inputs"
 OUTBOX_DIR = ".outbox"
 RUNNING_DIR = ".running"
 UNSEALED_DIR = ".unsealed"
+LOGS_DIR = ".logs"
 
 
 def new_run_id() -> str:
@@ -113,6 +115,11 @@ class RunDir(Layout):
     def outbox(self) -> Path:
         """Directory of what waits for MLflow."""
         return self.results / OUTBOX_DIR / self.run_id
+
+    @property
+    def late_log(self) -> Path:
+        """What happened to the run after its seal, a JSON object a line."""
+        return self.results / LOGS_DIR / f"{self.run_id}.jsonl"
 
     @property
     def unsealed(self) -> Path:

@@ -100,6 +100,7 @@ def seal_run(run: OpenRun, *, error: EvidenceError | None = None, records: bool 
     run.warnings[:] = [run.secrets.hidden(text) for text in run.warnings]
     run.warnings += [text for text in notes if text not in run.warnings]
     error = None if error is None else run.secrets.hide_in_error(error)
+    run.log.end("FINISHED" if error is None else "FAILED", run.warnings, None if error is None else str(error))
     environment = Environment.of_this_process()
     observed = read_observed(run.dir.inputs) if records else Observed()
     files = {name: (uri, run.digests[name]) for name, (uri, _) in run.inputs.items()}

@@ -16,8 +16,10 @@ from pipeline.backtest.spacing import DataRecord
 from pipeline.errors import ArtifactError, DataWarning, UsageError
 from pipeline.files import write_atomic, write_json
 from pipeline.rundir import RunDir
+from pipeline.secrets import of_this_process
 from pipeline.settings import Settings
 from pipeline.spec import BundledRequest, RunSpec
+from pipeline.telemetry import Labels, RunLog, step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +51,7 @@ class NotebookRun:
         self._data = DataRecord()
         self._loaded: Bars | None = None
         self._saved = False
+        self.log = RunLog(directory, Labels.of(directory.run_id, spec), of_this_process().hidden)
 
     def _asked(self, *sections: str) -> BundledRequest:
         """Return what the package's own engine is asked for; `sections` are those that are used now."""
@@ -66,7 +69,8 @@ class NotebookRun:
         """
         from pipeline.backtest.from_spec import spec_bars
 
-        bars = self._loaded = spec_bars(self._asked("data").data, self.settings.root)
+        with step("data", log=self.log):
+            bars = self._loaded = spec_bars(self._asked("data").data, self.settings.root)
         self._data = DataRecord(notes=bars.notes)
         for text in self._record_data(bars.frame):
             warnings.warn(text, DataWarning, stacklevel=2)

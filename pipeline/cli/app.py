@@ -15,6 +15,7 @@ from pipeline.cli import (
     run_commands,
     site_commands,
     sweep_commands,
+    trace_commands,
     tracking_commands,
 )
 from pipeline.cli.interruption import Interrupted
@@ -55,6 +56,7 @@ app = typer.Typer(
 run_commands.register(app)
 tracking_commands.register(app)
 evidence_commands.register(app)
+trace_commands.register(app)
 replay_commands.register(app)
 sweep_commands.register(app)
 key_commands.register(app)

@@ -66,7 +66,7 @@ def execute_notebook(
     logging.getLogger("papermill").setLevel(logging.ERROR)  # what matters is checked before and recorded after
     output = output.absolute()
     output.parent.mkdir(parents=True, exist_ok=True)
-    execution, error = Execution(), None
+    execution, error = Execution(places=prepared.places), None
     options = {"request": request, "kernels": kernels, "execution": execution}
     try:
         EvidenceEngine.execute_notebook(prepared.nb, KERNEL, output_path=str(output), progress_bar=False, **options)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from pipeline.telemetry import Step, step
+
 LISTED = 10  # cells named one by one
+LONGEST_ERROR = 500  # characters in the log
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,17 @@ class CellError:
     evalue: str
     traceback: str
 
+    @property
+    def short(self) -> str:
+        """Return the error in one line."""
+        return f"{self.ename}: {self.evalue}"[:LONGEST_ERROR]
+
 
 @dataclass
 class Execution:
     """Collected by the engine: notes for the run's record; the error that ended the notebook; the cell that ended it
-    on purpose, and with which call; what became of a kernel that died.
+    on purpose, and with which call; what became of a kernel that died. `places` are those of the cells in the input
+    notebook, None for one that was added.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -29,6 +39,12 @@ class Execution:
     left_at: int | None = None
     left_by: str = ""
     kernel_exit: int | None = None
+    places: tuple[int | None, ...] = ()
+
+    def cell(self, index: int) -> AbstractContextManager[Step]:
+        """Take note of a cell: its place in the input notebook; that of the cell that sets the parameters is -1."""
+        place = self.places[index] if index < len(self.places) else None
+        return step("cell", index=-1 if place is None else place)
 
 
 def in_cell(place: int | None) -> str:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,10 @@ class PreparedClient(SparingNotebookClient):
         try:
             self._ask(BEFORE, "be prepared")
             for index, cell in enumerate(self.nb.cells):
-                self._execute(index, cell)
+                with self.execution.cell(index) if cell.cell_type == "code" else nullcontext() as noted:
+                    self._execute(index, cell)
+                    if noted is not None and self.execution.error is not None:
+                        noted.error = self.execution.error.short
                 if self.execution.error is not None or self.execution.left_at is not None:
                     break
             record = AFTER.format(self.modules_file)

@@ -237,7 +237,7 @@ def test_a_record_that_cannot_be_read_fails_the_seal_and_says_so(small: Settings
     from pipeline.sealing import close_run
 
     opened = open_run(small_spec(), small, origin="interactive", inputs=data_inputs(small_spec(), small))
-    opened.dir.debug.mkdir()
+    opened.dir.debug.mkdir(exist_ok=True)
     write_json(opened.dir.inputs, {"files": 3})
     error = close_run(opened, None)
     assert error is not None

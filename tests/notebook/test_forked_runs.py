@@ -269,7 +269,7 @@ def test_the_demo_run_is_the_same(project: Settings, monkeypatch: pytest.MonkeyP
 
 def artifacts(found: Run) -> dict[str, bytes]:
     """Return the files of a run that are the same in every execution of its spec."""
-    varying = {"manifest.json", "tracking.json", "notebook.ipynb", "debug/tracking.jsonl"}
+    varying = {"manifest.json", "tracking.json", "notebook.ipynb", "debug/tracking.jsonl", "debug/log.jsonl"}
     files = (path for path in found.dir.path.rglob("*") if path.is_file())
     named = {path.relative_to(found.dir.path).as_posix(): path.read_bytes() for path in files}
     return {name: data for name, data in named.items() if name not in varying and not name.startswith("report/")}

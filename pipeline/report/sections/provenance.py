@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.escape import html_text, raw_block, web_url
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
+from pipeline.report.sections.timeline import timeline
 from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped
 from pipeline.tracking.uri import artifact_url
 
@@ -44,7 +45,7 @@ def provenance(facts: Facts) -> str:
         ("Finished", _time(record.finished_at)),
         ("Time by stage", _stages(record.stages)),
     ]
-    return definitions("What this run is and what it was made from", rows)
+    return definitions("What this run is and what it was made from", rows) + timeline(facts)
 
 
 def how_to_verify(facts: Facts) -> str:
