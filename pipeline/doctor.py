@@ -17,7 +17,7 @@ BASE = "base"
 UNLISTED = {
     "all", "dev",  # made of others
     "quarto",  # a program: looked for on PATH
-    "lake", "observability", "service",  # nothing uses them yet
+    "lake", "observability",  # nothing uses them yet
 }  # fmt: skip
 
 

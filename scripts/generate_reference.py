@@ -86,6 +86,7 @@ too, with the status UNREADABLE.
 | `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |
 | `EVIDENCE_TRACKING_TIMEOUT` | seconds that MLflow may take for one answer; default 10 |
 | `EVIDENCE_PARAM_` and a name | the value of a parameter that is masked in the spec ([secrets](notebooks.md#secrets)) |
+| `EVIDENCE_SERVICE_` and a key | a setting of `evidence serve` ([service](service.md#settings)) |
 | `MLFLOW_TRACKING_URI` | the MLflow store, unless the spec says `tracking.uri`; default: SQLite in `mlflow.db` |
 | `FORKED_KERNELS` | `0`: a run's kernel is a fresh process, `1`: a forked one on macOS too ([kernels](kernels.md)) |
 | `EVIDENCE_KERNEL_TRANSPORT` | `tcp`: fresh kernels talk over TCP, as on Windows, not over Unix sockets |

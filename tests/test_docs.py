@@ -26,6 +26,7 @@ INDENTED = re.compile(r"(?:^    [^\n]*\n)+", re.MULTILINE)
 FOLDERS = "config|docs|notebooks|reports|scripts|benchmarks|tests|pipeline"
 RUN_FILES = {path.as_posix() for path in (Layout(Path()).trades_summary, Layout(Path()).report_text)}
 MADE_BY_USERS = {
+    "config/service.toml",
     "config/trusted_keys.toml",
     "notebooks/first.ipynb",
 }  # `evidence keys init` and `evidence init` make them

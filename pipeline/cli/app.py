@@ -13,6 +13,7 @@ from pipeline.cli import (
     key_commands,
     replay_commands,
     run_commands,
+    serve_commands,
     site_commands,
     sweep_commands,
     trace_commands,
@@ -61,6 +62,7 @@ replay_commands.register(app)
 sweep_commands.register(app)
 key_commands.register(app)
 site_commands.register(app)
+serve_commands.register(app)
 
 
 def every_command() -> Iterator[tuple[str, Any]]:

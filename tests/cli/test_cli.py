@@ -114,8 +114,18 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(project: Settings) -> Non
     """Every package that this project declares and uses is looked for, and what is missing comes with a remedy."""
     findings = json.loads(evidence("doctor", "--json").stdout)
     names = {finding["name"] for finding in findings}
-    assert {"pandas", "mlflow-skinny", "ghp-import", "rocrate", "distributed", "quarto", "git", "results"} <= names
-    assert not {"duckdb", "fastapi", "pytest", "quarto-cli"} & names
+    assert {
+        "pandas",
+        "mlflow-skinny",
+        "ghp-import",
+        "rocrate",
+        "distributed",
+        "fastapi",
+        "quarto",
+        "git",
+        "results",
+    } <= names
+    assert not {"duckdb", "pytest", "quarto-cli"} & names
     assert all(finding["version"] or finding["remedy"] for finding in findings)
     assert evidence("doctor").returncode == 0
 

@@ -21,7 +21,7 @@ from tests.evidence.sealed_runs import World
 from tests.tiers import mostly_slow
 
 COMMANDS: dict[str, Any] = dict(every_command())
-SERVERS = ("ui", "site serve")
+SERVERS = ("ui", "site serve", "serve")
 REQUIRED = {  # what a command cannot be called without
     "config": "config/demo.toml",
     "data": "ab" * 32,
