@@ -5,6 +5,8 @@ results/ledger.jsonl         what happened in `results/`, chained; anchors/* tim
 results/.inputs/             notebooks, frames and small files that runs read, by digest
 results/.outbox/<run_id>/    what of a run's journal has reached MLflow, see pipeline.tracking.outbox
 results/.logs/<run_id>.jsonl the log of a run from its seal on; up to it, it is in the run directory
+results/.archive/evidence-<run_id>.zip.xz  a run that was archived: its bundle, compressed
+results/.pruning/            while runs are removed: which ones, and directories on their way out
 results/.unsealed/<run_id>/  what lay in the run directory and could not be sealed
 results/.running/<run_id>/   while a run is executed
   state.json    who executes it, since when; gone once it is sealed
@@ -32,6 +34,8 @@ OUTBOX_DIR = ".outbox"
 RUNNING_DIR = ".running"
 UNSEALED_DIR = ".unsealed"
 LOGS_DIR = ".logs"
+ARCHIVE_DIR = ".archive"
+PRUNING_DIR = ".pruning"
 
 
 def new_run_id() -> str:
@@ -125,6 +129,16 @@ class RunDir(Layout):
     def unsealed(self) -> Path:
         """Directory of what lay in the run directory and could not be sealed."""
         return self.results / UNSEALED_DIR / self.run_id
+
+    @property
+    def archive(self) -> Path:
+        """The archive of the run, once it was archived."""
+        return self.results / ARCHIVE_DIR / f"evidence-{self.run_id}.zip.xz"
+
+    @property
+    def going(self) -> Path:
+        """Where the run directory lies while it is removed."""
+        return self.results / PRUNING_DIR / self.run_id
 
     def sealed_paths(self) -> list[str]:
         """Return the sorted POSIX paths, relative to the run directory, of all files the seal covers.

@@ -43,6 +43,9 @@ RUN_FAILED = "run_failed"
 RUN_KILLED = "run_killed"
 RUN_ADOPTED = "run_adopted"
 RUN_PRUNED = "run_pruned"
+RUN_RESTORED = "run_restored"
+RUN_PINNED = "run_pinned"
+RUN_UNPINNED = "run_unpinned"
 REPORT_RENDERED = "report_rendered"
 TRIAL_COUNTED = "trial_counted"
 TRIALS_ENDED = "trials_ended"
@@ -51,7 +54,7 @@ ANCHOR_ADDED = "anchor_added"
 LEDGER_REPAIRED = "ledger_repaired"
 KINDS = frozenset(
     {RUN_STARTED, RUN_SEALED, RUN_FAILED, RUN_KILLED, RUN_ADOPTED, RUN_PRUNED, REPORT_RENDERED, TRIAL_COUNTED}
-    | {TRIALS_ENDED, KEY_ROTATED, ANCHOR_ADDED, LEDGER_REPAIRED}
+    | {TRIALS_ENDED, KEY_ROTATED, ANCHOR_ADDED, LEDGER_REPAIRED, RUN_RESTORED, RUN_PINNED, RUN_UNPINNED}
 )
 ORIGIN = "origin"  # in the details of a run's start: who asked for it
 REPLAY = "replay:"  # how the origin of a replay begins
@@ -67,9 +70,9 @@ SEALS = frozenset({RUN_SEALED, RUN_FAILED, RUN_ADOPTED})
 class Event:
     """What happened: a kind of `KINDS`, the run, the SHA-256 of what it is about, and what counts trials.
 
-    The subject of run_started is the config snapshot, of run_sealed, run_failed and run_adopted the manifest, of
-    report_rendered the report, of trial_counted and trials_ended the batch's list of trials, of key_rotated the new
-    public key, of anchor_added the token.
+    The subject of run_started is the config snapshot, of run_sealed, run_failed and run_adopted the manifest, and of
+    run_pruned and run_restored (pipeline.evidence.tombstone), of report_rendered the report, of trial_counted and
+    trials_ended the batch's list of trials, of key_rotated the new public key, of anchor_added the token.
     """
 
     kind: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,6 @@ from pipeline.evidence.ledger import (
     FIRST_VERSION,
     REPORT_RENDERED,
     RUN_ADOPTED,
-    RUN_PRUNED,
     SEALS,
     START,
     Checkpoint,
@@ -22,6 +21,7 @@ from pipeline.evidence.ledger import (
 )
 from pipeline.evidence.ledger_trials import LedgerTrials, trials_in
 from pipeline.evidence.problem import Problem
+from pipeline.evidence.tombstone import Removals, Tombstone, removals_in
 from pipeline.evidence.trust import Trust
 
 MOST_PROBLEMS = 100
@@ -32,9 +32,9 @@ CONTRADICTION = "contradiction"
 class LedgerCheck:
     """The outcome of checking a ledger. `entries` are those that could be read, `head` the checkpoint to keep.
 
-    `pruned` are the runs that were removed on purpose, as entries say that count (see `check_ledger`). `damage` are the
-    problems of the chain itself: they leave signatures out, which concern single entries.
-    `trials` are those it counts, whatever contradicts them later.
+    `removals` are the tombstones and pins of entries that count (see `check_ledger`). `damage` are the problems of the
+    chain itself: they leave signatures out, which concern single entries. `trials` are those it counts, whatever
+    contradicts them later.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class LedgerCheck:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     runs: dict[str, list[Entry]] = field(default_factory=dict)
-    pruned: frozenset[str] = frozenset()
+    removals: Removals = field(default_factory=Removals)
     damage: tuple[Problem, ...] = ()
     trials: LedgerTrials = field(default_factory=LedgerTrials)
 
@@ -55,6 +55,15 @@ class LedgerCheck:
     def head(self) -> Checkpoint | None:
         """The checkpoint of the last entry."""
         return self.entries[-1].checkpoint if self.entries else None
+
+    @property
+    def pruned(self) -> frozenset[str]:
+        """The runs whose directories were removed on purpose."""
+        return self.removals.gone
+
+    def tombstone_of(self, run_id: str) -> Tombstone | None:
+        """Return the tombstone that stands for a run; None for one that is whole, or was restored."""
+        return self.removals.standing.get(run_id)
 
     def seal_of(self, run_id: str) -> Entry | None:
         """Return the entry that says a run was sealed, the last if there are several."""
@@ -108,25 +117,27 @@ def check_ledger(
     damage += _checkpoint_problems(entries, checkpoint)
     problems = [*damage, *_signature_problems(entries, trust, every=signatures)]
     trials = trials_in(entries)
-    problems += [_problem(CONTRADICTION, f"entry {seq}: {text}") for seq, text in trials.problems]
+    removals = removals_in(entries, _counting(entries, trust))
+    contradictions = sorted({*trials.problems, *removals.problems})
+    problems += [_problem(CONTRADICTION, f"entry {seq}: {text}") for seq, text in contradictions]
     runs: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.event.run_id is not None:
             runs.setdefault(entry.event.run_id, []).append(entry)
     notes = tuple(_notes(entries, checkpoint, trust))
-    pruned = frozenset(_pruned(entries, trust))
-    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, pruned, tuple(damage), trials)
+    return LedgerCheck(ledger, tuple(entries), _capped(problems), notes, runs, removals, tuple(damage), trials)
 
 
-def _pruned(entries: list[Entry], trust: Trust | None) -> Iterator[str]:
-    """Yield the runs that were removed on purpose: somebody's word alone hides none where others sign."""
-    signed = any(entry.signed is not None for entry in entries)
-    for entry in entries:
-        if entry.event.kind != RUN_PRUNED or entry.event.run_id is None:
-            continue
-        known = entry.signed is not None and (trust is None or not list(trust.check(entry.signed, entry.time)))
-        if known or not (signed or (trust is not None and trust.demands)):
-            yield entry.event.run_id
+def _counting(entries: list[Entry], trust: Trust | None) -> Callable[[Entry], bool]:
+    """Return which entries may say that a run was removed: somebody's word alone hides none where others sign."""
+    demanded = any(entry.signed is not None for entry in entries) or (trust is not None and trust.demands)
+
+    def counts(entry: Entry) -> bool:
+        if entry.signed is None:
+            return not demanded
+        return trust is None or not list(trust.check(entry.signed, entry.time))
+
+    return counts
 
 
 def trial_count(ledger: Path, strategy: str, data_sha256: str) -> int:

@@ -17,6 +17,7 @@ from pipeline.evidence.ledger import (
     REPLAY,
     RUN_FAILED,
     RUN_KILLED,
+    RUN_PRUNED,
     RUN_STARTED,
     SEALS,
     SWEEP,
@@ -124,6 +125,8 @@ class _Book:
             self._end(entry)
         elif kind in RUNS and entry.event.run_id is not None:
             self._run(entry, entry.event.run_id)
+        elif kind == RUN_PRUNED and RESULT in entry.event.details and entry.event.run_id in self.runs:
+            self._removed(entry, entry.event.run_id)
 
     def _run(self, entry: Entry, run_id: str) -> None:
         known = self.first.get(run_id)
@@ -134,6 +137,17 @@ class _Book:
             raise ValueError(f"{text} of run {run_id} is another one than entry {known.seq} says, which counts")
         if entry.event.kind in SEALS and run_id in self.runs and not self.runs[run_id].ended:
             self.runs[run_id] = replace(self.runs[run_id], **_outcome(entry.event))
+
+    def _removed(self, entry: Entry, run_id: str) -> None:
+        """Take the result of a removed run that was not known yet; a known one stays as it was told first."""
+        known, first = self.runs[run_id], self.first[run_id]
+        told = _outcome(entry.event)
+        if (text := _contradiction(first.event, entry.event)) is not None:
+            raise ValueError(f"{text} of the removed run {run_id} is another one than entry {first.seq} says")
+        if not known.ended:
+            self.runs[run_id] = replace(known, **told)
+        elif known.results != told.get("results", ()):
+            raise ValueError(f"it tells another result of the run {run_id} than its seal, which counts")
 
     def _open(self, entry: Entry, run_id: str) -> None:
         """Count a run by its first entry, unless it is a sweep, or executes again what the ledger knows."""

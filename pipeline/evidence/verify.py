@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.evidence.manifest import BUILD_TYPES, PREDICATE_TYPE, STATEMENT_TY
 from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.statement import check_report
 from pipeline.evidence.strict_json import parse_canonical
+from pipeline.evidence.tombstone import ARTIFACTS, Tombstone
 from pipeline.evidence.trust import Trust
 from pipeline.file_names import is_plain_name, one_form
 from pipeline.rundir import RunDir
@@ -32,42 +34,52 @@ __all__ = ["Problem", "Verification", "check_subjects", "verify_run"]
 
 
 def verify_run(
-    run: RunDir, *, trust: Trust | None = None, ledger: LedgerCheck | Path | None = None, report: bool = True
+    run: RunDir,
+    *,
+    trust: Trust | None = None,
+    ledger: LedgerCheck | Path | None = None,
+    report: bool = True,
+    tombstone: Tombstone | None = None,
 ) -> Verification:
     """Compare a run directory with its manifest, and the manifest with what is given. Reads only; never raises.
 
     `trust` checks signatures, and asks for them when its policy does. `ledger` is a ledger's path, which is checked
-    too, or one that was checked before: for many runs check it once. `report=False` leaves the report out.
+    too, or one that was checked before: for many runs check it once. `report=False` leaves the report out. Files that
+    a tombstone of this ledger names, or without a ledger the `tombstone` given, are not missed.
     """
     try:
-        return _verified(run, trust, ledger, report=report)
+        chain = check_ledger(ledger, trust=trust) if isinstance(ledger, Path) else ledger
+        tombstone = tombstone if chain is None else chain.tombstone_of(run.run_id)
+        found = _verified(run, trust, chain, tombstone, report=report)
     except OSError as error:
         path = Path(os.fsdecode(error.filename or run.path))
         name = path.relative_to(run.path).as_posix() if path.is_relative_to(run.path) else path.name
         problem = Problem(name, "edited", f"it cannot be read ({error.strerror})")
         return Verification(run.run_id, (problem,))
+    if chain is None or not isinstance(ledger, Path) or found.manifest_sha256 is None:
+        return found
+    return replace(found, problems=(*found.problems, *chain.problems), notes=(*found.notes, *chain.notes))
 
 
-def _verified(run: RunDir, trust: Trust | None, ledger: LedgerCheck | Path | None, *, report: bool) -> Verification:
+def _verified(
+    run: RunDir, trust: Trust | None, ledger: LedgerCheck | None, tombstone: Tombstone | None, *, report: bool
+) -> Verification:
     if run.path.is_symlink() or not run.manifest.is_file() or run.manifest.is_symlink():
         return Verification(run.run_id, (_unsealed(run),))
     notes: list[str] = []
     data = run.manifest.read_bytes()
     digest = sha256_bytes(data)
+    dropped = _dropped(tombstone, digest, notes)
     try:
         manifest = parse_canonical(data)
         problems = [*_manifest_problems(run, manifest)]
-        problems += _file_problems(run, manifest) if not problems else []
+        problems += _file_problems(run, manifest, dropped) if not problems else []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems = [Problem("manifest.json", "edited", f"it cannot be read as a manifest ({error})")]
         return Verification(run.run_id, tuple(problems), manifest_sha256=digest)
     signer, found = _signature_problems(run, data, manifest, trust, notes)
     problems += found
     problems += check_report(run, digest, trust, notes) if report else []
-    if isinstance(ledger, Path):
-        ledger = check_ledger(ledger, trust=trust)
-        notes += ledger.notes
-        problems += ledger.problems
     if ledger is not None and ledger.entries:
         said = {str(problem) for problem in (*problems, *ledger.problems)}
         told = _ledger_problems(run, digest, signer, ledger, trust)
@@ -150,11 +162,21 @@ def check_subjects(subjects: list[dict[str, Any]]) -> Iterator[Problem]:
         seen[one_form(str(name))] = name
 
 
-def _file_problems(run: RunDir, manifest: dict[str, Any]) -> Iterator[Problem]:
+def _dropped(tombstone: Tombstone | None, digest: str, notes: list[str]) -> Tombstone | None:
+    """Return the tombstone that says which files of this very seal were dropped, and add to `notes` what it says."""
+    if tombstone is None or tombstone.level != ARTIFACTS or tombstone.subject != digest:
+        return None
+    notes.append(f"{tombstone}, entry {tombstone.seq}: {tombstone.files} files, {', '.join(tombstone.dropped)}")
+    return tombstone
+
+
+def _file_problems(run: RunDir, manifest: dict[str, Any], dropped: Tombstone | None) -> Iterator[Problem]:
     sealed = {entry["name"]: entry for entry in manifest["subject"]}
     present = set(run.sealed_paths())
     added = sorted(present - sealed.keys())
     for name in sorted(sealed.keys() - present):
+        if dropped is not None and dropped.covers(name):
+            continue
         hint = _moved(run, sealed[name], name, added)
         yield Problem(name, "missing", f"the seal lists it, the directory does not have it{hint}")
     for name in added:
@@ -223,6 +245,12 @@ def _ledger_problems(
         text = "no entry says this run was sealed: it was added past the ledger, or its process was killed before"
         yield Problem("ledger.jsonl", "missing entry", f"{text} (then: `evidence ledger adopt {run.run_id}`)")
         return
+    gone = ledger.tombstone_of(run.run_id)
+    if gone is not None and gone.level is not None and gone.gone:
+        text = (
+            f"the ledger's entry {gone.seq} says {gone}, and here it is (`evidence prune` goes on with a removal that"
+        )
+        yield Problem("manifest.json", "added", f"{text} was interrupted; `evidence restore` brings an archive back)")
     others = [entry for entry in seals if entry.event.subject_sha256 != digest]
     for entry in others:
         text = f"the ledger's entry {entry.seq} recorded the manifest sha256:{entry.event.subject_sha256}"

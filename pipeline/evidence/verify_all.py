@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.digest import sha256_file
 from pipeline.evidence.ledger import SEALS, Checkpoint
 from pipeline.evidence.ledger_check import LedgerCheck, check_ledger
 from pipeline.evidence.problem import Problem, Verification
 from pipeline.evidence.timestamp import AnchorVerifier, check_anchors
+from pipeline.evidence.tombstone import ARCHIVE
 from pipeline.evidence.trust import TRUST_FILE, Trust
 from pipeline.evidence.verify import verify_run
 from pipeline.rundir import LEDGER, RunDir, run_ids
@@ -41,8 +43,7 @@ def verify_ledger(
     if trust is not None and trust.named and ledger.entries and not any(entry.signed for entry in ledger.entries):
         text = f"none of its {len(ledger.entries)} entries, and {trust.source} asks for a signature"
         problems.append(Problem(LEDGER, "unsigned", text))
-    gone = sorted(ledger.pruned - set(run_ids(results)))
-    notes += [f"removed on purpose, as the ledger says: {', '.join(gone)}"] if gone else []
+    notes += _tombstones(ledger, set(run_ids(results)))
     whose = trust is not None and not problems and all(entry.signed for entry in ledger.entries)
     trusted = bool(ledger.entries) and whose
     return ledger, Verification(LEDGER, tuple(problems), len(ledger.entries), None, tuple(notes), trusted=trusted)
@@ -51,13 +52,40 @@ def verify_ledger(
 def verify_all(
     results: Path, *, trust: Trust | None = None, checkpoint: Checkpoint | None = None
 ) -> Iterator[Verification]:
-    """Verify the ledger once, then every run against it; a run the ledger knows and nobody pruned must be there."""
+    """Verify the ledger once, then every run against it; a run the ledger knows and nobody pruned must be there.
+
+    So must be the archive of a run that was archived, as it was.
+    """
     ledger, verification = verify_ledger(results, trust=trust, checkpoint=checkpoint)
     present = set(run_ids(results))
     gone = [_missing(run_id) for run_id in sorted(ledger.runs.keys() - present) if _expected(ledger, run_id)]
+    gone += _archive_problems(results, ledger)
     yield replace(verification, problems=(*verification.problems, *gone), trusted=verification.trusted and not gone)
     for run_id in sorted(present):
         yield verify_run(RunDir(results, run_id), trust=trust, ledger=ledger)
+
+
+def _tombstones(ledger: LedgerCheck, present: set[str]) -> Iterator[str]:
+    """Yield a note for each time runs were removed, by name; of what was dropped the run itself tells."""
+    told: dict[str, list[str]] = {}
+    for run_id, tombstone in sorted(ledger.removals.standing.items()):
+        if tombstone.level is not None or run_id not in present:
+            told.setdefault(str(tombstone), []).append(run_id)
+    for text, names in sorted(told.items()):
+        yield f"{text}, as the ledger says: {', '.join(names)}"
+
+
+def _archive_problems(results: Path, ledger: LedgerCheck) -> Iterator[Problem]:
+    for run_id, tombstone in sorted(ledger.removals.standing.items()):
+        if tombstone.level != ARCHIVE:
+            continue
+        archive = RunDir(results, run_id).archive
+        if archive.is_symlink() or not archive.is_file():
+            text = f"the archive {archive.name}, which the ledger's entry {tombstone.seq} tells of, is not there"
+            yield Problem(run_id, "missing run", text)
+        elif sha256_file(archive) != tombstone.archive_sha256:
+            text = f"the archive {archive.name} is not the one that the ledger's entry {tombstone.seq} tells of"
+            yield Problem(run_id, "edited", text)
 
 
 def _sealed(results: Path) -> int:
