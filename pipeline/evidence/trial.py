@@ -161,8 +161,8 @@ class TrialResult:
         None when they have no Sharpe ratio, or one with a rate in it and no volatility to take it out by.
         """
         names = ("annual_volatility", "n_bars", "skewness", "kurtosis")
-        volatility, bars, skewness, kurtosis = (_number_or_none(stats.get(name)) for name in names)
         try:
+            volatility, bars, skewness, kurtosis = (_number_or_none(stats.get(name)) for name in names)
             per_year = float(stats["periods_per_year"])
             deviation = volatility / math.sqrt(per_year) if volatility else None
             told = cls(
@@ -174,7 +174,7 @@ class TrialResult:
                 configuration,
             )
             found = told.at_rate(-per_period_rate(rate, per_year))
-        except (ValueError, KeyError, TypeError, ZeroDivisionError):
+        except (ValueError, KeyError, TypeError, ArithmeticError):  # a hand-made file may hold an endless integer
             return None
         return found if found is not None and math.isfinite(found.sharpe) else None
 

@@ -232,6 +232,13 @@ def test_a_ratio_without_a_deviation_stays_at_its_rate() -> None:
         assert found.at_rate(0.0001) is None
 
 
+@pytest.mark.parametrize("name", ["sharpe", "periods_per_year", "annual_volatility", "n_bars", "kurtosis"])
+def test_a_number_that_no_float_holds_makes_no_result(name: str) -> None:
+    stats = {"sharpe": 0.5, "periods_per_year": 252.0, "annual_volatility": 0.2, "n_bars": 9, "kurtosis": 3.0}
+    assert TrialResult.of_stats(stats, 0.0) is not None
+    assert TrialResult.of_stats({**stats, name: 10**400}, 0.0) is None
+
+
 @pytest.mark.parametrize(
     ("first", "last", "same"),
     [
