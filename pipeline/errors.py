@@ -6,6 +6,7 @@
     │   ├── DataError                 market data: missing, unreadable, breaks the data contract
     │   ├── StrategyError             unknown strategy, bad parameter, bad signals
     │   ├── NotebookError             no such notebook, no `parameters` cell, unknown parameter
+    │   ├── QueryError                SQL that is wrong, or that does more than read the lake
     │   ├── RunNotFoundError          no run with that id in the results directory
     │   └── RunExistsError            a run directory with that id is there already
     ├── RunFailedError                exit code 1: the run started and did not finish
@@ -18,6 +19,7 @@
     │   ├── StorageError              a file could not be written (disk full, permissions)
     │   └── UnexpectedError           an exception of any other class
     ├── VerificationError             exit code 3: a run, a bundle or the ledger does not match its seal
+    ├── LakeError                     the lake is not there, cannot be read, or a limit ended a query
     ├── TrackingError                 the tracking store refused or could not be reached (also a RuntimeError)
     │   └── TrackingNotInstalledError MLflow is configured but not installed
     └── RenderError                   the report could not be rendered
@@ -68,6 +70,10 @@ class StrategyError(UsageError):
 
 class NotebookError(UsageError):
     """The input notebook cannot be executed as asked."""
+
+
+class QueryError(UsageError):
+    """SQL that is wrong, or that does more than read the lake."""
 
 
 class RunNotFoundError(UsageError):
@@ -142,6 +148,10 @@ class VerificationError(EvidenceError):
     """The evidence does not match its seal."""
 
     exit_code = 3
+
+
+class LakeError(EvidenceError):
+    """The lake is not there or cannot be read, or a limit ended a query."""
 
 
 class TrackingError(EvidenceError, RuntimeError):

@@ -10,6 +10,8 @@ from pathlib import Path
 from pipeline.errors import UsageError
 
 DATA_DIRECTORIES = "EVIDENCE_DATA_DIRECTORIES"  # separated as those of PATH are
+LAKE = "EVIDENCE_LAKE"
+LAKE_DIRECTORY = "data/lake"
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,15 @@ class Settings:
 
     `root` is what relative paths in a run spec are relative to; `results` holds the run directories;
     `tracking_uri` is MLFLOW_TRACKING_URI when set, which a spec's own `tracking.uri` overrides. What a notebook reads
-    below `data_directories` counts as an input of its run; none given is the root alone.
+    below `data_directories` counts as an input of its run; none given is the root alone. `lake_directory` is that of
+    the lake, None for the usual one.
     """
 
     root: Path
     results: Path
     tracking_uri: str | None = None
     data_directories: tuple[Path, ...] = ()
+    lake_directory: Path | None = None
 
     @classmethod
     def load(cls, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -40,7 +44,13 @@ class Settings:
             )
         given = filter(None, environ.get(DATA_DIRECTORIES, "").split(os.pathsep))
         directories = tuple((base / Path(entry).expanduser()).resolve() for entry in given)
-        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None, directories)
+        lake = (base / environ[LAKE]).resolve() if environ.get(LAKE) else None
+        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None, directories, lake)
+
+    @property
+    def lake(self) -> Path:
+        """Return the directory of the lake: EVIDENCE_LAKE, else `data/lake` in the project."""
+        return self.lake_directory or self.root / LAKE_DIRECTORY
 
     @property
     def watched(self) -> tuple[Path, ...]:

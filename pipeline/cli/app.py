@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from pipeline.cli import (
     evidence_commands,
     key_commands,
+    lake_commands,
     replay_commands,
     run_commands,
     serve_commands,
@@ -63,6 +64,7 @@ sweep_commands.register(app)
 key_commands.register(app)
 site_commands.register(app)
 serve_commands.register(app)
+lake_commands.register(app)
 
 
 def every_command() -> Iterator[tuple[str, Any]]:

@@ -28,6 +28,7 @@ REQUIRED = {  # what a command cannot be called without
     "before": "last",
     "checkpoint": f"0:{64 * 'a'}",
     "token": "token.tsr",
+    "sql": "SELECT COUNT(*) AS n FROM runs",
 }
 FAULT = "fault of evidence"  # what is said of an error that nobody thought of
 
