@@ -18,7 +18,7 @@ from pipeline.evidence.keys import check_signer
 from pipeline.evidence.manifest import RUN
 from pipeline.evidence.provenance import git_state
 from pipeline.evidence.recording import record_start
-from pipeline.evidence.trial import scope_of
+from pipeline.evidence.trial import counted_as, scope_of
 from pipeline.files import write_atomic
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.places import name_of
@@ -127,14 +127,9 @@ def _begin(run: OpenRun, given: bytes | None) -> None:
         run.git = git_state(settings.root)
         files = {name: (path, run.digests[name]) for name, (_, path) in inputs.items()}
         run.warnings += keep_inputs(settings.results, files, contents=run.contents)
-        scope = scope_of(spec, run.digests, settings.root, notebook=_called(run))
+        scope = scope_of(spec, run.digests, settings.root, notebook=counted_as(spec.run.notebook))
         record_start(directory, run.signer, scope=scope, origin=run.origin)
     if run.git is None:
         run.warnings.append(
             f"{settings.root} is not in a git work tree with a commit: the code's version is not recorded."
         )
-
-
-def _called(run: OpenRun) -> str:
-    """Return what counts the trials of a run that names no strategy."""
-    return f"notebook:{run.spec.run.notebook}" if run.spec.run.notebook is not None else "by hand"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engines.adapter import Given
 from pipeline.engines.executions import trades_frame
-from pipeline.engines.objects import UNNAMED, engine_of, gathered, is_a, labels_of, relabelled, reported
-from pipeline.results.contract import ReportedMetric, Result
+from pipeline.engines.objects import engine_of, gathered, is_a, labels_of, relabelled, reported
+from pipeline.results.contract import UNNAMED, ReportedMetric, Result
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,6 @@ from pipeline.results.contract import Engine, ReportedMetric
 if TYPE_CHECKING:
     import pandas as pd
 
-UNNAMED = "unnamed"  # the instrument of a trade that nobody named
-
 
 def is_a(value: object, root: str, *names: str) -> bool:
     """Say whether a class of `value`, or one it inherits from, has this module root and one of these names."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engines.adapter import Given
 from pipeline.engines.executions import fills_frame, trades_frame
-from pipeline.engines.objects import UNNAMED, engine_of, gathered, is_a, number, one_of, relabelled, reported
-from pipeline.results.contract import ReportedMetric, Result
+from pipeline.engines.objects import engine_of, gathered, is_a, number, one_of, relabelled, reported
+from pipeline.results.contract import UNNAMED, ReportedMetric, Result
 
 if TYPE_CHECKING:
     import pandas as pd

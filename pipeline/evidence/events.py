@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.span import span_text
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import VerificationError
 from pipeline.evidence.dsse import read_envelope
+from pipeline.evidence.inputs import NOTEBOOK
 from pipeline.evidence.ledger import (
     ORIGIN,
     REPORT_RENDERED,
@@ -28,13 +31,16 @@ from pipeline.evidence.ledger_trials import counted_event, ended_events
 from pipeline.evidence.manifest import BUILDER, read_manifest
 from pipeline.evidence.manifest import SWEEP as SWEEP_BUILD
 from pipeline.evidence.strict_json import parse_canonical
-from pipeline.evidence.trial import RESULT, SCOPE, Scope, TrialResult, configuration, rate_of
+from pipeline.evidence.trial import RESULT, SCOPE, Scope, TrialResult, configuration, counted_as, rate_of
 from pipeline.evidence.verify import verify_run
 from pipeline.files import read_json
+from pipeline.results.record import ResultRecord
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
+
+MOST_INSTRUMENTS = 2_000  # that an entry names; a run on more counts as one on unknown ones
 
 
 def started(
@@ -61,7 +67,7 @@ def sealed(run: RunDir) -> Event:
         kind = RUN_SEALED if predicate["evidence_run"]["status"] == "FINISHED" else RUN_FAILED
         definition = predicate["buildDefinition"]
         spec, inputs = definition["externalParameters"]["spec"], _data(definition)
-        details = {**_signer(run.signature), **_result(run, definition, inputs)}
+        details = {**_signer(run.signature), **_result(run, definition, inputs), **_scope(run, definition)}
         return Event(kind, run.run_id, sha256_bytes(data), (spec.get("strategy") or {}).get("name"), inputs, details)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationError(f"The manifest {run.manifest} cannot be read: {error}.") from None
@@ -79,6 +85,28 @@ def _result(run: RunDir, definition: dict[str, Any], data_sha256: str | None) ->
     told = stats if isinstance(stats, dict) else {}
     found = TrialResult.of_stats(told, rate_of(spec), configuration(spec, data_sha256))
     return {RESULT: None if found is None else found.to_row()}
+
+
+def _scope(run: RunDir, definition: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run of a notebook that names no strategy turned out to be a trial of; nothing of any other run."""
+    spec = definition["externalParameters"]["spec"]
+    record = None if spec.get("strategy") or definition["buildType"] == SWEEP_BUILD else ResultRecord.read(run)
+    if record is None or not 0 < len(record.symbols) <= MOST_INSTRUMENTS:
+        return {}
+    digests = (item["digest"]["sha256"] for item in definition["resolvedDependencies"] if item["name"] == NOTEBOOK)
+    family = counted_as((spec.get("run") or {}).get("notebook"))
+    first, last = _span(run)
+    return {SCOPE: Scope(None, None, family, record.symbols, first, last, next(digests, None)).to_details()}
+
+
+def _span(run: RunDir) -> tuple[str | None, str | None]:
+    """Return the first and the last time of a result, None where its metrics do not tell."""
+    try:
+        stats = read_json(run.stats)
+        first, last = (span_text(dt.datetime.fromisoformat(stats[name])) for name in ("start", "end"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+    return first, last
 
 
 def asked(run: RunDir) -> Event:

@@ -158,7 +158,7 @@ def _counted(found: LedgerTrials, hidden: set[int], own: Entry, leaves: int, old
 def _akin(shown: list[Counted], scopes: list[Scope]) -> Iterator[Counted]:
     for one in shown:
         same = one.scope.exact is not None and one.scope.exact in {scope.exact for scope in scopes}
-        if same or any({*one.scope.families} & {*scope.families} and one.scope.overlaps(scope) for scope in scopes):
+        if same or any({*one.scope.families} & {*scope.akin} and one.scope.overlaps(scope) for scope in scopes):
             yield one
 
 

@@ -135,6 +135,8 @@ class _Book:
             self._open(entry, run_id)
         elif (text := _contradiction(known.event, entry.event)) is not None:
             raise ValueError(f"{text} of run {run_id} is another one than entry {known.seq} says, which counts")
+        if known is not None and entry.event.kind in SEALS and run_id in self.runs and SCOPE in entry.event.details:
+            self._complete(entry.event, run_id)
         if entry.event.kind in SEALS and run_id in self.runs and not self.runs[run_id].ended:
             self.runs[run_id] = replace(self.runs[run_id], **_outcome(entry.event))
 
@@ -148,6 +150,15 @@ class _Book:
             self.runs[run_id] = replace(known, **told)
         elif known.results != told.get("results", ()):
             raise ValueError(f"it tells another result of the run {run_id} than its seal, which counts")
+
+    def _complete(self, seal: Event, run_id: str) -> None:
+        """Add what a seal knows of what the run was a trial of: the start of a notebook's run does not know it."""
+        known = self.runs[run_id]
+        try:
+            self.runs[run_id] = replace(known, scope=known.scope.completed(Scope.of_event(seal)))
+        except ValueError as error:
+            text = f"{error} of run {run_id} is another one than entry {known.seq} says, which counts"
+            raise ValueError(text) from None
 
     def _open(self, entry: Entry, run_id: str) -> None:
         """Count a run by its first entry, unless it is a sweep, or executes again what the ledger knows."""

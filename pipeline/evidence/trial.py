@@ -22,6 +22,7 @@ SAME_RETURNS = {  # keys of a spec that change no return: labels, and the conven
     "backtest": {"risk_free_rate"},
 }
 CODE = ("notebook", "parameters", "seed")
+ANYTHING = "*\0"  # stands for every instrument; none is called that
 SHORT = 16  # hexadecimal digits of a configuration's digest: enough to tell configurations apart
 DIGITS = 12  # to which results are compared: a number that went through a file and back is still the same
 PLACES = 10  # to which ratios are: taken to another rate and back, they are still the same
@@ -35,7 +36,8 @@ class Scope:
     function is called and whichever bars the file has. `strategy` and `data_sha256` say which exactly. Unknown is
     None, no instrument an unknown one: it agrees with another unknown one, and an unknown time overlaps every time.
     `first` and `last` are the times of the first and the last bar, ISO-8601 UTC. `code` is the digest of a notebook
-    that no strategy is known of.
+    that no strategy is known of: its instruments are known once it has a result, and until then it may have been on
+    any of them.
     """
 
     strategy: str | None
@@ -57,7 +59,28 @@ class Scope:
     def families(self) -> tuple[tuple[str, str | None], ...]:
         """The family with each instrument; empty for a trial whose entry is older than families."""
         names = self.instruments or (None,)
-        return tuple((self.family, name) for name in names) if self.family else ()
+        anything = () if self.code is None else (ANYTHING,)
+        return tuple((self.family, name) for name in (*names, *anything)) if self.family else ()
+
+    @property
+    def akin(self) -> tuple[tuple[str, str | None], ...]:
+        """The families that the trials of this one's are in: of a notebook those on unknown instruments, too."""
+        if self.code is None or not self.family:
+            return self.families
+        names = (*self.instruments, None) if self.instruments else (None, ANYTHING)
+        return tuple((self.family, name) for name in names)
+
+    def completed(self, later: Scope) -> Scope:
+        """Return this with what a later entry about the same run knows besides; raises ValueError when they differ."""
+        if later.family != self.family or (None not in (self.code, later.code) and later.code != self.code):
+            raise ValueError("the family or the code")
+        return replace(
+            self,
+            instruments=self.instruments or later.instruments,
+            first=self.first or later.first,
+            last=self.last or later.last,
+            code=self.code or later.code,
+        )
 
     def overlaps(self, other: Scope) -> bool:
         """Say whether the times of two trials overlap, as far as they are known."""
@@ -103,6 +126,11 @@ def scope_of(spec: RunSpec, digests: Mapping[str, str], root: Path, *, notebook:
     if spec.strategy is None:
         return Scope(notebook, data, notebook, instruments, first, last, code=digests.get("notebook"))
     return Scope(spec.strategy.name, data, spec.strategy.counted_as, instruments, first, last)
+
+
+def counted_as(notebook: str | None) -> str:
+    """Return what counts the trials of a run that names no strategy."""
+    return "by hand" if notebook is None else f"notebook:{notebook}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.evidence.bundle import CODE, INPUTS, PACKAGE
 from pipeline.evidence.compare import Inputs, read_inputs
 from pipeline.evidence.inputs import ending
-from pipeline.evidence.ledger import Entry
+from pipeline.evidence.ledger import TRIAL_COUNTED, TRIALS_ENDED, Entry
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.luggage import NOTHING, LeftOut, Luggage, Source
 from pipeline.evidence.modules import PACKAGE as OURS
@@ -134,8 +134,14 @@ def _scopes(run: Run, wanted: Collection[str], left_out: list[LeftOut]) -> froze
     entries = check_ledger(run.dir.ledger).entries
     if STRATEGIES in wanted:
         return frozenset(entry.seq for entry in entries)
-    family = {one.scope for one in TrialIndex(run.dir.results).family_of(run)}
-    return frozenset(e.seq for e in entries if e.event.run_id == run.run_id or _scope_of(e) in family)
+    family = TrialIndex(run.dir.results).family_of(run)
+    scopes, runs = {one.scope for one in family}, {run.run_id, *(one.run_id for one in family)}
+    return frozenset(e.seq for e in entries if _scope_of(e) in scopes or (e.event.run_id in runs and not _of_batch(e)))
+
+
+def _of_batch(entry: Entry) -> bool:
+    """Say whether an entry tells of trials of a sweep, which may be of several families."""
+    return entry.event.kind in (TRIAL_COUNTED, TRIALS_ENDED)
 
 
 def _scope_of(entry: Entry) -> Scope | None:

@@ -170,7 +170,7 @@ class _Ledger:
         same = self._exactly(own, until)
         times: dict[object, list[Scope]] = {}
         for one in same:
-            for name in one.scope.families:
+            for name in one.scope.akin:
                 times.setdefault(name, []).append(one.scope)
         akin = [one for name, scopes in times.items() for one in self._overlapping(name, scopes, until)]
         found = {id(one): one for one in (*same, *self._exactly(akin, until))}
@@ -189,7 +189,7 @@ class _Ledger:
             first=None if None in first else min(map(str, first)),
             last=None if None in last else max(map(str, last)),
         )
-        return (one for one in _until(self.families[name], until) if one.scope.overlaps(span))
+        return (one for one in _until(self.families.get(name, ()), until) if one.scope.overlaps(span))
 
 
 def _read_ledger(path: Path) -> _Ledger:

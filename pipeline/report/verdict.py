@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.report.trials import Trials
     from pipeline.robustness_record import Range, Robustness
 
+MOST_NAMES = 5  # of instruments, in a sentence
 LEAKS = "{} looks into the future, so no number on this page says what it could have earned."
 UNJUDGED = "Whether {} looks into the future cannot be judged: {}."
 ONLY_IF = " The numbers hold only if no signal knew a later bar."
@@ -157,7 +158,9 @@ def family(trials: Trials) -> str:
     scope = trials.scope
     if scope.family is None:
         return "this strategy on this data"
-    return f"the family {scope.family} on {', '.join(scope.instruments) or 'an unknown instrument'}"
+    names = scope.instruments
+    some = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names):,} instruments"
+    return f"the family {scope.family} on {some or 'an unknown instrument'}"
 
 
 def _share(value: float) -> str:

@@ -219,13 +219,11 @@ def _gross(result: Result) -> float | None:
 
 
 def _universe(result: Result) -> str:
-    many = len(result.symbols) > 1 or any(
-        frame is not None and frame.shape[1] > 1 for frame in (result.positions, result.weights)
-    )
-    if many:
+    names = result.instruments
+    if len(names) > 1:
         return "Survivorship: whether the universe has the symbols that were there at the time, or those that are left."
-    if result.symbols:
-        return f"Selection: why {result.symbols[0]} and no other instrument."
+    if names:
+        return f"Selection: why {names[0]} and no other instrument."
     return "Survivorship and selection: the instruments are not known."
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TRADE_NEEDS = ("symbol", "side", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "net_pnl")
 FILL_NEEDS = ("timestamp", "symbol", "quantity", "price")
 
+UNNAMED = "unnamed"  # the instrument of a trade that nobody named
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -144,6 +146,16 @@ class Result:
         alive = path[:-1] > 0.0
         returns = pd.Series(np.where(alive, path[1:] / np.where(alive, path[:-1], 1.0) - 1.0, 0.0), self.equity.index)
         return returns if self.first_counts else returns.iloc[1:]
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The symbols; where nobody names them those of the tables: of what was held or traded, else of the prices."""
+        held = [[*frame.columns] for frame in (self.weights, self.positions) if frame is not None]
+        traded = [[*frame["symbol"].dropna()] for frame in (self.trades, self.fills) if frame is not None]
+        valued = [] if self.prices is None else [[*self.prices.columns]]
+        tables = ([*self.symbols], *held, *traded, *valued)
+        told = ([str(name) for name in names if name != UNNAMED] for names in tables)
+        return next((tuple(dict.fromkeys(names)) for names in told if names), ())
 
     @property
     def first_counts(self) -> bool:

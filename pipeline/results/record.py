@@ -59,7 +59,7 @@ class ResultRecord:
             engine=result.engine,
             strategy=result.strategy,
             params=None if result.params is None else as_json(result.params),
-            symbols=result.symbols,
+            symbols=result.instruments,
             currency=result.currency,
             capital=result.capital,
             first_label="period" if result.first_counts else "start",
