@@ -25,11 +25,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.files import list_files
-from pipeline.report import render_run
+from pipeline.report.render import render_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.layout import STATE
 from tests.site.site_runs import make_run, varied
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pipeline.evidence.trust import Trust
     from pipeline.replay import Explanation, ReplayResult
     from pipeline.replay.recompute import Recomputation
-    from pipeline.report import RenderRecord
     from pipeline.report.bulk import Rendered
     from pipeline.report.job import RenderJob
-    from pipeline.site import SiteBuild
+    from pipeline.report.record import RenderRecord
+    from pipeline.site.build import SiteBuild
     from pipeline.sweep.spec import SweepSpec
     from pipeline.sweep.sweep import SweepOutcome
     from pipeline.tracking.sync import SyncResult
@@ -239,8 +239,8 @@ def build_site(
 
     `public` leaves out paths, addresses, names of hosts and users, environments. Raises UsageError, StorageError.
     """
-    from pipeline.site import build_site as build
-    from pipeline.site import load_options
+    from pipeline.site.build import build_site as build
+    from pipeline.site.options import load_options
     from pipeline.sweep.site_pages import SweepPages
 
     settings = settings or Settings.load()

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 import pipeline
 from pipeline.errors import DataError, DataWarning
 from pipeline.files import read_json
-from pipeline.report import build_page
+from pipeline.report.page import build_page
 from pipeline.run import Run
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec

@@ -22,7 +22,7 @@ from pipeline.replay import find_reusable, replay_run
 from pipeline.runner import RunOutcome, run_backtest
 from pipeline.secrets import FOR_THE_KERNEL, Secrets, filled, masked_overrides, masked_toml, of_environment, variable
 from pipeline.settings import Settings
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.spec import RunSpec, parse_spec
 from pipeline.sweep.spec import SweepSpec
 from tests.notebooks import ARTIFACTS, write_notebook

@@ -38,7 +38,8 @@ def build(
     """Make or update the website of all runs: static files, which work on any host and without one."""
     from pipeline.cli import output
     from pipeline.settings import Settings
-    from pipeline.site import build_site, load_options
+    from pipeline.site.build import build_site
+    from pipeline.site.options import load_options
     from pipeline.sweep.site_pages import SweepPages
 
     settings = Settings.load()
@@ -94,7 +95,7 @@ def publish(
     from dataclasses import asdict
 
     from pipeline.settings import Settings
-    from pipeline.site import publish_branch, publish_directory
+    from pipeline.site.publish import publish_branch, publish_directory
     from pipeline.site.state import read_state
 
     if (directory is None) == (branch is None):

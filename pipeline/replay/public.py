@@ -17,7 +17,7 @@ from pipeline.layout import MANIFEST, SIGNATURE
 from pipeline.replay.packing import LEDGER, PARTS, STRATEGIES, ledger_luggage
 from pipeline.run import Run
 from pipeline.settings import Settings
-from pipeline.site import load_options
+from pipeline.site.options import load_options
 from pipeline.site.public_report import render_public
 from pipeline.site.redaction import PRIVATE, RedactedRun, Redactor, make_redactor
 from pipeline.site.run_page import relink

@@ -1,40 +1,26 @@
-"""The report of one run: one source (`reports/backtest_report.qmd`), two renderers, one self-contained HTML file.
-
-    open_page      what a cell of the report asks for its numbers, tables and figures
-    render_run     render the report of a run into `results/<run_id>/report/`
-    choose_renderer, RenderRecord
-
-Importing this package imports none of its modules; the first use of a name does.
-"""
+"""The report of one run: one source (`reports/backtest_report.qmd`), two renderers, one self-contained HTML file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Page, build_page, open_page
-    from pipeline.report.record import RenderRecord
-    from pipeline.report.render import render_run
-    from pipeline.report.renderer import Renderer
-    from pipeline.report.renderers import choose_renderer
-
-__all__ = ["Page", "RenderRecord", "Renderer", "build_page", "choose_renderer", "open_page", "render_run"]
-
-_HOMES = {
-    "Page": "page",
-    "build_page": "page",
-    "open_page": "page",
-    "RenderRecord": "record",
-    "render_run": "render",
-    "Renderer": "renderer",
-    "choose_renderer": "renderers",
-}
+    from pipeline.report.page import Page
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module at first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+def open_page(run_id: str = "last", *, results: str | Path | None = None) -> Page:
+    """Open the page of a run of this project; plain `quarto render` starts here.
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    `run_id` is an id, the start of one, or `last`; `results` another directory of runs. Raises RunNotFoundError.
+    """
+    from dataclasses import replace
+
+    from pipeline.report.page import build_page
+    from pipeline.run import load_run
+    from pipeline.settings import Settings
+
+    settings = Settings.load()
+    if results is not None:
+        settings = replace(settings, results=Path(results).resolve())
+    return build_page(load_run(str(run_id), settings=settings), linked=False)

@@ -1,88 +1,183 @@
-"""What happens to the large raw blocks of a resolved report between its cells and its renderer.
+"""What a report consists of: blocks of text, tables, figures, drawings, images, markup, for a writer.
 
-A block of markup is set aside, a comment in its place, and put back after rendering: a renderer that does not read it
-cannot change it, and takes half the time. For a static report its figures are drawn instead of kept as data.
+A part of a report is a tuple of blocks; an empty one has nothing to show. The functions below each return a part of
+one block, so parts are put together with `+`.
 """
 
 from __future__ import annotations
 
-import html
-import itertools
-import json
-import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from pipeline.errors import RenderError
-from pipeline.report.cell_marks import mark
-from pipeline.report.chart import HALF, WIDE, draw
+from pipeline.report.markup import Html
 
-RAW = re.compile(r"^(?P<fence>`{3,})\{=html\}\n(?P<body>.*?)\n(?P=fence)$", re.MULTILINE | re.DOTALL)
-FIGURE = re.compile(
-    r'<div class="plot" id="plot-(?P<name>[^"]*)" role="group" aria-label="(?P<label>[^"]*)"'
-    r' style="height:(?P<height>\d+)px"[^>]*></div>\n<noscript>.*?</noscript>\n'
-    r'<script type="application/json" class="plot-data"[^>]*>(?P<data>.*?)</script>',
-    re.DOTALL,
-)
-NOSCRIPT = re.compile(r"<noscript>.*?</noscript>\n", re.DOTALL)
-PAIR = re.compile(r"^:::: \{\.pair\}\n.*?^::::$", re.MULTILINE | re.DOTALL)
-LOADS = re.compile(r"\b(?:src|srcset|poster)=|<link\b|<style\b|url\(", re.IGNORECASE)
-COMMENT = re.compile(r"<!-- evidence:block:(\d+) -->")
-SMALL = 400
+Figure = dict[str, Any]
 
 
-class Aside:
-    """Takes the large raw blocks out of what the cells of one report print, and puts them back into its page.
+@dataclass(frozen=True)
+class Shaded:
+    """A number in a table, with the classes that colour its cell: `gain3`, `loss1`, `none`, `year`."""
 
-    A block that names a file to embed stays for the renderer. Figures are drawn first: with `static` in the place of
-    their data, else for readers without scripts. With `marked`, comments are left around what each cell printed, for
-    the notebook.
+    text: str
+    tone: str = ""
+
+
+Cell = str | Html | Shaded
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, whether it holds numbers, the unit shown beside the heading, a longer explanation."""
+
+    heading: str
+    numeric: bool = False
+    unit: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph. Text from anywhere in it went through `markdown_text`; a backtick begins and ends a code span."""
+
+    markdown: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of a level with the id it is linked by."""
+
+    level: int
+    text: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Markup:
+    """HTML of a kind of its own."""
+
+    html: Html
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `name` are the classes of its box.
+
+    The first cell of each row is its header unless `row_header` is False. Without `columns` it has no head; a `compact`
+    one is written in as few bytes as can be.
     """
 
-    def __init__(self, *, static: bool = False, marked: bool = False) -> None:
-        self.static = static
-        self.marked = marked
-        self.kept: list[str] = []
-        self._cells = itertools.count(1)
-
-    def take(self, output: str) -> str:
-        """Return what a cell printed with comments in the place of its large blocks."""
-        drawn = draw_figures(output, interactive=not self.static)
-        taken = RAW.sub(self._taken, COMMENT.sub("", drawn))
-        return mark(next(self._cells), taken) if self.marked else taken
-
-    def put_back(self, page: str) -> str:
-        """Return the rendered page with every block in its place; raises RenderError when one got lost."""
-        found = [int(number) for number in COMMENT.findall(page)]
-        if sorted(found) != list(range(len(self.kept))):
-            raise RenderError(f"The renderer kept {len(set(found))} of {len(self.kept)} blocks of the report.")
-        return COMMENT.sub(lambda match: self.kept[int(match[1])], page)
-
-    def _taken(self, match: re.Match[str]) -> str:
-        body, fence = match["body"], match["fence"]
-        if len(body) < SMALL or LOADS.search(body):
-            return match[0]
-        self.kept.append(body)
-        return f"{fence}{{=html}}\n<!-- evidence:block:{len(self.kept) - 1} -->\n{fence}"
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Sequence[Cell], ...]
+    name: str = ""
+    row_header: bool = True
+    compact: bool = False
 
 
-def draw_figures(markdown: str, *, interactive: bool = False) -> str:
-    """Replace the data of every figure by its drawing; of an `interactive` one put the drawing where it will be.
+@dataclass(frozen=True)
+class Folded:
+    """A table that is shown when its summary is opened."""
 
-    Raises RenderError naming a figure that cannot be drawn; an interactive one is left as it is then.
-    """
-    narrow = [(match.start(), match.end()) for match in PAIR.finditer(markdown)]
+    summary: str
+    table: Table
 
-    def drawn(match: re.Match[str]) -> str:
-        width = HALF if any(start <= match.start() < end for start, end in narrow) else WIDE
-        label, name, height = html.unescape(match["label"]), match["name"], int(match["height"])
-        try:
-            svg = draw(json.loads(match["data"]), name=name, label=label, width=width, height=height)
-        except RenderError:
-            if interactive:
-                return match[0]
-            raise
-        if interactive:
-            return NOSCRIPT.sub("", match[0].replace("></div>", f">{svg}</div>", 1), count=1)
-        box = f'class="plot drawn" id="plot-{name}" role="group" aria-label="{match["label"]}" tabindex="0"'
-        return f"<div {box}>{svg}</div>"
 
-    return FIGURE.sub(drawn, markdown)
+@dataclass(frozen=True)
+class Chart:
+    """A figure in plotly's schema; `label` says in words what it shows, `tools` are controls: `range` and `log`."""
+
+    name: str
+    figure: Figure
+    caption: str
+    label: str
+    height: int
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is drawn already, and stays as it is without scripts; `kind` is its class."""
+
+    name: str
+    kind: str
+    html: Html
+    caption: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture that the run left; `number` counts them on the page."""
+
+    number: int
+    path: Path
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Figures beside each other on wide screens."""
+
+    figures: tuple[Block, ...]
+
+
+Block = Text | Heading | Markup | Table | Folded | Chart | Drawing | Image | Pair
+Blocks = tuple[Block, ...]
+
+
+def text(markdown: str) -> Blocks:
+    """Return a paragraph of Markdown; nothing of an empty one."""
+    return (Text(markdown),) if markdown else ()
+
+
+def heading(level: int, said: str, name: str) -> Blocks:
+    """Return a heading."""
+    return (Heading(level, said, name),)
+
+
+def markup(html: Html) -> Blocks:
+    """Return markup of a kind of its own; nothing of an empty one."""
+    return (Markup(html),) if html.text else ()
+
+
+def table(
+    caption: str,
+    columns: Iterable[Column],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    row_header: bool = True,
+    name: str = "",
+    compact: bool = False,
+) -> Blocks:
+    """Return a table, which may have no rows."""
+    return (Table(caption, tuple(columns), tuple(rows), name, row_header, compact),)
+
+
+def definitions(caption: str, rows: Iterable[tuple[str, Cell]], *, name: str = "facts") -> Blocks:
+    """Return a two-column table of names and values."""
+    return (Table(caption, (), tuple(rows), name),)
+
+
+def folded(summary: str, inside: Blocks) -> Blocks:
+    """Return tables that are shown when their summary is opened."""
+    return tuple(Folded(summary, block) for block in inside if isinstance(block, Table))
+
+
+def chart(
+    name: str, figure: Figure, *, caption: str, label: str, height: int = 440, tools: tuple[str, ...] = ()
+) -> Blocks:
+    """Return an interactive figure."""
+    return (Chart(name, figure, caption, label, height, tools),)
+
+
+def drawing(name: str, kind: str, html: Html, caption: str) -> Blocks:
+    """Return a figure that is drawn already."""
+    return (Drawing(name, kind, html, caption),)
+
+
+def side_by_side(*parts: Blocks) -> Blocks:
+    """Return the figures of parts beside each other on wide screens; nothing when there are none."""
+    inside = tuple(block for part in parts for block in part)
+    return (Pair(inside),) if inside else ()

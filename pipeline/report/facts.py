@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.report.blocks import Blocks, text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -58,9 +60,9 @@ class Facts:
 
         return relative_url(path) if self.linked else None
 
-    def missing(self, said: str) -> str:
+    def missing(self, said: str) -> Blocks:
         """Return what a part says in the place of its content; nothing on the page of a run that did not finish."""
-        return said if self.finished else ""
+        return text(said) if self.finished else ()
 
     @property
     def title(self) -> str:

@@ -11,13 +11,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.escape import html_text, markdown_text, plot_text, raw_block, script_json
+from pipeline.escape import plot_text
+from pipeline.report.blocks import Figure, chart
 from pipeline.report.downsample import POINTS, keep
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Figure = dict[str, Any]
 # Ticks in d3's notation with as many decimals as tell them apart and no more: amounts, numbers, percentages.
 AMOUNTS, NUMBERS, SHARES = ",.8~f", ".4~f", ".4~%"
 
@@ -55,39 +55,20 @@ def yearly_figure(
     return {"data": traces, "layout": layout(barmode="group", bargap=0.3, hovermode="x unified", **axes)}
 
 
-def side_by_side(*blocks: str) -> str:
-    """Return figures beside each other on wide screens; blocks without a figure are left out."""
-    shown = [block for block in blocks if block]
-    return f"\n:::: {{.pair}}\n{''.join(shown)}\n::::\n" if shown else ""
-
-
 def figure_block(
     name: str, figure: Any, *, caption: str, label: str, height: int = 440, tools: tuple[str, ...] = ()
 ) -> str:
-    """Return a numbered figure as Markdown: a div `#fig-NAME` around raw HTML and the caption.
+    """Return a numbered figure as Markdown, for a cell of a report to print.
 
     `figure` is a dict in plotly's schema or a plotly Figure; `label` says in words what it shows, for those who
     do not see it. `tools` are the controls above it: `range` and `log`. Numbers must be finite or None.
     """
-    data = script_json(_plain(figure))
-    controls = f' data-tools="{html_text(" ".join(tools))}"' if tools else ""
-    html = (
-        f'<div class="plot" id="plot-{html_text(name)}" role="group" aria-label="{html_text(label)}"'
-        f' style="height:{int(height)}px"{controls}></div>\n'
-        '<noscript><p class="note">This figure needs JavaScript; the figures of the run itself do not.</p></noscript>\n'
-        f'<script type="application/json" class="plot-data" data-for="plot-{html_text(name)}">{data}</script>'
-    )
-    return f"\n::: {{#fig-{name} .interactive}}\n{raw_block(html)}\n{markdown_text(caption)}\n:::\n"
+    import sys
 
+    from pipeline.report.writer import Figures, Writer
 
-def _plain(figure: Any) -> Figure:
-    values: Figure = figure.to_plotly_json() if hasattr(figure, "to_plotly_json") else figure
-    if hasattr(figure, "to_json"):
-        import json
-
-        values = json.loads(figure.to_json())
-    values.get("layout", {}).pop("template", None)
-    return {"data": values.get("data", []), "layout": values.get("layout", {})}
+    figures = getattr(sys.stdout, "figures", Figures.DATA)  # what the cells of a report print to says it
+    return Writer(figures).write(chart(name, figure, caption=caption, label=label, height=height, tools=tools))
 
 
 def layout(**options: Any) -> Figure:

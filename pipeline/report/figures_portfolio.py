@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.escape import html_text, plot_text
-from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, Figure, date_axis, layout, line, money_hover, timestamps
+from pipeline.report.blocks import Figure
+from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, date_axis, layout, line, money_hover, timestamps
 
 if TYPE_CHECKING:
     import pandas as pd

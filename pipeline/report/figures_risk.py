@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.escape import plot_text
-from pipeline.report.figures import NUMBERS, SHARES, Figure, bars, date_axis, layout, line, rounded
+from pipeline.report.blocks import Figure
+from pipeline.report.figures import NUMBERS, SHARES, bars, date_axis, layout, line, rounded
 
 if TYPE_CHECKING:
     import pandas as pd

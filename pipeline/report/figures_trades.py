@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import AMOUNTS, SHARES, Figure, bars, date_axis, layout, line, money_hover, rounded, titled
+from pipeline.report.blocks import Figure
+from pipeline.report.figures import AMOUNTS, SHARES, bars, date_axis, layout, line, money_hover, rounded, titled
 from pipeline.report.numbers import MINUS, several
 
 if TYPE_CHECKING:

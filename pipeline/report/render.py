@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
 from pipeline.files import PARTIAL
-from pipeline.report.blocks import Aside
-from pipeline.report.page import build_page
+from pipeline.report.aside import Aside
+from pipeline.report.page import Page, build_page
 from pipeline.report.record import RenderRecord, assets_digest, read_record, write_record
 from pipeline.report.renderer import Renderer
 from pipeline.report.renderers import AUTO, usable_renderers
@@ -24,7 +24,6 @@ from pipeline.settings import Settings
 from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
-    from pipeline.report.facts import Facts
     from pipeline.report.trials import TrialIndex
     from pipeline.run import Run
 
@@ -49,7 +48,7 @@ class Resolved:
     how many the page counts and a digest of them.
     """
 
-    page: Facts
+    page: Page
     sources: Sources
     markdown: Path
     aside: Aside
@@ -114,7 +113,7 @@ def resolve_run(
     `marked` leaves comments around what each cell printed, for the notebook; without `linked` no file is linked to.
     """
     page = build_page(run, images=scratch / "images", static=sources.static, index=index, linked=linked)
-    aside = Aside(static=sources.static, marked=marked)
+    aside = Aside(marked=marked)
     markdown = resolve(
         sources.template,
         scratch,
@@ -122,6 +121,7 @@ def resolve_run(
         title=f"{page.title} · backtest report · {run.run_id[:8]}",
         sections=sources.sections,
         outputs=aside.take,
+        figures=page.figures,
         whole=marked,
     )
     return Resolved(page, sources, markdown, aside, (page.trials.count, page.trials.sha256), assets_digest())

@@ -17,6 +17,7 @@ from pipeline.escape import clean, html_lines, html_text, raw_block
 from pipeline.report.outline import without_empty
 from pipeline.report.qmd import Cell, Source, read_qmd
 from pipeline.report.section_files import with_sections
+from pipeline.report.writer import Figures
 
 RESOLVED = "report.md"
 ASSETS = Path(__file__).parent / "assets"
@@ -24,6 +25,14 @@ SCRIPTS = "scripts.html"
 # What only matters to an engine that executes cells; the resolved document has none left.
 EXECUTION_KEYS = ("jupyter", "engine", "execute", "params", "knitr")
 FILE_KEYS = ("template", "css", "include-in-header", "include-before-body", "include-after-body")
+
+
+class Printed(io.StringIO):
+    """What a cell prints to; it knows how a figure is to be printed."""
+
+    def __init__(self, figures: Figures) -> None:
+        super().__init__()
+        self.figures = figures
 
 
 def resolve(
@@ -34,17 +43,18 @@ def resolve(
     title: str,
     sections: Mapping[str, Path] | None = None,
     outputs: Callable[[str], str] | None = None,
+    figures: Figures = Figures.BOTH,
     whole: bool = False,
 ) -> Path:
     """Execute `template` and write `report.md`, with the files it needs beside it, into `scratch`.
 
     `parameters` replace the values set in the cell tagged `parameters`, which must set all of them. `title` becomes
     the title of the browser's window. `sections` are files by the id of the section they replace; `outputs` is called
-    on what each cell prints. Sections whose cells print nothing are left out, unless the `whole` document is wanted.
-    Raises RenderError naming the cell and line of what went wrong.
+    on what each cell prints; `figures` say how `figure_block` prints a figure. Sections whose cells print nothing are
+    left out, unless the `whole` document is wanted. Raises RenderError naming the cell and line of what went wrong.
     """
     source = with_sections(read_qmd(template), sections or {})
-    parts = _execute(source, parameters, outputs or str)
+    parts = _execute(source, parameters, outputs or str, figures)
     body = "\n".join(text for text, _ in parts) if whole else without_empty(parts)
     front = _front_matter(source, scratch, title)
     path = scratch / RESOLVED
@@ -53,7 +63,7 @@ def resolve(
 
 
 def _execute(
-    source: Source, parameters: Mapping[str, Any], outputs: Callable[[str], str]
+    source: Source, parameters: Mapping[str, Any], outputs: Callable[[str], str], figures: Figures
 ) -> list[tuple[str, bool | None]]:
     """Return prose and what each cell printed, as `without_empty` takes them; all cells share one namespace."""
     namespace: dict[str, Any] = {"__name__": "__report__"}
@@ -64,7 +74,7 @@ def _execute(
         if isinstance(part, str):
             out.append((part, None))
             continue
-        printed = _run_cell(source, part, namespace, echo=echo)
+        printed = _run_cell(source, part, namespace, Printed(figures), echo=echo)
         shows = part.options.get("output") == "asis"
         out.append((outputs(printed), bool(printed.strip()) if shows else None))
         if "parameters" in part.tags:
@@ -85,10 +95,9 @@ def _inject(source: Source, cell: Cell, namespace: dict[str, Any], parameters: M
     namespace.update(parameters)
 
 
-def _run_cell(source: Source, cell: Cell, namespace: dict[str, Any], *, echo: bool) -> str:
+def _run_cell(source: Source, cell: Cell, namespace: dict[str, Any], printed: Printed, *, echo: bool) -> str:
     if cell.options.get("eval") is False:
         return ""
-    printed = io.StringIO()
     try:
         statements, last = _compile(source, cell)
         with contextlib.redirect_stdout(printed):

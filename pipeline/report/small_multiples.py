@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.backtest.catalogue import RATIO
-from pipeline.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text
+from pipeline.report.blocks import Blocks, drawing
+from pipeline.report.markup import Html
 from pipeline.report.numbers import format_number
 
 WIDTH, HEIGHT = 240, 150
@@ -23,17 +25,16 @@ class Panel:
     base: int | None = None
 
 
-def small_multiples(name: str, panels: Sequence[Panel], *, caption: str, what: str) -> str:
-    """Return the panels as one numbered figure in Markdown; `what` is the quantity on all y axes. Empty for none."""
+def small_multiples(name: str, panels: Sequence[Panel], *, caption: str, what: str) -> Blocks:
+    """Return the panels as one numbered figure; `what` is the quantity on all y axes. Empty for none."""
     known = [value for panel in panels for value in panel.values if value is not None]
     if not known:
-        return ""
+        return ()
     low, high = min(0.0, *known), max(0.0, *known)
     step = _step(high - low or 1.0)
     bounds = step * (low // step), step * -(-high // step)
     charts = "\n".join(_chart(panel, bounds, step, what) for panel in panels)
-    block = raw_block(f'<div class="panels">\n{charts}\n</div>')
-    return f"\n::: {{#fig-{name} .multiples}}\n{block}\n{markdown_text(caption)}\n:::\n"
+    return drawing(name, "multiples", Html(f'<div class="panels">\n{charts}\n</div>'), caption)
 
 
 def _chart(panel: Panel, bounds: tuple[float, float], step: float, what: str) -> str:

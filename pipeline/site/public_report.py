@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.evidence.problem import Problem, Verification
-from pipeline.report.blocks import draw_figures
-from pipeline.report.page import Page
+from pipeline.report.blocks import Blocks, text
+from pipeline.report.facts import Facts
+from pipeline.report.page import Page, Part
 from pipeline.report.render import find_template
 from pipeline.report.resolve import resolve
+from pipeline.report.sections import performance
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.results.kept import Kept
 from pipeline.site.prose import rendered
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 NOT_TEXT = re.compile(r"<style\b.*?</style>|<script>.*?</script>", re.DOTALL)
-LEFT_OUT = "\nLeft out of the public page.\n"
 
 
 class PublicKept(Kept):
@@ -69,6 +70,19 @@ class PublicKept(Kept):
         return {name: path for name, path in found.items() if shows(f"{folder}/{path.name}", path.read_bytes())}
 
 
+def _left_out(_: Facts) -> Blocks:
+    """Return that the environment is left out: packages and platform say much about a machine."""
+    return text("Left out of the public page.")
+
+
+def _shown_figures(facts: PublicPage) -> Blocks:
+    """Return the run's own figures, when the files may be shown."""
+    folder = facts.run.dir.plots
+    pictures = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    shown = [facts.redactor.shows(f"{folder.name}/{path.name}", path.read_bytes()) for path in pictures]
+    return performance.static_figures(facts) if shown and all(shown) else ()
+
+
 @dataclass(frozen=True)
 class PublicPage(Page):
     """The report of a run without what identifies people and machines."""
@@ -104,16 +118,8 @@ class PublicPage(Page):
         """The tables of the result, names redacted; what is the user's own where the files may be shown."""
         return PublicKept(self.run.dir, self.redactor)
 
-    def environment(self) -> str:
-        """Nothing: packages and platform say much about a machine."""
-        return LEFT_OUT
-
-    def static_figures(self) -> str:
-        """The run's own figures, when the files may be shown."""
-        folder = self.run.dir.plots
-        pictures = sorted(folder.glob("*.png")) if folder.is_dir() else []
-        shown = [self.redactor.shows(f"{folder.name}/{path.name}", path.read_bytes()) for path in pictures]
-        return super().static_figures() if shown and all(shown) else ""
+    environment = Part(_left_out)
+    static_figures = Part(_shown_figures)
 
 
 def render_public(run: RedactedRun, redactor: Redactor, settings: Settings) -> str:
@@ -124,8 +130,7 @@ def render_public(run: RedactedRun, redactor: Redactor, settings: Settings) -> s
         title = f"{page.title} · backtest report · {run.run_id[:8]}"
         template = find_template(None, settings)
         parameters = {"run_id": run.run_id, "page": page}
-        drawn = partial(draw_figures, interactive=True)
-        resolved = resolve(template, scratch, parameters=parameters, title=title, outputs=drawn)
+        resolved = resolve(template, scratch, parameters=parameters, title=title, figures=page.figures)
         html = rendered(resolved, scratch)
     html = finish(html)
     check_self_contained(html)

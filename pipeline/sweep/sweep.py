@@ -307,7 +307,7 @@ def _finish_sealed(
 
 
 def _render(run: OpenRun) -> RenderRecord:
-    from pipeline.sweep.report import render_sweep
+    from pipeline.sweep.report.render import render_sweep
 
     return render_sweep(Run(run.dir), renderer=run.spec.report.renderer, settings=run.settings)
 

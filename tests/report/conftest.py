@@ -12,7 +12,8 @@ import pytest
 import report_builder as builder
 from report_builder import FAILURE, SPEC, TEMPLATE, TRACKING
 
-from pipeline.report import RenderRecord, render_run
+from pipeline.report.record import RenderRecord
+from pipeline.report.render import render_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from tests.browser import Visit

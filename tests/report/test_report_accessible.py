@@ -18,8 +18,8 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 from report_builder import SPEC
 
+from pipeline.report.markup import Html
 from pipeline.report.sections.trades import COLUMNS, _cell
-from pipeline.report.tables import Html
 from pipeline.run import Run
 from tests.urls import URL
 

@@ -13,9 +13,9 @@ import report_builder as builder
 from bs4 import BeautifulSoup
 
 from pipeline.engines.saving import result_of
-from pipeline.report import render_run
 from pipeline.report.figures_portfolio import STACKED
 from pipeline.report.page import Page, build_page
+from pipeline.report.render import render_run
 from pipeline.results.contract import Fold, OwnMetric, ReportedMetric
 from pipeline.run import Run
 from pipeline.settings import Settings

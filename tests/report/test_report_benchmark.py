@@ -19,7 +19,7 @@ from pipeline.digest import sha256_file
 from pipeline.errors import ArtifactError, DataError, SpecError
 from pipeline.evidence.compare import compare_inputs, read_inputs, reproduction_key
 from pipeline.replay.restore import workspace
-from pipeline.report import build_page
+from pipeline.report.page import build_page
 from pipeline.run import Run
 from pipeline.runner import plan_run
 from pipeline.settings import Settings

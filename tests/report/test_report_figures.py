@@ -15,6 +15,7 @@ from pipeline.report.figures import Figure, equity_figure, figure_block, yearly_
 from pipeline.report.figures_risk import activity_figure, histogram_figure, qq_figure, rolling_figure
 from pipeline.report.figures_trades import cumulative_figure, duration_figure, excursion_figure, returns_figure
 from pipeline.report.small_multiples import Panel, small_multiples
+from pipeline.report.writer import Writer
 
 
 def curve(n: int, freq: str = "D", benchmark: bool = True) -> pd.DataFrame:
@@ -88,14 +89,14 @@ def test_many_trades_stay_small() -> None:
 def test_small_multiples_share_a_scale_and_speak() -> None:
     """Every panel has the same ticks, zero among them, its values in words, and escapes its names."""
     panels = [Panel("a<b>", ["1", "2"], [-0.5, 0.25], base=1), Panel("c", ["x"], [None]), Panel("d", ["x"], [1.2])]
-    text = small_multiples("m", panels, caption="C", what="Sharpe ratio")
+    text = Writer().write(small_multiples("m", panels, caption="C", what="Sharpe ratio"))
     charts = text.split('<div class="panel">')[1:]
     assert len(charts) == 3
     grids = {tuple(part.split("<")[0] for part in chart.split('text-anchor="end">')[1:]) for chart in charts}
     assert grids == {("\u22120.5", "0", "0.5", "1.0", "1.5")}
     assert 'aria-label="Sharpe ratio by a&lt;b&gt;. 1: \u22120.50, 2: 0.25"' in text
     assert text.count('class="base"') == 1
-    assert small_multiples("m", [Panel("c", ["x"], [None])], caption="C", what="W") == ""
+    assert small_multiples("m", [Panel("c", ["x"], [None])], caption="C", what="W") == ()
 
 
 def test_times_within_a_day_are_kept() -> None:

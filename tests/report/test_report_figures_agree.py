@@ -20,6 +20,7 @@ from pipeline.backtest.catalogue import MONEY, PERCENT, PRICE, RATIO
 from pipeline.backtest.engine import BacktestEngine, BacktestResult
 from pipeline.backtest.strategies import get_strategy
 from pipeline.files import read_json, write_json
+from pipeline.report.blocks import Column
 from pipeline.report.figures import AMOUNTS, NUMBERS, SHARES, equity_figure, yearly_figure
 from pipeline.report.figures_risk import activity_figure
 from pipeline.report.figures_trades import duration_figure, returns_figure
@@ -28,7 +29,6 @@ from pipeline.report.page import Page, build_page
 from pipeline.report.scales import number_text
 from pipeline.report.sections import performance
 from pipeline.report.sections.trades import _cell, _packing
-from pipeline.report.tables import Column
 from pipeline.report.trade_data import packed
 from pipeline.run import Run
 

@@ -19,9 +19,9 @@ from report_builder import FAILURE, SPEC, TEMPLATE
 
 from pipeline.digest import sha256_file
 from pipeline.errors import RendererNotFoundError, RenderError
-from pipeline.report import choose_renderer, render_run
 from pipeline.report.page import build_page
-from pipeline.report.render import assets_digest, find_template, read_record
+from pipeline.report.render import assets_digest, find_template, read_record, render_run
+from pipeline.report.renderers import choose_renderer
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.run import Run
 from pipeline.rundir import RunDir
@@ -122,7 +122,7 @@ def test_same_run_same_bytes(finished: Run, tmp_path: Path, render: Any, monkeyp
 FRESH = """
 import sys, time
 from pathlib import Path
-from pipeline.report import render_run
+from pipeline.report.render import render_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 time.time = lambda: 4e9

@@ -21,7 +21,7 @@ from pipeline.evidence.ledger_check import trial_count
 from pipeline.evidence.ledger_trials import counted_event, ended_events
 from pipeline.evidence.trial import Scope, TrialResult
 from pipeline.opening import open_run
-from pipeline.report import build_page
+from pipeline.report.page import build_page
 from pipeline.report.trials import TrialIndex, Trials, count_trials
 from pipeline.run import Run
 from pipeline.rundir import LEDGER, RunDir

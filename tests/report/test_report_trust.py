@@ -22,9 +22,8 @@ from pipeline.backtest.significance import DeflatedSharpe
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trial import Scope
 from pipeline.files import write_json
-from pipeline.report import build_page
 from pipeline.report.numbers import format_number
-from pipeline.report.page import Page
+from pipeline.report.page import Page, build_page
 from pipeline.report.trials import Trials, count_trials
 from pipeline.report.verdict import interval, verdict
 from pipeline.robustness_record import Intervals, Leakage, Range, Robustness, Variation

@@ -11,11 +11,11 @@ import pytest
 
 from pipeline.evidence.keys import signer_pem
 from pipeline.evidence.trust import TRUST_FILE
-from pipeline.report import render_run
+from pipeline.report.render import render_run
 from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from tests.evidence.sealed_runs import new_signer
 from tests.site.site_runs import Planned, make_run, varied
 

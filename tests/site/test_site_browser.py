@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.backtest import Conventions
 from pipeline.digest import pretty_json
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.layout import experiment_page
 from pipeline.site.serve import site_server
 from tests.site.conftest import BROKEN, FAILED, HOSTILE, HOSTILE_NAME, KILLED, RENDERED, World, new_project

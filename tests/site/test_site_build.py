@@ -27,10 +27,10 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.running import write_state
 from pipeline.settings import Settings
-from pipeline.site import build_site
 from pipeline.site import output as site_output
 from pipeline.site import pages as site_pages
 from pipeline.site import runs as site_runs
+from pipeline.site.build import build_site
 from pipeline.site.entry import make_entry
 from pipeline.site.layout import STATE, UNPUBLISHED
 from pipeline.site.run_page import BROKEN_SAYS, from_report

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app
 from pipeline.errors import RenderError, UsageError
 from pipeline.settings import Settings
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.prose import read_prose
 from tests.site.conftest import REPOSITORY, new_project
 from tests.site.site_runs import make_runs, varied

@@ -17,7 +17,8 @@ from pipeline.errors import RenderError, UsageError
 from pipeline.evidence.manifest import Input
 from pipeline.files import list_files
 from pipeline.settings import Settings
-from pipeline.site import SiteOptions, build_site, load_options
+from pipeline.site.build import build_site
+from pipeline.site.options import SiteOptions, load_options
 from pipeline.site.redaction import MARK, Redactor, make_redactor
 from tests.site.conftest import new_project, render
 from tests.site.site_runs import make_run, varied

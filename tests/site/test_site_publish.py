@@ -14,9 +14,10 @@ import pytest
 from pipeline.errors import EvidenceError, StorageError, UsageError
 from pipeline.files import list_files
 from pipeline.settings import Settings
-from pipeline.site import build_site, publish_branch, publish_directory
 from pipeline.site import publish as publishing
+from pipeline.site.build import build_site
 from pipeline.site.layout import STATE, UNPUBLISHED
+from pipeline.site.publish import publish_branch, publish_directory
 from pipeline.site.serve import site_server
 from tests.site.conftest import new_project
 from tests.site.site_runs import make_run, make_runs, varied

@@ -12,7 +12,7 @@ from pipeline.cli.app import app
 from pipeline.evidence.unmasked import unmasked_files
 from pipeline.masking import masked_text
 from pipeline.rundir import list_files
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.redaction import Redactor
 from tests.evidence.sealed_runs import new_signer
 from tests.site.conftest import new_project

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.evidence.events import adopt_run
 from pipeline.evidence.ledger import TRIAL_COUNTED, TRIALS_ENDED, append_many
 from pipeline.evidence.ledger_check import check_ledger, trial_count
-from pipeline.report import build_page
+from pipeline.report.page import build_page
 from pipeline.report.trials import count_trials
 from pipeline.run import Run
 from pipeline.rundir import LEDGER, RunDir, run_ids

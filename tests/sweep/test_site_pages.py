@@ -10,7 +10,8 @@ from bs4 import BeautifulSoup
 from pipeline.backtest.catalogue import RATIO
 from pipeline.report.numbers import format_number
 from pipeline.settings import Settings
-from pipeline.site import SiteOptions, build_site
+from pipeline.site.build import build_site
+from pipeline.site.options import SiteOptions
 from pipeline.sweep.site_pages import SweepPages
 from tests.sweep.sweeps import search, spec
 

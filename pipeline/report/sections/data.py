@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pipeline.escape import html_text, raw_block
+from pipeline.report.blocks import Blocks, Cell, Column, definitions, markup, table, text
+from pipeline.report.markup import html, together
 from pipeline.report.numbers import DASH, several
-from pipeline.report.tables import Cell, Column, definitions, table
 
 if TYPE_CHECKING:
     from pipeline.backtest.spacing import DataFacts, Spacing
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 LABELS = {"days": "days (a bar names a date)", "instants": "instants (a bar has a time, in UTC)"}
 
 
-def data(facts: Facts) -> str:
+def data(facts: Facts) -> Blocks:
     """Return what the run recorded of its bars, and what is to be looked at."""
     if facts.data_facts is not None:
         return _tables(facts.data_facts)
     if facts.run.dir.data_facts.is_file():  # written by hand, or by another program
-        return "\nWhat this run recorded of its bars (`data.json`) cannot be read.\n"
-    return "" if facts.foreign else facts.missing("\nThis run left no record of its bars (`data.json`).\n")
+        return text("What this run recorded of its bars (`data.json`) cannot be read.")
+    return () if facts.foreign else facts.missing("This run left no record of its bars (`data.json`).")
 
 
-def _tables(found: DataFacts) -> str:
+def _tables(found: DataFacts) -> Blocks:
     spacing = found.spacing
     rows: list[tuple[str, Cell]] = [
         ("Bars", f"{spacing.bars:,}, {spacing.first} {DASH} {spacing.last}"),
@@ -33,14 +34,19 @@ def _tables(found: DataFacts) -> str:
         *(("Reading", note) for note in found.notes),
         *((("Benchmark", found.benchmark),) if found.benchmark else ()),
     ]
-    warned = "".join(f"<li>{html_text(text)}</li>" for text in found.warnings)
-    listed = raw_block(f'<ul class="warnings">\n{warned}\n</ul>') if warned else ""
+    listed = warnings_list(found.warnings, between="")
     return definitions("The bars of this run", rows) + listed + _gaps(spacing) + _moves(spacing)
 
 
-def _gaps(found: Spacing) -> str:
+def warnings_list(said: Iterable[str], between: str = "\n") -> Blocks:
+    """Return warnings as a list; nothing without one."""
+    items = together((html("<li>{text}</li>", text=each) for each in said), between)
+    return markup(html('<ul class="warnings">\n{items}\n</ul>', items=items)) if items.text else ()
+
+
+def _gaps(found: Spacing) -> Blocks:
     if not found.gaps:
-        return ""
+        return ()
     columns = [Column("After"), Column("Next bar"), Column("Days", numeric=True), Column("Unusual")]
     rows: list[list[Cell]] = [
         [gap.after, gap.before, f"{gap.days:,.4g}", "yes" if gap.is_unusual else "no"] for gap in found.gaps
@@ -49,9 +55,9 @@ def _gaps(found: Spacing) -> str:
     return table(f"The longest times without a bar{_more(more)}", columns, rows, name="gaps")
 
 
-def _moves(found: Spacing) -> str:
+def _moves(found: Spacing) -> Blocks:
     if not found.moves:
-        return ""
+        return ()
     columns = [Column("Bar"), Column("Bar before"), Column("Change", numeric=True), Column("As a split")]
     rows: list[list[Cell]] = [
         [move.at, move.before, f"{move.ratio - 1.0:+.1%}", move.split or DASH] for move in found.moves

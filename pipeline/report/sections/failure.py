@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.escape import html_lines, html_text, raw_block
+from pipeline.escape import html_lines
+from pipeline.report.blocks import Blocks, heading, markup
+from pipeline.report.markup import NOTHING, Html, html, together
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
@@ -18,24 +20,25 @@ SAID = {
 }
 
 
-def failure(facts: Facts) -> str:
-    """Return what failed, where, and the traceback; empty text for a finished run."""
+def failure(facts: Facts) -> Blocks:
+    """Return what failed, where, and the traceback; nothing for a finished run."""
     if facts.finished:
-        return ""
+        return ()
     error = facts.record.error
     said = SAID.get(facts.run.status, SAID["UNREADABLE"])
-    parts = [f"<p>{said}</p>", *([] if error is None else [_facts(error), _traceback(error)])]
-    body = "\n".join(part for part in parts if part)
-    box = raw_block(f'<div class="failure">{body}</div>')
-    return f"\n## What went wrong {{#what-went-wrong}}\n{box}"
+    parts = [html("<p>{said}</p>", said=said), *([] if error is None else [_facts(error), _traceback(error)])]
+    body = together((part for part in parts if part.text), "\n")
+    box = html('<div class="failure">{body}</div>', body=body)
+    return heading(2, "What went wrong", "what-went-wrong") + markup(box)
 
 
-def _facts(error: RunError) -> str:
+def _facts(error: RunError) -> Html:
     rows = [("Kind", error.kind), ("Cell", _cell(error.cell)), ("Exception", _exception(error))]
     if not error.ename:
         rows.append(("Message", error.message))
-    lines = "".join(f"<div><dt>{key}</dt><dd>{html_text(value)}</dd></div>" for key, value in rows if value)
-    return f'<dl class="failure-facts">{lines}</dl>' if lines else ""
+    pair = "<div><dt>{key}</dt><dd>{value}</dd></div>"
+    lines = together(html(pair, key=key, value=value) for key, value in rows if value)
+    return html('<dl class="failure-facts">{lines}</dl>', lines=lines) if lines.text else NOTHING
 
 
 def _cell(cell: int | None) -> str | None:
@@ -46,10 +49,11 @@ def _exception(error: RunError) -> str | None:
     return f"{error.ename}: {error.evalue or ''}".rstrip(": ") if error.ename else None
 
 
-def _traceback(error: RunError) -> str:
+def _traceback(error: RunError) -> Html:
     if not error.traceback:
-        return ""
-    return (
+        return NOTHING
+    return html(
         '<details class="traceback" open><summary>Traceback</summary>\n'
-        f'<pre tabindex="0" role="region" aria-label="Traceback">{html_lines(error.traceback)}</pre></details>'
+        '<pre tabindex="0" role="region" aria-label="Traceback">{lines}</pre></details>',
+        lines=Html(html_lines(error.traceback)),
     )

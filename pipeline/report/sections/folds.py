@@ -6,9 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import NUMBER, PERCENT, RATIO
-from pipeline.report.figures import figure_block
+from pipeline.report.blocks import Blocks, Cell, Column, chart, table, text
 from pipeline.report.numbers import DASH, format_number, several
-from pipeline.report.tables import Cell, Column, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +19,11 @@ MOST = 60  # rows of the table
 DAY = 10
 
 
-def folds(facts: Facts) -> str:
+def folds(facts: Facts) -> Blocks:
     """Return the folds as a table and the stitched out-of-sample curve; empty without folds."""
     found = facts.kept.folds
     if not found:
-        return ""
+        return ()
     return _table(facts, found) + _stitched(facts, found)
 
 
@@ -46,7 +45,7 @@ def _adjoining(windows: list[tuple[str, str]]) -> bool:
     )
 
 
-def _table(facts: Facts, found: tuple[Fold, ...]) -> str:
+def _table(facts: Facts, found: tuple[Fold, ...]) -> Blocks:
     trained = any(fold.train_start or fold.train_end for fold in found)
     params = any(fold.params for fold in found)
     scored = any(fold.score_in is not None or fold.score_out is not None for fold in found)
@@ -83,28 +82,28 @@ def _numbers(facts: Facts, returns: pd.Series) -> list[Cell]:
     return [format_number(growth, PERCENT), format_number(stats["sharpe"], RATIO)]
 
 
-def _stitched(facts: Facts, found: tuple[Fold, ...]) -> str:
+def _stitched(facts: Facts, found: tuple[Fold, ...]) -> Blocks:
     """Return the curve of the returns inside the test windows, one after the other."""
     import pandas as pd
 
     parts = [_inside(facts.returns, fold) for fold in found]
     together = pd.concat(parts) if parts else facts.returns.iloc[:0]
     if len(together) < 2:
-        return "\nNo return of the equity lies inside a test window.\n"
+        return text("No return of the equity lies inside a test window.")
     if together.index.has_duplicates:
-        return "\nTest windows overlap, so there is no one out-of-sample curve of them.\n"
+        return text("Test windows overlap, so there is no one out-of-sample curve of them.")
     together = together.sort_index()
     growth, sharpe = _numbers(facts, together)
     said = f"total return {growth}, Sharpe ratio {sharpe}, {several(len(together), 'return')}"
     if len(together) == len(facts.returns):
-        return f"\nEvery return of the equity lies inside a test window: all of it is out of sample ({said}).\n"
+        return text(f"Every return of the equity lies inside a test window: all of it is out of sample ({said}).")
     from pipeline.report.figures_portfolio import stitched_figure
 
     start = facts.initial_cash or 1.0
     curve = (1.0 + together).cumprod() * start
     caption = f"Out of sample: the returns inside the test windows alone, one after the other; {said}."
     label = f"Line chart of the equity of the test windows, stitched together: {said}."
-    return figure_block("stitched", stitched_figure(curve, facts.unit), caption=caption, label=label, height=300)
+    return chart("stitched", stitched_figure(curve, facts.unit), caption=caption, label=label, height=300)
 
 
 def _inside(returns: pd.Series, fold: Fold) -> pd.Series:

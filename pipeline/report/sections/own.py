@@ -6,10 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
-from pipeline.escape import html_text, raw_block
-from pipeline.report.figures import figure_block
+from pipeline.report.blocks import Block, Blocks, Cell, Column, chart, markup, table
+from pipeline.report.markup import html, link
 from pipeline.report.numbers import format_bytes, several
-from pipeline.report.tables import Cell, Column, link, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,28 +22,28 @@ NUMERIC = r"[-+−]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?%?"
 MIDNIGHT = " 00:00:00+00:00"  # at which a day is labelled
 
 
-def figures(facts: Facts) -> str:
+def figures(facts: Facts) -> Blocks:
     """Return the figures of plotly's; one that is too large or of another kind is one line that says where it is."""
-    room, parts = STATIC_BYTES if facts.static else EMBEDDED_BYTES, []
+    room, parts = STATIC_BYTES if facts.static else EMBEDDED_BYTES, list[Block]()
     for number, (name, path) in enumerate(facts.kept.figures.items(), start=1):
         size, figure = path.stat().st_size, _plain(facts.kept.figure(name))
         why = _why_not(figure, size, room, facts)
         if why:
-            parts.append(_left_out(facts, f"plots/{path.name}", size, why))
+            parts.extend(_left_out(facts, f"plots/{path.name}", size, why))
             continue
         room -= size
         caption = f"The figure {name}, as the run left it."
-        parts.append(figure_block(f"own-{number}", figure, caption=caption, label=caption))
-    return "".join(parts)
+        parts.extend(chart(f"own-{number}", figure, caption=caption, label=caption))
+    return tuple(parts)
 
 
-def tables(facts: Facts) -> str:
+def tables(facts: Facts) -> Blocks:
     """Return the first rows of each table."""
-    parts = []
+    parts: list[Block] = []
     for name, path in facts.kept.tables.items():
         found = facts.kept.table(name)
         if found.empty:
-            parts.append(_left_out(facts, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
+            parts.extend(_left_out(facts, f"tables/{path.name}", path.stat().st_size, "cannot be read as a table"))
             continue
         shown = found.iloc[:ROWS, :COLUMNS].apply(_days)
         numeric = [bool(shown[column].str.fullmatch(NUMERIC).all()) for column in shown.columns]
@@ -56,8 +55,8 @@ def tables(facts: Facts) -> str:
         cut = len(found) > ROWS or len(found.columns) > COLUMNS
         size = f"{several(len(found), 'row')} and {several(len(found.columns), 'column')}"
         caption = f"{name}{f', the beginning of {size}' if cut else ''}"
-        parts.append(table(caption, heads, rows, name="own"))
-    return "".join(parts)
+        parts.extend(table(caption, heads, rows, name="own"))
+    return tuple(parts)
 
 
 def _days(column: pd.Series) -> pd.Series:
@@ -99,6 +98,6 @@ def _why_not(figure: dict[str, Any], size: int, room: int, facts: Facts) -> str:
     return ""
 
 
-def _left_out(facts: Facts, name: str, size: int, why: str) -> str:
-    shown = link(name, facts.address(name)).text
-    return raw_block(f'<p class="note">{shown} ({format_bytes(size)}) {html_text(why)}.</p>')
+def _left_out(facts: Facts, name: str, size: int, why: str) -> Blocks:
+    shown = link(name, facts.address(name))
+    return markup(html('<p class="note">{shown} ({size}) {why}.</p>', shown=shown, size=format_bytes(size), why=why))

@@ -6,10 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
-from pipeline.escape import html_text, raw_block
-from pipeline.report.figures import figure_block
+from pipeline.report.blocks import Blocks, Cell, Column, Shaded, chart, table, text
 from pipeline.report.numbers import DASH, format_number, several
-from pipeline.report.tables import Cell, Column, table, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,53 +19,48 @@ LISTED = 20  # rows of the table of holdings
 BARS = 20  # bars of the figure of contributions
 CORRELATED = 12
 SHADES = (0.2, 0.4, 0.6, 0.8)  # bounds of the shades of a correlation
-NO_PRICES = (
-    "\nContributions, turnover and correlation of the symbols need their prices: `run.save(…, prices=prices)`.\n"
-)
+NO_PRICES = "Contributions, turnover and correlation of the symbols need their prices: `run.save(…, prices=prices)`."
 OF_BENCHMARKS = ("total_return", "cagr", "annual_volatility", "sharpe", "max_drawdown")
 TURNOVER = "turnover is value traded over the mean equity, a year (bought and sold both count)"
 
 
-def weights(facts: Facts) -> str:
+def weights(facts: Facts) -> Blocks:
     """Return the figures of weights and of exposure over time."""
     held = facts.holdings
     if held is None or not held.held.any():
-        return ""
+        return ()
     return _weights(held) + _exposure(held)
 
 
-def holdings(facts: Facts) -> str:
+def holdings(facts: Facts) -> Blocks:
     """Return what was held most, with what each symbol contributed and its turnover."""
     held = facts.holdings
     if held is None or not held.held.any():
-        return ""
-    return _table(held) + (_contributions(held) if held.contribution is not None else NO_PRICES)
+        return ()
+    return _table(held) + (_contributions(held) if held.contribution is not None else text(NO_PRICES))
 
 
-def correlation(facts: Facts) -> str:
+def correlation(facts: Facts) -> Blocks:
     """Return the correlation of the returns of the symbols that were held most, as a shaded table."""
     held = facts.holdings
     if held is None or not held.held.any():
-        return ""
+        return ()
     chosen = [name for name in held.order if held.weights[name].abs().max() > 0.0][:CORRELATED]
     found = held.correlation(chosen)
     if found is None:
-        return ""
-    heads = "".join(f'<th scope="col" class="num">{html_text(name)}</th>' for name in found.columns)
-    rows = "\n".join(
-        f'<tr><th scope="row">{html_text(name)}</th>{"".join(map(_shaded, row))}</tr>' for name, row in found.iterrows()
-    )
-    inner = f'<thead><tr><th scope="col">Symbol</th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
+        return ()
+    columns = [Column("Symbol"), *(Column(str(name), numeric=True) for name in found.columns)]
+    rows: list[list[Cell]] = [[str(name), *map(_shaded, row)] for name, row in found.iterrows()]
     which = f" of the {len(chosen)} symbols that were held most" if len(chosen) < len(held.order) else ""
     caption = f"Correlation of the returns per bar{which}, whole period, held or not"
-    return raw_block(wrapped(caption, inner, name="heat correlation"))
+    return table(caption, columns, rows, name="heat correlation")
 
 
-def benchmarks(facts: Facts) -> str:
+def benchmarks(facts: Facts) -> Blocks:
     """Return several benchmarks beside the strategy; empty for fewer than two."""
     found = facts.kept.part("benchmarks")
     if found is None or len(found.columns) < 2 or facts.result is None:
-        return ""
+        return ()
     from pipeline.backtest.metrics import compute_stats
 
     used = facts.conventions
@@ -85,7 +78,7 @@ def benchmarks(facts: Facts) -> str:
     return table("The strategy beside its benchmarks", heads, rows, name="by-side")
 
 
-def _weights(held: Holdings) -> str:
+def _weights(held: Holdings) -> Blocks:
     from pipeline.report.figures_portfolio import STACK_POINTS, STACKED, weights_figure
 
     few = len(held.order) <= STACKED + 1
@@ -105,10 +98,10 @@ def _weights(held: Holdings) -> str:
     if len(shown) > STACK_POINTS:
         caption += f" {STACK_POINTS} of {len(shown):,} labels are drawn, evenly spaced."
     label = f"Stacked areas of the weights of {several(len(held.order), 'symbol')} over time. On average {first}."
-    return figure_block("weights", weights_figure(shown, rest), caption=caption, label=label, height=400)
+    return chart("weights", weights_figure(shown, rest), caption=caption, label=label, height=400)
 
 
-def _exposure(held: Holdings) -> str:
+def _exposure(held: Holdings) -> Blocks:
     from pipeline.report.figures_portfolio import exposure_figure
 
     several_held = len(held.order) > 1
@@ -124,10 +117,10 @@ def _exposure(held: Holdings) -> str:
         caption += f"{mean} on average of {several(len(held.order), 'symbol')}."
         label += f" Below it the effective number of positions, {mean} on average."
     figure = exposure_figure(held.gross, held.net, held.effective if several_held else None)
-    return figure_block("exposure", figure, caption=caption, label=label, height=400 if several_held else 280)
+    return chart("exposure", figure, caption=caption, label=label, height=400 if several_held else 280)
 
 
-def _table(held: Holdings) -> str:
+def _table(held: Holdings) -> Blocks:
     """Return the symbols that were held most, one a row, and the others together in the last."""
     size = held.weights.abs()
     largest = size.max()
@@ -174,12 +167,12 @@ def _others(held: Holdings, names: list[str]) -> list[Cell]:
     return row + ([] if held.turnover is None else [format_number(float(held.turnover[names].sum()), RATIO)])
 
 
-def _contributions(held: Holdings) -> str:
+def _contributions(held: Holdings) -> Blocks:
     from pipeline.report.figures_portfolio import contribution_figure
 
     known = held.contribution.dropna() if held.contribution is not None else None
     if known is None or len(known) < 2:
-        return ""
+        return ()
     shown = known.loc[known.abs().sort_values(ascending=False, kind="stable").index[:BARS]]
     best, worst = str(known.idxmax()), str(known.idxmin())
     label = f"Bars of the contributions by symbol. Highest {best} with {format_number(float(known.max()), PERCENT)}, "
@@ -188,12 +181,12 @@ def _contributions(held: Holdings) -> str:
     caption = f"Contributions{which}, summed over the period before costs; all {format_number(len(known), COUNT)} "
     caption += f"together {format_number(float(known.sum()), PERCENT)}. Sums of returns, not compounded."
     height = 90 + 22 * len(shown)
-    return figure_block("contributions", contribution_figure(shown), caption=caption, label=label, height=height)
+    return chart("contributions", contribution_figure(shown), caption=caption, label=label, height=height)
 
 
-def _shaded(value: float) -> str:
+def _shaded(value: float) -> Shaded:
     if math.isnan(value):
-        return f'<td class="num none">{DASH}</td>'
+        return Shaded(DASH, "none")
     tone = "gain" if value > 0.0 else "loss"
     shade = sum(abs(value) >= bound for bound in SHADES) + 1
-    return f'<td class="num {tone}{shade}">{format_number(value, RATIO)}</td>'
+    return Shaded(format_number(value, RATIO), f"{tone}{shade}")

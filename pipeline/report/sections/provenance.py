@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.escape import html_text, raw_block, web_url
+from pipeline.escape import html_lines, web_url
+from pipeline.masking import masked
+from pipeline.report.blocks import Blocks, Cell, Column, definitions, folded, markup, table, text
+from pipeline.report.markup import NOTHING, Html, code, html, link, mark, together
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
+from pipeline.report.sections.data import warnings_list
 from pipeline.report.sections.summary import plain, seal_mark, status_mark
 from pipeline.report.sections.timeline import timeline
-from pipeline.report.tables import Cell, Column, Html, code, definitions, link, table, wrapped
 from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
@@ -20,13 +23,13 @@ if TYPE_CHECKING:
 MOST_INPUTS = 20  # named one by one
 
 
-def provenance(facts: Facts) -> str:
+def provenance(facts: Facts) -> Blocks:
     """Return the facts that identify the run and everything it was made from."""
     record = facts.record
     rows: list[tuple[str, Cell]] = [
         ("Run", code(facts.run.run_id)),
-        ("Status", Html(status_mark(facts.run.status))),
-        ("Seal", Html(f"{seal_mark(facts)} {_seal_text(facts)}")),
+        ("Status", status_mark(facts.run.status)),
+        ("Seal", together([seal_mark(facts), _seal_text(facts)], " ")),
         ("Manifest SHA-256", _digest(facts.run.manifest_digest)),
         ("Signature", _signature(facts)),
         ("MLflow run", _tracking(facts)),
@@ -48,31 +51,41 @@ def provenance(facts: Facts) -> str:
     return definitions("What this run is and what it was made from", rows) + timeline(facts)
 
 
-def how_to_verify(facts: Facts) -> str:
+def how_to_verify(facts: Facts) -> Blocks:
     """Return the commands that check the run, execute it again from its recorded inputs, and render this report."""
     run_id = facts.run.run_id
     verbs = ["verify", *(["replay"] if facts.run.dir.notebook.is_file() else []), "render"]
-    commands = "\n".join(html_text(f"evidence {verb} {run_id}") for verb in verbs)
-    return raw_block(
+    return command("\n".join(f"evidence {verb} {run_id}" for verb in verbs), "Commands")
+
+
+def command(lines: str, label: str) -> Blocks:
+    """Return lines to be copied into a shell or a program, with a button that does."""
+    shown = html(
         '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
-        f'<pre tabindex="0" role="region" aria-label="Commands"><code>{commands}</code></pre></div>'
+        '<pre tabindex="0" role="region" aria-label="{label}"><code>{lines}</code></pre></div>',
+        label=label,
+        lines=Html(html_lines(lines)),
     )
+    return markup(shown)
 
 
-def configuration(facts: Facts) -> str:
-    """Return the run spec, one value a row, overridden ones marked."""
+def configuration(facts: Facts, secret: str | None = None) -> Blocks:
+    """Return the run spec, one value a row, overridden ones marked; what is `secret` in it with its password masked."""
     if not facts.run.config:
-        return facts.missing("\nThis run left no configuration (`config_snapshot.json`).\n")
+        return facts.missing("This run left no configuration (`config_snapshot.json`).")
     overridden = set(facts.record.overrides)
-    rows: list[list[Cell]] = [[code(key), _setting(value, key in overridden)] for key, value in _flat(facts.run.config)]
+    rows: list[list[Cell]] = [
+        [code(key), _setting(value.replace(secret, masked(secret)) if secret else value, key in overridden)]
+        for key, value in _flat(facts.run.config)
+    ]
     return table("The run spec, defaults resolved", [Column("Setting"), Column("Value")], rows, name="facts")
 
 
-def environment(facts: Facts) -> str:
+def environment(facts: Facts) -> Blocks:
     """Return interpreter, platform, lock files; packages and modules folded away."""
     record = facts.record
     if not (record.python or record.packages or record.modules):
-        return facts.missing("\nThis run left no record of its environment.\n")
+        return facts.missing("This run left no record of its environment.")
     rows: list[tuple[str, Cell]] = [
         ("Python", record.python or DASH),
         ("Platform", record.platform or DASH),
@@ -84,12 +97,10 @@ def environment(facts: Facts) -> str:
     return definitions("Where the run was executed", rows) + packages + modules
 
 
-def artifacts(facts: Facts) -> str:
+def artifacts(facts: Facts) -> Blocks:
     """Return the sealed files with size, digest, a relative link, and one into MLflow when the run is there."""
     if not facts.run.artifacts:
-        return "\nThis run was not sealed, so no artifact has a digest.\n"
-    if not facts.run.artifacts:
-        return facts.missing("\nThis run sealed no files.\n")
+        return text("This run was not sealed, so no artifact has a digest.")
     columns = [Column("File"), Column("Size", numeric=True), Column("SHA-256")]
     rows: list[list[Cell]] = [
         [link(item.path, facts.address(item.path)), format_bytes(item.size), _digest(item.sha256)]
@@ -105,22 +116,21 @@ def artifacts(facts: Facts) -> str:
     )
 
 
-def warnings(facts: Facts) -> str:
+def warnings(facts: Facts) -> Blocks:
     """Return the warnings of the run as a list."""
     if not facts.record.warnings:
-        return facts.missing("\nThis run recorded no warnings.\n")
-    items = "\n".join(f"<li>{html_text(text)}</li>" for text in facts.record.warnings)
-    return raw_block(f'<ul class="warnings">\n{items}\n</ul>')
+        return facts.missing("This run recorded no warnings.")
+    return warnings_list(facts.record.warnings)
 
 
-def _seal_text(facts: Facts) -> str:
+def _seal_text(facts: Facts) -> str | Html:
     if facts.run.manifest_digest is None:
         return ""
     found = facts.verification
     if found.ok:
         return f"All {found.files} files matched their digests when this report was made."
-    items = "".join(f"<li>{html_text(problem)}</li>" for problem in found.problems)
-    return f"The run directory differed from its seal when this report was made:<ul>{items}</ul>"
+    items = together(html("<li>{problem}</li>", problem=problem) for problem in found.problems)
+    return html("The run directory differed from its seal when this report was made:<ul>{items}</ul>", items=items)
 
 
 def _signature(facts: Facts) -> Cell:
@@ -139,39 +149,38 @@ def _tracking(facts: Facts) -> Cell:
         return "not tracked"
     url = web_url(tracking.run_url)
     shown = link(tracking.mlflow_run_id, url)
-    where = f" in experiment {html_text(tracking.experiment_name)}" if tracking.experiment_name else ""
-    local = " (the link opens while <code>evidence ui</code> is running)" if url and "://127.0.0.1" in url else ""
-    return Html(f'<span class="id">{shown.text}</span>{where}{local}')
+    where = html(" in experiment {name}", name=tracking.experiment_name) if tracking.experiment_name else NOTHING
+    here = url and "://127.0.0.1" in url
+    local = html(" (the link opens while <code>evidence ui</code> is running)") if here else NOTHING
+    return together([html('<span class="id">{shown}</span>', shown=shown), where, local])
 
 
 def _git(git: GitCommit | None) -> Cell:
     if git is None:
         return "not in a git work tree: the code's version is not recorded"
     state = "with uncommitted changes" if git.dirty else "clean"
-    mark = f'<span class="mark mark-{"killed" if git.dirty else "finished"}">{state}</span>'
-    return Html(f"commit <code>{html_text(git.commit)}</code> {mark}")
+    shown = mark("killed" if git.dirty else "finished", state)
+    return html("commit {commit} {shown}", commit=code(git.commit), shown=shown)
 
 
 def _source(source: Source | None) -> Cell:
     if source is None:
         return DASH
-    return Html(f"<code>{html_text(source.uri)}</code><br>{_digest(source.sha256).text}")
+    return html("{uri}<br>{digest}", uri=code(source.uri), digest=_digest(source.sha256))
 
 
 def _read(item: ReadInput) -> Cell:
     """Return one thing that the run read: a file, a frame, or a host, which cannot be read again."""
     name, host = item.uri, item.uri.removeprefix("network:")
     if host != name:
-        return Html(f"<code>{html_text(host)}</code><br>from the network: no digest says what it was")
-    called = f" ({html_text(item.input)})" if item.input else ""
-    known = _digest(item.sha256).text if item.sha256 else "changed before it could be digested"
-    return Html(f"<code>{html_text(name)}</code>{called}<br>{known}")
+        return html("{host}<br>from the network: no digest says what it was", host=code(host))
+    called = html(" ({name})", name=item.input) if item.input else NOTHING
+    known = _digest(item.sha256) if item.sha256 else "changed before it could be digested"
+    return html("{name}{called}<br>{known}", name=code(name), called=called, known=known)
 
 
 def _digest(digest: str | None) -> Html:
-    if not digest:
-        return Html(DASH)
-    return Html(f'<code class="digest">{html_text(digest)}</code>')
+    return html('<code class="digest">{digest}</code>', digest=digest) if digest else html(DASH)
 
 
 def _time(text: str | None) -> str:
@@ -194,18 +203,12 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _setting(value: str, overridden: bool) -> Html:  # noqa: FBT001 - a fact about the value
-    mark = ' <span class="note">(override)</span>' if overridden else ""
-    return Html(code(value).text + mark)
+    note = html(' <span class="note">(override)</span>') if overridden else NOTHING
+    return together([code(value), note])
 
 
-def _folded(title: str, heads: tuple[str, str], values: Mapping[str, str]) -> str:
+def _folded(title: str, heads: tuple[str, str], values: Mapping[str, str]) -> Blocks:
     if not values:
-        return ""
-    rows = "\n".join(
-        f'<tr><th scope="row">{html_text(key)}</th><td><code class="digest">{html_text(value)}</code></td></tr>'
-        for key, value in sorted(values.items())
-    )
-    head = "".join(f'<th scope="col">{html_text(text)}</th>' for text in heads)
-    inner = wrapped(title, f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>", name="facts tall")
-    summary = f"{html_text(title)} ({len(values)})"
-    return raw_block(f'<details class="folded"><summary>{summary}</summary>\n{inner}\n</details>')
+        return ()
+    rows: list[list[Cell]] = [[key, _digest(value)] for key, value in sorted(values.items())]
+    return folded(title, table(title, map(Column, heads), rows, name="facts tall"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import PERCENT, metric
-from pipeline.escape import html_text, raw_block
+from pipeline.report.blocks import Blocks, Cell, Column, markup, table, text
+from pipeline.report.markup import Html, html, mark, meaning, together
 from pipeline.report.numbers import DASH, format_number
-from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.results.identity import DIFFERS, HOLDS, amount, listed
 
 if TYPE_CHECKING:
@@ -23,47 +23,47 @@ LISTS = (
     ("unexamined", "Not modelled or not examined"),
 )
 NOTHING_BESIDE = (
-    "\nNo two parts of the result could be held against each other: that needs trades, weights with prices, or "
-    "positions with prices and cash beside the equity.\n"
+    "No two parts of the result could be held against each other: that needs trades, weights with prices, or "
+    "positions with prices and cash beside the equity."
 )
 STYLES = {HOLDS: "finished", DIFFERS: "failed"}
 # An engine's name says its unit: the number is shown as it was given, in as many digits as tell it.
 DIGITS = 6
 
 
-def checked(facts: Facts) -> str:
+def checked(facts: Facts) -> Blocks:
     """Return what was checked of the result; empty for a run from before that was recorded."""
     return _sentence(facts) + _identities(facts) + _beside(facts) + _boundary(facts) + _notes(facts)
 
 
-def own_metrics(facts: Facts) -> str:
+def own_metrics(facts: Facts) -> Blocks:
     """Return the metrics of the user's own with unit and meaning; empty without any."""
     found = () if facts.run.result is None else facts.run.result.metrics
     rows: list[list[Cell]] = [
         [
             each.name,
             _own(each.value, each.unit),
-            Html(f'<span class="meaning">{html_text(each.meaning or DASH)}</span>'),
+            meaning(each.meaning or DASH),
         ]
         for each in found
     ]
     if not rows:
-        return ""
+        return ()
     columns = [Column("Metric"), Column("Value", numeric=True), Column("Meaning")]
     return table("Metrics of the run's own, taken as given", columns, rows, name="metrics")
 
 
-def _sentence(facts: Facts) -> str:
+def _sentence(facts: Facts) -> Blocks:
     found = None if facts.run.result is None else facts.run.result.reconciliation
-    return "" if found is None else raw_block(f"<p>{html_text(found.sentence)}</p>")
+    return () if found is None else markup(html("<p>{said}</p>", said=found.sentence))
 
 
-def _identities(facts: Facts) -> str:
+def _identities(facts: Facts) -> Blocks:
     found = None if facts.run.result is None else facts.run.result.reconciliation
     if found is None or not found.identities:
-        return ""
+        return ()
     if not found.checked:
-        return NOTHING_BESIDE
+        return text(NOTHING_BESIDE)
     known = [each for each in found.identities if each.status in STYLES]
     rest = [each for each in found.identities if each.status not in STYLES]
     rows: list[list[Cell]] = [[each.says, _status(each), _found(each)] for each in (*known, *rest)]
@@ -72,7 +72,7 @@ def _identities(facts: Facts) -> str:
 
 
 def _status(each: Identity) -> Html:
-    return Html(f'<span class="mark mark-{STYLES.get(each.status, "killed")}">{html_text(each.status)}</span>')
+    return mark(STYLES.get(each.status, "killed"), each.status)
 
 
 def _found(each: Identity) -> Html:
@@ -85,20 +85,20 @@ def _found(each: Identity) -> Html:
         said += f"{each.failed:,} of {each.compared:,} differ"
     else:
         said = f"for want of {listed(each.missing)}"
-    return Html(f'<span class="meaning">{html_text(f"{said}. {each.note}".strip())}</span>')
+    return meaning(f"{said}. {each.note}".strip())
 
 
-def _beside(facts: Facts) -> str:
+def _beside(facts: Facts) -> Blocks:
     found = () if facts.run.result is None else facts.run.result.beside
     if not found:
-        return ""
+        return ()
     rows: list[list[Cell]] = [
         [
             each.name,
             _number(each.reported),
             _number(each.ours),
             _off(each),
-            Html(f'<span class="meaning">{_why(each)}</span>'),
+            meaning(_why(each)),
         ]
         for each in found
     ]
@@ -122,31 +122,32 @@ def _why(each: Beside) -> str:
         f"{metric(each.metric).label}: " if each.metric is not None and metric(each.metric).label != each.name else ""
     )
     if not each.reason:
-        return html_text(f"{label}no reason is known")
+        return f"{label}no reason is known"
     proof = "; computed so, it is equal" if each.found else ""
-    return html_text(f"{label}{each.reason}{proof}")
+    return f"{label}{each.reason}{proof}"
 
 
-def _boundary(facts: Facts) -> str:
+def _boundary(facts: Facts) -> Blocks:
     found = facts.boundary
     if found is None:
-        return ""
+        return ()
+    one = "<section><h3>{heading}</h3>\n<ul>\n{items}\n</ul></section>"
     parts = [
-        f"<section><h3>{heading}</h3>\n<ul>\n{_items(getattr(found, name))}\n</ul></section>"
+        html(one, heading=heading, items=_items(getattr(found, name)))
         for name, heading in LISTS
         if getattr(found, name)
     ]
-    return raw_block(f'<div class="boundary">\n{chr(10).join(parts)}\n</div>') if parts else ""
+    return markup(html('<div class="boundary">\n{parts}\n</div>', parts=together(parts, "\n"))) if parts else ()
 
 
-def _notes(facts: Facts) -> str:
+def _notes(facts: Facts) -> Blocks:
     """Return how the result was made from what was handed in."""
     notes = () if facts.run.result is None else facts.run.result.notes
-    return raw_block(f'<p class="note">{html_text(" ".join(notes))}</p>') if notes else ""
+    return markup(html('<p class="note">{notes}</p>', notes=" ".join(notes))) if notes else ()
 
 
-def _items(texts: Iterable[str]) -> str:
-    return "\n".join(f"<li>{html_text(text)}</li>" for text in texts)
+def _items(texts: Iterable[str]) -> Html:
+    return together((html("<li>{text}</li>", text=each) for each in texts), "\n")
 
 
 def _own(value: float, unit: str) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.catalogue import COUNT, NUMBER, PERCENT, RATIO, metric
 from pipeline.escape import markdown_text
+from pipeline.report.blocks import Blocks, Cell, Column, table, text
+from pipeline.report.markup import code, html
 from pipeline.report.numbers import DASH, format_number, risk_free, several
 from pipeline.report.small_multiples import Panel, small_multiples
-from pipeline.report.tables import Cell, Column, Html, code, table
 
 if TYPE_CHECKING:
     from pipeline.report.facts import Facts
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 MOST_PARAMETERS = 12
 SHOWN = tuple(map(metric, ("sharpe", "total_return", "cagr", "max_drawdown", "total_trades")))
 DIFFERS = (
-    "\nRunning the backtest again without a change did not give the numbers of the run, so the tables below are not "
-    "about exactly the same strategy. It may keep state between calls or use random numbers.\n"
+    "Running the backtest again without a change did not give the numbers of the run, so the tables below are not "
+    "about exactly the same strategy. It may keep state between calls or use random numbers."
 )
 
 
-def multiples(facts: Facts) -> str:
+def multiples(facts: Facts) -> Blocks:
     """Return the Sharpe ratio of all re-runs as small charts on one scale."""
     rows = facts.robustness.sensitivity
     panels = [_panel(rows, "cost", "", "Costs"), _panel(rows, "delay", "", "Delay in bars")]
@@ -33,17 +34,17 @@ def multiples(facts: Facts) -> str:
         "later, each numeric parameter moved by 5, 10 and 20 %. The large dot is the run itself; no dot, no re-run."
     )
     found = small_multiples("sensitivity", [panel for panel in panels if panel], caption=caption, what="Sharpe ratio")
-    return (DIFFERS if facts.robustness.base_equal is False else "") + found
+    return (text(DIFFERS) if facts.robustness.base_equal is False else ()) + found
 
 
-def tables(facts: Facts) -> str:
+def tables(facts: Facts) -> Blocks:
     """Return the re-runs as tables: costs, delay, parameters."""
     rows = facts.robustness.sensitivity
     if facts.foreign and not facts.robustness.present:
-        return ""  # the part about look-ahead says why
+        return ()  # the part about look-ahead says why
     if not rows:
         why = facts.robustness.notes.get("sensitivity")
-        said = f"\nThe backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}\n"
+        said = f"The backtest was not run again with changes.{f' {markdown_text(why)}' if why else ''}"
         return facts.missing(said)
     heads = [Column("Costs"), Column("Fee and slippage", numeric=True, unit="bps")]
     body = [([_cost(row), format_number(row.value, NUMBER)], row) for row in _kind(rows, "cost")]
@@ -59,10 +60,10 @@ def tables(facts: Facts) -> str:
     return costs + delay + _table("Parameters moved, one at a time", heads, moved)
 
 
-def by_year(facts: Facts) -> str:
+def by_year(facts: Facts) -> Blocks:
     """Return the years of the run as a table, beside the benchmark."""
     if facts.result is None:
-        return facts.missing("\nThis run left no returns to split.\n")
+        return facts.missing("This run left no returns to split.")
     import pandas as pd
 
     from pipeline.backtest.sensitivity import split_by_year
@@ -90,11 +91,11 @@ def by_year(facts: Facts) -> str:
     return table(caption, heads, rows, name="split")
 
 
-def by_regime(facts: Facts) -> str:
+def by_regime(facts: Facts) -> Blocks:
     """Return returns by trend and by volatility of the market, as known at the bar before."""
     rows = [row for row in facts.robustness.regimes if row.bars]
     if not rows:
-        return ""
+        return ()
     shown = (
         ("share", "Share of bars", PERCENT), ("total_return", "Return", PERCENT),
         ("annual_return", "Mean a year", PERCENT), ("annual_volatility", "Volatility", PERCENT),
@@ -132,9 +133,9 @@ def _label(kind: str, row: Variation) -> str:
     return f"×{_bare(row)}" if kind == "cost" else _bare(row)
 
 
-def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], Variation]]) -> str:
+def _table(caption: str, heads: list[Column], rows: list[tuple[list[Cell], Variation]]) -> Blocks:
     if not rows:
-        return ""
+        return ()
     with_note = any(row.status != "ok" for _, row in rows)
     columns = [
         *heads,
@@ -170,8 +171,8 @@ def _change(row: Variation) -> Cell:
     return _marked(_tick(row) if not row.is_base else "0%", row)
 
 
-def _marked(text: str, row: Variation) -> Cell:
-    return Html(f'{text} <span class="note">(this run)</span>') if row.is_base else text
+def _marked(said: str, row: Variation) -> Cell:
+    return html('{said} <span class="note">(this run)</span>', said=said) if row.is_base else said
 
 
 def _bare(row: Variation) -> str:

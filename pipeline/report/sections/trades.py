@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.catalogue import COUNT, MONEY, NUMBER, PERCENT, PRICE, RATIO, metric
-from pipeline.escape import raw_block
-from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.blocks import Blocks, Cell, Column, chart, markup, side_by_side, table, text
+from pipeline.report.markup import Html, html, link
 from pipeline.report.numbers import DASH, format_bytes, format_number, several
-from pipeline.report.tables import Cell, Column, Html, link, table
 from pipeline.report.trade_data import packed
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 # Trades in the page as rows of a table; of more than these, rows for readers without scripts.
 LISTED, EXCERPT = 600, 100
 TALL = "trades tall searchable"
-NO_TRADES = "\nThis run left no list of trades.\n"
+NO_TRADES = "This run left no list of trades."
 COLUMNS = (
     ("trade_id", Column("Trade", numeric=True)),
     ("symbol", Column("Symbol")),
@@ -60,15 +59,15 @@ COST_NEEDS = ("gross_pnl", "fees", "slippage_cost", "net_pnl")
 SIGNED = {"net_pnl": 1.0, "return_pct": 0.01}
 
 
-def summary(facts: Facts) -> str:
+def summary(facts: Facts) -> Blocks:
     """Return counts, sums and averages of all trades and by side."""
     trades = facts.trades
     if facts.foreign and not len(trades.columns):
-        return ""
+        return ()
     if trades.empty:
-        return facts.missing(NO_TRADES) if len(trades.columns) == 0 else "\nThe strategy made no trades.\n"
+        return facts.missing(NO_TRADES) if len(trades.columns) == 0 else text("The strategy made no trades.")
     if not set(trades.columns) >= SUMMARY_NEEDS and not facts.foreign:
-        return "\nThe list of trades lacks columns, so it is not summed up.\n"
+        return text("The list of trades lacks columns, so it is not summed up.")
     trades = _whole(trades)
     from pipeline.backtest.analysis import trade_summary
 
@@ -92,11 +91,11 @@ def summary(facts: Facts) -> str:
     return table(caption, columns, rows, name="by-side")
 
 
-def costs(facts: Facts) -> str:
+def costs(facts: Facts) -> Blocks:
     """Return what fees and slippage took from the closed trades."""
     trades = facts.trades
     if trades.empty or not _known(trades, *COST_NEEDS):
-        return ""
+        return ()
     closed = trades[~trades["is_open"].astype(bool)]
     gross, fees, net = (float(closed[name].sum()) for name in ("gross_pnl", "fees", "net_pnl"))
     slippage = float(closed["slippage_cost"].sum())
@@ -110,11 +109,11 @@ def costs(facts: Facts) -> str:
     return table(f"What costs took, in {facts.unit}", columns, rows, name="by-side")
 
 
-def figures(facts: Facts) -> str:
+def figures(facts: Facts) -> Blocks:
     """Return P&L distribution, cumulative P&L, excursions and duration of the closed trades."""
     trades = facts.trades
     if trades.empty or not _known(trades, "exit_time", "return_pct", "bars_held"):
-        return ""
+        return ()
     import numpy as np
     import pandas as pd
 
@@ -123,7 +122,7 @@ def figures(facts: Facts) -> str:
     closed = trades[~trades["is_open"].astype(bool)]
     returns = closed["return_pct"].to_numpy(dtype=float) / 100.0
     if len(closed) < FEW_TRADES or not np.isfinite(returns).all():
-        return ""
+        return ()
     ordered = closed.assign(exit_time=pd.to_datetime(closed["exit_time"], utc=True)).sort_values("exit_time")
     pnl = ordered.set_index("exit_time")["net_pnl"].astype(float)
     held, unit = closed["bars_held"].to_numpy(dtype=float), facts.unit
@@ -140,7 +139,7 @@ def figures(facts: Facts) -> str:
          f"Histogram of bars held, {format_number(float(np.median(held)), NUMBER)} at the median."),
     )  # fmt: skip
     shown = (each for each in made if each[1])
-    blocks = (figure_block(name, f, caption=text, label=label, height=280) for name, f, text, label in shown)
+    blocks = (chart(name, f, caption=said, label=label, height=280) for name, f, said, label in shown)
     return side_by_side(*blocks)
 
 
@@ -158,7 +157,7 @@ def _whole(trades: pd.DataFrame) -> pd.DataFrame:
     return trades.assign(**dict.fromkeys(lacking, math.nan)) if lacking else trades
 
 
-def listing(facts: Facts) -> str:
+def listing(facts: Facts) -> Blocks:
     """Return all trades, oldest first; of a long list the page's script shows some rows at a time.
 
     Without scripts, in a static report and on paper a long list is its first and its last trades; the whole is linked.
@@ -166,7 +165,7 @@ def listing(facts: Facts) -> str:
     trades = facts.trades
     present = [(name, column) for name, column in COLUMNS if name in trades.columns]
     if trades.empty or not present:
-        return ""
+        return ()
     long = len(trades) > LISTED
     clock = _within_days(trades)
     packing = [_packing(name, column, clock=clock) for name, column in present]
@@ -176,16 +175,17 @@ def listing(facts: Facts) -> str:
     zone = "UTC" if clock else ""
     units = dict.fromkeys(TIMES, zone) | dict.fromkeys(("net_pnl", "fees"), facts.conventions.currency or "")
     heads = [replace(column, unit=units.get(name, "")) for name, column in present]
-    text = table(_listed(trades, ends), heads, rows, name=TALL)
+    made = table(_listed(trades, ends), heads, rows, name=TALL)
     if data is not None:
-        text += raw_block(f'<script type="application/json" class="table-rows">{data}</script>')
+        made += markup(html('<script type="application/json" class="table-rows">{data}</script>', data=Html(data)))
     file = facts.run.dir.trades_csv
     if not file.is_file():
-        return text
-    address = link(file.name, facts.address(file.name)).text
+        return made
+    address = link(file.name, facts.address(file.name))
     size = f" ({format_bytes(file.stat().st_size)})" if long else ""
     why = " They are too many for this page." if long and data is None and not facts.static else ""
-    return text + raw_block(f'<p class="note">All trades with all columns are in {address}{size}.{why}</p>')
+    note = '<p class="note">All trades with all columns are in {address}{size}.{why}</p>'
+    return made + markup(html(note, address=address, size=Html(size), why=Html(why)))
 
 
 def _within_days(trades: pd.DataFrame) -> bool:
@@ -221,7 +221,7 @@ def _ends(trades: pd.DataFrame, half: int) -> pd.DataFrame:
 def _cell(name: str, row: dict[Any, Any], *, clock: bool) -> Cell:
     value = row[name]
     if name == "exit_time" and row.get("is_open"):
-        return Html('<span class="open">open</span>')
+        return html('<span class="open">open</span>')
     if name in {"entry_time", "exit_time"}:
         return _timestamp(value, clock=clock)
     if name in SIGNED:
@@ -238,7 +238,7 @@ def _text(value: Any) -> str:
 def _signed(value: Any, kind: str) -> Html:
     number = _number(value)
     tone = "gain" if number > 0 else "loss" if number < 0 else "flat"
-    return Html(f'<span class="{tone}">{format_number(number, kind)}</span>')
+    return html('<span class="{tone}">{number}</span>', tone=tone, number=format_number(number, kind))
 
 
 def _number(value: Any) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
-from pipeline.escape import html_text, markdown_text, raw_block
+from pipeline.escape import markdown_text
+from pipeline.report.blocks import Blocks, Cell, Column, markup, table
+from pipeline.report.markup import NOTHING, html, meaning, together
 from pipeline.report.numbers import DASH, bars_a_year, difference_kind, format_number, risk_free, several
 from pipeline.report.sections.summary import look_ahead_mark
-from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.report.verdict import family, interval
 from pipeline.robustness_record import RERUN, SEALED
 
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from pipeline.robustness_record import Intervals, Leakage
 
 NOT_EXAMINED = (
-    "\nThis run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
-    "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
+    "This run left no `robustness.json`: it failed before, asked not to be examined, or is from an earlier version. "
+    "Look-ahead, costs, delays, parameters and regimes were therefore not examined."
 )
 NOT_RUN_AGAIN = (
-    "\nThe strategy was not run again: that needs a result of `run.backtest`, or a function `rerun` in `run.save`. "
-    "Look-ahead, costs, delays, parameters and regimes were therefore not examined.\n"
+    "The strategy was not run again: that needs a result of `run.backtest`, or a function `rerun` in `run.save`. "
+    "Look-ahead, costs, delays, parameters and regimes were therefore not examined."
 )
 STATISTICS = ("sharpe", "cagr", "max_drawdown")  # that have bootstrap intervals
-NO_RETURNS = "\nThis run left no returns to judge.\n"
+NO_RETURNS = "This run left no returns to judge."
 
 
-def significance(facts: Facts) -> str:
+def significance(facts: Facts) -> Blocks:
     """Return the table about the Sharpe ratio: is it more than luck, and how long must the record be?"""
     found = facts.sharpe_evidence
     if found is None:
@@ -46,13 +47,13 @@ def significance(facts: Facts) -> str:
     return table("Is the Sharpe ratio more than luck?", columns, rows, name="evidence")
 
 
-def bootstrap(facts: Facts) -> str:
+def bootstrap(facts: Facts) -> Blocks:
     """Return the bootstrap intervals, beside the benchmark's and of the difference."""
     found = facts.intervals
     if found is None:
         why = facts.robustness.notes.get("bootstrap", "")
         said = f" {markdown_text(why)}" if why else ""
-        return facts.missing(f"\nThere are no bootstrap intervals for this run.{said}\n")
+        return facts.missing(f"There are no bootstrap intervals for this run.{said}")
     beside = "benchmark_sharpe" in found.ranges
     columns = [Column("Statistic"), Column("Strategy", numeric=True), Column("Interval", numeric=True)]
     if beside:
@@ -72,7 +73,7 @@ def bootstrap(facts: Facts) -> str:
     return table(caption, columns, rows, name="intervals") + _how(facts, found)
 
 
-def look_ahead(facts: Facts) -> str:
+def look_ahead(facts: Facts) -> Blocks:
     """Return the verdict of the look-ahead check with its sentence and what it rests on."""
     if not facts.robustness.present:
         return facts.missing(NOT_RUN_AGAIN if facts.foreign else NOT_EXAMINED)
@@ -94,8 +95,8 @@ def look_ahead(facts: Facts) -> str:
             )
         )
     mark = look_ahead_mark(facts.robustness.leak_status)
-    note = f'\n<p class="note">{html_text(rest)}</p>' if rest else ""
-    return raw_block(f'<p class="look-ahead">{mark} {html_text(said)}</p>{note}')
+    note = html('\n<p class="note">{rest}</p>', rest=rest) if rest else NOTHING
+    return markup(html('<p class="look-ahead">{mark} {said}</p>{note}', mark=mark, said=said, note=note))
 
 
 def _rerun(leakage: Leakage) -> str:
@@ -126,7 +127,7 @@ def _responses(facts: Facts) -> str:
 
 
 def _row(name: str, value: str, convention: str) -> list[Cell]:
-    return [name, value, Html(f'<span class="meaning">{html_text(convention)}</span>')]
+    return [name, value, meaning(convention)]
 
 
 def _annual(found: SharpeEvidence, facts: Facts) -> str:
@@ -225,17 +226,17 @@ def _pair(facts: Facts, name: str, kind: str) -> tuple[str, str]:
     return format_number(found.estimate, kind), interval(found, kind) if found.known else DASH
 
 
-def _how(facts: Facts, found: Intervals) -> str:
+def _how(facts: Facts, found: Intervals) -> Blocks:
     where = "sealed with the run" if found.source == SEALED else "computed for this report"
-    text = (
+    made = (
         f"Stationary bootstrap of the returns per bar, {found.repetitions:,} resamples, mean block "
         f"{found.block_length:.1f} bars, seed {found.seed}, {found.method} method, {where}; strategy and benchmark are "
         "resampled together. Sharpe ratio as above; CAGR by calendar time. Resampling shortens long falls and joins "
         "others, so intervals of the drawdown are not centred on the figure of the run."
     )
-    parts = [part for part in (text, _analytic(facts.sharpe_evidence)) if part]
-    said = "".join(f'<p class="note">{html_text(part)}</p>\n' for part in parts)
-    return raw_block(f"<details><summary>How these intervals are made</summary>\n{said}</details>")
+    parts = [part for part in (made, _analytic(facts.sharpe_evidence)) if part]
+    said = together(html('<p class="note">{part}</p>\n', part=part) for part in parts)
+    return markup(html("<details><summary>How these intervals are made</summary>\n{said}</details>", said=said))
 
 
 def _whole(value: object) -> str:

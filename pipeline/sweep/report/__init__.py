@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.sweep.report.page import SweepPage, build_sweep_page, open_sweep
-    from pipeline.sweep.report.render import render_sweep, why_sweep_stale
-
-_PAGE = ("SweepPage", "build_sweep_page", "open_sweep")
-__all__ = ["SweepPage", "build_sweep_page", "open_sweep", "render_sweep", "why_sweep_stale"]
+    from pipeline.sweep.report.page import SweepPage
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for at its first use: a page needs no renderer."""
-    if name not in __all__:
-        raise AttributeError(name)
-    from importlib import import_module
+def open_sweep(run_id: str = "last", *, results: str | Path | None = None) -> SweepPage:
+    """Open the page of a sweep of this project; plain `quarto render` starts here.
 
-    return getattr(import_module(f"{__name__}.{'page' if name in _PAGE else 'render'}"), name)
+    `run_id` is an id, the start of one, a sweep's name, or `last`; `results` another directory of runs. Raises
+    RunNotFoundError.
+    """
+    from dataclasses import replace
+
+    from pipeline.settings import Settings
+    from pipeline.sweep.report.page import build_sweep_page
+    from pipeline.sweep.stored import load_sweep
+
+    settings = Settings.load()
+    if results is not None:
+        settings = replace(settings, results=Path(results).resolve())
+    return build_sweep_page(load_sweep(str(run_id), settings=settings).run, linked=False)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.catalogue import PERCENT, metric
 from pipeline.escape import html_text
-from pipeline.report.figures import Figure, layout, line, rounded
+from pipeline.report.blocks import Figure
+from pipeline.report.figures import layout, line, rounded
 from pipeline.sweep.objectives import better
 from pipeline.sweep.report.facts import is_number
 from pipeline.sweep.report.words import log_ticks, param_text

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.figures import Figure, bars, layout, line, rounded
+from pipeline.report.blocks import Figure
+from pipeline.report.figures import bars, layout, line, rounded
 from pipeline.sweep.report.figures import BEST, CURVE_POINTS
 
 if TYPE_CHECKING:

@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import PERCENT, RATIO, metric
-from pipeline.escape import html_lines, html_text, raw_block
 from pipeline.masking import masked
+from pipeline.report.blocks import Blocks, markup, text
+from pipeline.report.markup import Html, html, together
 from pipeline.report.numbers import DASH, format_number, several
-from pipeline.report.sections.summary import ids, look_ahead_mark, plain, seal_mark, signature_mark, status_mark
+from pipeline.report.sections.provenance import command
+from pipeline.report.sections.summary import (
+    cards,
+    ids,
+    look_ahead_mark,
+    plain,
+    seal_mark,
+    signature_mark,
+    status_mark,
+    title_block,
+)
 from pipeline.report.verdict import look_ahead_sentence
 from pipeline.sweep.report.verdict import verdict
 from pipeline.sweep.report.words import joined, label, objective_text, ratio
@@ -21,26 +32,19 @@ SHORT = 10
 SHOWN = 2  # objectives among the headline numbers
 
 
-def header(facts: SweepFacts) -> str:
+def header(facts: SweepFacts) -> Blocks:
     """Return the page's title block, the verdict and the headline numbers."""
-    subject = " · ".join(html_text(part) for part in _subject(facts) if part)
-    search = html_text(" · ".join(_search(facts)))
+    about = together((part for part in _subject(facts) if part), " · ")
+    subject = html("{about}<br>{search}", about=about, search=" · ".join(_search(facts)))
     marks = [status_mark(facts.run.status), seal_mark(facts), signature_mark(facts)]
     marks += [look_ahead_mark(facts.best_examined.leak_status)] if facts.best else []
-    html = (
-        '<header class="run-head">\n<p class="kicker">Sweep report</p>\n'
-        f"<h1>{html_text(facts.title)}</h1>\n"
-        f'<p class="subject">{subject}<br>{search}</p>\n'
-        f'<p class="marks">{" ".join(marks)}</p>\n'
-        f'<p class="ids">{" ".join(ids(facts, "sweep"))}</p>\n'
-        "</header>"
-    )
-    return raw_block(html) + verdict_block(facts) + cards(facts)
+    head = title_block("Sweep report", facts.title, subject, marks, ids(facts, "sweep"))
+    return head + verdict_block(facts) + cards(_card(*card) for card in _cards(facts))
 
 
-def verdict_block(facts: SweepFacts) -> str:
+def verdict_block(facts: SweepFacts) -> Blocks:
     """Return the verdict, a paragraph a sentence or two."""
-    return raw_block("\n".join(f'<p class="verdict">{html_text(text)}</p>' for text in paragraphs(facts)))
+    return markup(together((html('<p class="verdict">{said}</p>', said=said) for said in paragraphs(facts)), "\n"))
 
 
 def paragraphs(facts: SweepFacts) -> list[str]:
@@ -51,32 +55,21 @@ def paragraphs(facts: SweepFacts) -> list[str]:
     return [*([ahead] if ahead else []), *verdict(facts.judged, values, adaptive=facts.adaptive)]
 
 
-def cards(facts: SweepFacts) -> str:
-    """Return the headline numbers; empty when no trial was completed."""
-    shown = "\n".join(_card(*card) for card in _cards(facts))
-    return raw_block(f'<dl class="cards">\n{shown}\n</dl>') if shown else ""
-
-
-def how_to_use(facts: SweepFacts) -> str:
+def how_to_use(facts: SweepFacts) -> Blocks:
     """Return the commands that check the sweep, run its best trial, and open its study."""
     run_id = facts.run.run_id
     lines = [f"evidence verify {run_id}"]
     if facts.run.dir.best_config.is_file():
         lines.append(f"evidence run --config results/{run_id}/best.toml")
     lines.append(f"evidence render {run_id}")
-    return _command("\n".join(lines), "Commands") + _study(facts)
+    return command("\n".join(lines), "Commands") + _study(facts)
 
 
-def without_password(text: str, storage: str | None) -> str:
-    """Return text of the page with the URL of the study's storage masked."""
-    return text if storage is None else text.replace(html_text(storage), html_text(masked(storage)))
-
-
-def _study(facts: SweepFacts) -> str:
+def _study(facts: SweepFacts) -> Blocks:
     """Return how the study is opened: a copy of its journal, since opening one may write to it."""
     storage = facts.storage
     if storage is None and not facts.run.dir.study_journal.is_file():
-        return ""
+        return ()
     name = facts.title if storage else f"{facts.title} {facts.run.run_id[:8]}"
     if storage:
         place, before = masked(storage), ""
@@ -94,15 +87,8 @@ def _study(facts: SweepFacts) -> str:
     python = (
         f"import optuna\n{imports}storage = {where}\nstudy = optuna.load_study(study_name={name!r}, storage=storage)"
     )
-    shell = _command(f"{before}optuna-dashboard {place}", "Open the study in a dashboard")
-    return f"\n{said}\n" + shell + _command(python, "Open the study in Python")
-
-
-def _command(text: str, label: str) -> str:
-    return raw_block(
-        '<div class="command"><button type="button" class="copy" hidden>Copy</button>'
-        f'<pre tabindex="0" role="region" aria-label="{html_text(label)}"><code>{html_lines(text)}</code></pre></div>'
-    )
+    shell = command(f"{before}optuna-dashboard {place}", "Open the study in a dashboard")
+    return text(said) + shell + command(python, "Open the study in Python")
 
 
 def _subject(facts: SweepFacts) -> list[str]:
@@ -161,8 +147,6 @@ def _cards(facts: SweepFacts) -> Iterator[tuple[str, str, str]]:
         )
 
 
-def _card(name: str, value: str, beside: str) -> str:
-    return (
-        f'<div class="card"><dt>{html_text(name)}</dt><dd>{html_text(value)}</dd>'
-        f'<dd class="beside">{html_text(beside)}</dd></div>'
-    )
+def _card(name: str, value: str, beside: str) -> Html:
+    card = '<div class="card"><dt>{name}</dt><dd>{value}</dd><dd class="beside">{beside}</dd></div>'
+    return html(card, name=name, value=value, beside=beside)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import metric
-from pipeline.escape import html_text, raw_block
-from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.blocks import Blocks, Cell, Column, chart, markup, side_by_side, table, text
+from pipeline.report.markup import NOTHING, Html, html, link, together
 from pipeline.report.numbers import DASH, format_number, several
-from pipeline.report.tables import Cell, Column, Html, link, table, wrapped
 from pipeline.sweep.report.words import label, objective_column, objective_text, param_text
 from pipeline.sweep.trial import Trial
 
@@ -23,10 +22,10 @@ KEY = ("sharpe", "cagr", "max_drawdown", "annual_volatility", "total_trades")
 WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
-def leaders(facts: SweepFacts) -> str:
+def leaders(facts: SweepFacts) -> Blocks:
     """Return the best trials by the first objective."""
     if facts.best is None:
-        return "\nNo trial was completed.\n"
+        return text("No trial was completed.")
     shown = facts.configurations[:LEADERS]
     others = _others(facts, shown)
     runs = any(trial.run_id in facts.reports for trial in shown)
@@ -35,8 +34,8 @@ def leaders(facts: SweepFacts) -> str:
     columns += [Column("Run")] if runs else []
     rows = []
     for rank, trial in enumerate(shown, start=1):
-        star = '<span class="star" title="On the Pareto front">★</span> ' if trial.number in on_front else ""
-        cells = [Html(f"{star}{rank}"), *_values(facts, trial, others)]
+        star = html('<span class="star" title="On the Pareto front">★</span> ') if trial.number in on_front else NOTHING
+        cells = [together([star, rank]), *_values(facts, trial, others)]
         rows.append([*cells, _run(facts, trial)] if runs else cells)
     marked = "; ★ is on the Pareto front" if on_front else ""
     marked += ", each configuration once" if len(facts.configurations) < len(facts.ranked) else ""
@@ -46,10 +45,10 @@ def leaders(facts: SweepFacts) -> str:
     return table(caption, columns, rows, name="leaders")
 
 
-def everything(facts: SweepFacts) -> str:
+def everything(facts: SweepFacts) -> Blocks:
     """Return all trials by number, to be searched and sorted; of very many, and without scripts, the best ones."""
     if not facts.tried:
-        return "\nThis sweep left no trials (`trials.jsonl`).\n"
+        return text("This sweep left no trials (`trials.jsonl`).")
     shown, most = list(facts.tried), EXCERPT if facts.static else LISTED
     if len(shown) > most:
         best_first = [*facts.ranked, *(t for t in facts.tried if t.state != "COMPLETE")]
@@ -59,25 +58,26 @@ def everything(facts: SweepFacts) -> str:
     runs = any(trial.run_id in facts.reports for trial in shown)
     columns = [*_columns(facts, others), Column("State"), *([Column("Run")] if runs else [])]
     rows = (_plain_row(facts, trial, others, runs=runs) for trial in shown)
-    text = _table(f"{several(len(facts.tried), 'trial')}{note}", columns, rows)
+    caption = f"{several(len(facts.tried), 'trial')}{note}"
     file = facts.run.dir.trials
-    address = link(file.name, facts.address(file.name)).text
-    return text + raw_block(f'<p class="note">All trials with all metrics, run ids and errors are in {address}.</p>')
+    where = '<p class="note">All trials with all metrics, run ids and errors are in {address}.</p>'
+    listed = table(caption, columns, rows, name="all-trials tall searchable", compact=True)
+    return listed + markup(html(where, address=link(file.name, facts.address(file.name))))
 
 
-def pareto(facts: SweepFacts) -> str:
+def pareto(facts: SweepFacts) -> Blocks:
     """Return the Pareto front as figures and a table; empty for a single objective."""
     names = facts.objectives
     if len(names) < 2:
-        return ""
+        return ()
     if facts.best is None:
-        return ""
+        return ()
     from pipeline.sweep.report import figures as drawn
 
     front = f"{len(facts.judged.front)} trials on the front"
     what = "trials that no other beats in all objectives, and the rest"
     blocks = [
-        figure_block(
+        chart(
             f"pareto-{other}", drawn.pareto_figure(facts.ranked, facts.judged.front, facts.best.number, names, other),
             caption=f"{metric(names[other]).label} over {label(names[0])}: {what}.",
             label=f"Scatter chart of {label(names[other])} over {label(names[0])}; {front}.",
@@ -124,22 +124,6 @@ def _run(facts: SweepFacts, trial: Trial) -> Html:
     return link("report", facts.reports[trial.run_id]) if trial.run_id in facts.reports else Html(DASH)
 
 
-def _plain_row(facts: SweepFacts, trial: Trial, others: Sequence[str], *, runs: bool) -> str:
-    """Return a row as short as can be: of thousands, every byte counts. Cells without a class are numbers."""
-    params = len(facts.params)
-    kinds = ["" if name in facts.numeric else " class=text" for name in facts.params]
-    texts = [html_text(text) for text in _texts(facts, trial, others)]
-    cells = "".join(f"<td{kind}>{text}</td>" for kind, text in zip(kinds, texts[:params], strict=True))
-    cells += "".join(f"<td>{text}</td>" for text in texts[params:])
-    state = f"<td class=text>{WORDS.get(trial.state, trial.state)}</td>"
-    run = f"<td class=text>{_run(facts, trial).text}</td>" if runs else ""
-    return f"<tr><th scope=row>{trial.number}</th>{cells}{state}{run}</tr>"
-
-
-def _table(caption: str, columns: Iterable[Column], rows: Iterable[str]) -> str:
-    heads = "".join(
-        f'<th scope="col"{" class=num" if column.numeric else ""}>{html_text(column.heading)}</th>'
-        for column in columns
-    )
-    inner = f"<thead><tr>{heads}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>"
-    return raw_block(wrapped(caption, inner, name="all-trials tall searchable"))
+def _plain_row(facts: SweepFacts, trial: Trial, others: Sequence[str], *, runs: bool) -> list[Cell]:
+    state = WORDS.get(trial.state, trial.state)
+    return [*_values(facts, trial, others), state, *([_run(facts, trial)] if runs else [])]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.backtest.catalogue import DIRECTIONS, metric
-from pipeline.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text
+from pipeline.report.blocks import Blocks, drawing
+from pipeline.report.markup import Html
 from pipeline.report.numbers import several
 from pipeline.report.scales import number_ticks
 from pipeline.sweep.report.words import log_ticks, objective_text, param_text, shortened
@@ -119,8 +121,8 @@ def make_map(trials: Sequence[Trial], across: Side, down: Side, objective: str) 
 
 def pair_map(
     trials: Sequence[Trial], best: Trial, pair: tuple[str, str], objective: str, *, logarithmic: tuple[bool, bool]
-) -> str:
-    """Return the map of two params as one numbered figure in Markdown."""
+) -> Blocks:
+    """Return the map of two params as one numbered figure."""
     across, down = (
         make_side(name, [trial.params[name] for trial in trials], logarithmic=log)
         for name, log in zip(pair, logarithmic, strict=True)
@@ -135,8 +137,7 @@ def pair_map(
     )
     svg = f'<svg class="chart map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{inside}</svg>'
     name = "-".join("".join(c for c in part if c.isalnum()) for part in pair)
-    caption = markdown_text(f"{metric(objective).label} over {pair[0]} and {pair[1]}.")
-    return f"\n::: {{#fig-map-{name} .map}}\n{raw_block(svg)}\n{caption}\n:::\n"
+    return drawing(f"map-{name}", "map", Html(svg), f"{metric(objective).label} over {pair[0]} and {pair[1]}.")
 
 
 def _place(trial: Trial, across: Side, down: Side) -> Place:

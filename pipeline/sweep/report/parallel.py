@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.backtest.catalogue import metric
-from pipeline.escape import html_text, markdown_text, raw_block
+from pipeline.escape import html_text
+from pipeline.report.blocks import Blocks, drawing
+from pipeline.report.markup import Html
 from pipeline.report.scales import number_ticks
 from pipeline.sweep.report.facts import is_number
 from pipeline.sweep.report.figures import thinned
@@ -31,13 +33,13 @@ class Rail:
 
 def parallel_figure(
     ranked: Sequence[Trial], params: Sequence[str], objectives: Sequence[str], logarithmic: Callable[[str], bool]
-) -> str:
-    """Return the figure in Markdown. `ranked` are the completed trials, the best first; `params` the axes wanted."""
+) -> Blocks:
+    """Return the figure. `ranked` are the completed trials, the best first; `params` the axes wanted."""
     chosen = list(params)[: MOST_AXES - len(objectives)]
     rails = [_param_rail(name, ranked, logarithmic=logarithmic(name)) for name in chosen]
     rails += [_objective_rail(i, name, ranked) for i, name in enumerate(objectives)]
     if len(rails) < 2:
-        return ""
+        return ()
     rank = {trial.number: place for place, trial in enumerate(ranked)}
     shown = sorted(thinned(ranked, LINES), key=lambda trial: -rank[trial.number])
     lines = "".join(_line(rails, trial, rank[trial.number], len(ranked)) for trial in shown)
@@ -57,7 +59,7 @@ def parallel_figure(
     if len(chosen) < len(params):
         caption += f" The {len(chosen)} most important params."
     box = f'<div class="drawing" tabindex="0" role="region" aria-label="Parallel coordinates">{svg}</div>'
-    return f"\n::: {{#fig-parallel .parallel}}\n{raw_block(box)}\n{markdown_text(caption)}\n:::\n"
+    return drawing("parallel", "parallel", Html(box), caption)
 
 
 def _param_rail(name: str, trials: Sequence[Trial], *, logarithmic: bool) -> Rail:

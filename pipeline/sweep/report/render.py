@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_bytes, sha256_file
 from pipeline.errors import RenderError
-from pipeline.report.blocks import Aside
+from pipeline.report.aside import Aside
 from pipeline.report.job import RenderJob, known_format, why_file_stale
 from pipeline.report.record import RenderRecord, assets_digest, read_record
 from pipeline.report.render import Resolved, Sources, first_success, keep_report, tracked_url
@@ -104,13 +104,14 @@ def sweep_assets_digest() -> str:
 def resolve_sweep(run: Run, sources: Sources, scratch: Path, *, marked: bool = False, linked: bool = True) -> Resolved:
     """Execute the cells of the report of a sweep and write its Markdown into `scratch`; see `resolve_run`."""
     page = build_sweep_page(run, images=scratch / "images", static=sources.static, linked=linked)
-    aside = Aside(static=sources.static, marked=marked)
+    aside = Aside(marked=marked)
     markdown = resolve(
         sources.template,
         scratch,
         parameters={"run_id": run.run_id, "page": page},
         title=f"{page.title} · sweep report · {run.run_id[:8]}",
         outputs=aside.take,
+        figures=page.figures,
         whole=marked,
     )
     counted = (page.judged.counts.ledger, page.around_sha256)

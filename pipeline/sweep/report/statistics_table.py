@@ -7,9 +7,9 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.backtest.catalogue import COUNT, PERCENT
-from pipeline.escape import html_text, raw_block
+from pipeline.report.blocks import Blocks, Cell, Column, markup, table, text
+from pipeline.report.markup import html, meaning, together
 from pipeline.report.numbers import format_number, risk_free, several
-from pipeline.report.tables import Cell, Column, Html, table
 from pipeline.sweep.report.words import effective_text, joined, label, objective_text, ratio
 from pipeline.sweep.statistics import NEAR_BEST, Counts, CrossValidated, Deflation, Forward, Overfit, Plateau
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     convention: str
 
 
-def statistics(facts: SweepFacts) -> str:
+def statistics(facts: SweepFacts) -> Blocks:
     """Return the table of all statistics, each with its convention and source."""
     found = facts.judged
     rows: list[Row] = []
@@ -42,10 +42,10 @@ def statistics(facts: SweepFacts) -> str:
         rows += _plateau(found.plateau, facts.objectives[0])
     columns = [Column("Statistic"), Column("Value", numeric=True), Column("Convention")]
     said = [*_left_out(facts), *(f"{text[:1].upper()}{text[1:].removesuffix('.')}." for text in found.notes)]
-    notes = "".join(f'<p class="note">{html_text(text)}</p>\n' for text in said)
-    cells: list[list[Cell]] = [[row.name, row.value, _meaning(row.convention)] for row in rows]
-    shown = table("Statistics of the choice of the best trial", columns, cells, name="evidence") if cells else ""
-    return shown + (raw_block(notes) if notes else "") + _nothing(facts, cells)
+    notes = together(html('<p class="note">{each}</p>\n', each=each) for each in said)
+    cells: list[list[Cell]] = [[row.name, row.value, meaning(row.convention)] for row in rows]
+    shown = table("Statistics of the choice of the best trial", columns, cells, name="evidence") if cells else ()
+    return shown + markup(notes) + _nothing(facts, cells)
 
 
 def _left_out(facts: SweepFacts) -> Iterator[str]:
@@ -59,12 +59,8 @@ def _left_out(facts: SweepFacts) -> Iterator[str]:
         )
 
 
-def _nothing(facts: SweepFacts, rows: list[list[Cell]]) -> str:
-    return "" if rows or facts.judged.notes else "\nThis sweep left no statistics (`statistics.json`).\n"
-
-
-def _meaning(text: str) -> Html:
-    return Html(f'<span class="meaning">{html_text(text)}</span>')
+def _nothing(facts: SweepFacts, rows: list[list[Cell]]) -> Blocks:
+    return () if rows or facts.judged.notes else text("This sweep left no statistics (`statistics.json`).")
 
 
 def _deflation(found: Deflation, facts: SweepFacts) -> Iterator[Row]:

@@ -7,10 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pipeline.backtest.catalogue import PERCENT, RATIO
-from pipeline.escape import html_text, raw_block
-from pipeline.report.figures import figure_block, side_by_side
+from pipeline.report.blocks import Blocks, Cell, Column, chart, markup, side_by_side, table
+from pipeline.report.markup import html
 from pipeline.report.numbers import DASH, format_number, several
-from pipeline.report.tables import Cell, Column, table
 from pipeline.sweep.report.words import joined, label, params_text, ratio
 
 if TYPE_CHECKING:
@@ -24,23 +23,23 @@ ADAPTIVE = (
 )
 
 
-def caveat(facts: SweepFacts) -> str:
+def caveat(facts: SweepFacts) -> Blocks:
     """Return what an adaptive sampler means for everything out of sample; empty for the other samplers."""
     forward, crossed = facts.judged.walk_forward, facts.judged.cross_validation
     flattered = forward is not None and not forward.trials
     methods = [*(["walk-forward"] if flattered else []), *(["cross-validation"] if crossed is not None else [])]
     if facts.asked is None or not facts.adaptive or not facts.chosen or not methods:
-        return ""
+        return ()
     remedy = ", nor has walk-forward with searches of its own (validation.walk_forward_trials)" if flattered else ""
     text = ADAPTIVE.format(sampler=facts.asked.sweep.sampler, methods=joined(methods), remedy=remedy)
-    return raw_block(f'<p class="caveat">{html_text(text)}</p>')
+    return markup(html('<p class="caveat">{text}</p>', text=text))
 
 
-def decay(facts: SweepFacts) -> str:
+def decay(facts: SweepFacts) -> Blocks:
     """Return the Sharpe ratio in and out of sample by each method, and what is left of it."""
     rows = [_decay_row(*row) for row in _decays(facts)] if facts.chosen else []
     if not rows:
-        return ""
+        return ()
     columns = [
         Column("Chosen by the best Sharpe ratio in"), Column("In sample", numeric=True),
         Column("Out of sample", numeric=True), Column("Left", numeric=True, title="Out of sample over in sample"),
@@ -48,23 +47,23 @@ def decay(facts: SweepFacts) -> str:
     return table("Sharpe ratio of the chosen trial in and out of sample, annual", columns, rows, name="decay")
 
 
-def overfitting_figures(facts: SweepFacts) -> str:
+def overfitting_figures(facts: SweepFacts) -> Blocks:
     """Return the histogram of the logits beside the ratios in and out of sample; empty without CSCV."""
     found = facts.judged.overfitting
     if found is None or not found.logits:
-        return ""
+        return ()
     from pipeline.sweep.report import figures_validation as drawn
 
     pbo, slope = format_number(found.pbo, PERCENT), ratio(found.degradation_slope)
     inside, outside = ([value * facts.annual for value in values] for values in (found.in_sample, found.out_of_sample))
     intercept = (found.degradation_intercept or 0.0) * facts.annual
     return side_by_side(
-        figure_block(
+        chart(
             "logits", drawn.logits_figure(found.logits), height=300,
             caption="CSCV: logits of the rank that the best trial of one half has in the other half.",
             label=f"Histogram of the logits of {found.n_splits:,} splits; {pbo} are at or below 0.",
         ),
-        figure_block(
+        chart(
             "decay", drawn.decay_figure(inside, outside, found.degradation_slope, intercept), height=300,
             caption="CSCV: annual Sharpe ratio of the best trial of one half, in that half and in the other.",
             label=f"Scatter chart of Sharpe ratios out of sample over in sample; regression slope {slope}.",
@@ -72,11 +71,11 @@ def overfitting_figures(facts: SweepFacts) -> str:
     )  # fmt: skip
 
 
-def forward_table(facts: SweepFacts) -> str:
+def forward_table(facts: SweepFacts) -> Blocks:
     """Return the windows of the walk-forward, each with what was chosen before it; empty without one."""
     found = facts.judged.walk_forward
     if found is None or not facts.chosen:
-        return ""
+        return ()
     columns = [
         Column("Window"), *([] if found.trials else [Column("Trial", numeric=True)]), Column("Params"),
         Column("In sample", numeric=True, title="Annual Sharpe ratio with these params on all bars before the window"),
@@ -99,15 +98,15 @@ def _choice(facts: SweepFacts, window: Window) -> list[str]:
     return [str(window.trial), params_text(trial.params) if trial else DASH]
 
 
-def forward_figures(facts: SweepFacts) -> str:
+def forward_figures(facts: SweepFacts) -> Blocks:
     """Return the stitched equity of the walk-forward beside the ratios of the paths of cross-validation."""
-    return side_by_side(_stitched(facts), _paths(facts)) if facts.chosen else ""
+    return side_by_side(_stitched(facts), _paths(facts)) if facts.chosen else ()
 
 
-def _stitched(facts: SweepFacts) -> str:
+def _stitched(facts: SweepFacts) -> Blocks:
     found = facts.judged.walk_forward
     if found is None or not found.dates:
-        return ""
+        return ()
     import pandas as pd
 
     from pipeline.sweep.report import figures_validation as drawn
@@ -121,21 +120,21 @@ def _stitched(facts: SweepFacts) -> str:
         inside = own[own.index >= stitched.index[0]]
         before = own[own.index < stitched.index[0]]
         hindsight = inside / (float(before.iloc[-1]) if len(before) else 1.0)
-    return figure_block(
+    return chart(
         "forward", drawn.forward_figure(stitched, hindsight, best), height=320,
         caption="Walk-forward: growth of 1 over the joined test windows, beside the best trial of the whole period.",
         label=f"Line chart of the growth of 1; Sharpe ratio {ratio(found.out_of_sample)} out of sample.",
     )  # fmt: skip
 
 
-def _paths(facts: SweepFacts) -> str:
+def _paths(facts: SweepFacts) -> Blocks:
     found = facts.judged.cross_validation
     if found is None or not found.paths:
-        return ""
+        return ()
     from pipeline.sweep.report import figures_validation as drawn
 
     low, high = ratio(min(found.paths)), ratio(max(found.paths))
-    return figure_block(
+    return chart(
         "paths", drawn.paths_figure(found.paths), height=320,
         caption="Cross-validation: annual Sharpe ratio of each path through the test folds.",
         label=f"Bar chart of the Sharpe ratios of {several(len(found.paths), 'path')}, from {low} to {high}.",

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pipeline.backtest.catalogue import DIRECTIONS, NUMBER, PERCENT, RATIO, metric
+from pipeline.report.blocks import Column
 from pipeline.report.numbers import DASH, MINUS, format_number
-from pipeline.report.tables import Column
 
 
 def param_text(value: object) -> str:

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from pipeline.report.record import RenderRecord
 from pipeline.run import Run
 from pipeline.settings import Settings
-from pipeline.sweep.report import render_sweep
+from pipeline.sweep.report.render import render_sweep
 from tests.sweep.sweeps import search, spec
 
 REPOSITORY = Path(__file__).resolve().parents[3]

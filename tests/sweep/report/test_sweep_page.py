@@ -19,9 +19,10 @@ from pipeline.report.numbers import format_number
 from pipeline.report.verdict import ONLY_IF, WHY_UNJUDGED
 from pipeline.run import Run
 from pipeline.rundir import RunDir
-from pipeline.sweep.report import build_sweep_page, open_sweep
+from pipeline.sweep.report import open_sweep
 from pipeline.sweep.report.facts import SweepFacts
 from pipeline.sweep.report.maps import make_map, make_side
+from pipeline.sweep.report.page import build_sweep_page
 from pipeline.sweep.report.words import effective_text, param_text
 from pipeline.sweep.stored import Sweep
 from pipeline.sweep.trial import Trial

@@ -21,8 +21,7 @@ from pipeline.report.selfcontained import check_self_contained
 from pipeline.run import Run
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
-from pipeline.sweep.report import render_sweep, why_sweep_stale
-from pipeline.sweep.report.render import find_sweep_template
+from pipeline.sweep.report.render import find_sweep_template, render_sweep, why_sweep_stale
 from pipeline.sweep.stored import Sweep
 from tests.sweep.report.made import REPOSITORY, TEMPLATE, html_of, page_of, render
 from tests.tiers import mostly_slow
