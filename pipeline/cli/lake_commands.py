@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 lake = typer.Typer(
     name="lake",
-    help="SQL over all runs.",
+    help="SQL over all runs and over market data.",
     epilog=example('evidence lake query "SELECT name, sharpe FROM runs ORDER BY sharpe DESC LIMIT 5"'),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -51,6 +51,40 @@ def ingest(
         say_json({"lake": str(settings.lake), **asdict(done)})
         return
     say(f"{done.runs:,} runs in {settings.lake}: {done.added:,} new, {done.changed:,} changed, {done.gone:,} gone")
+
+
+@lake.command("import", epilog=example("evidence lake import prices.csv --symbol BTCUSDT --freq 1d"))
+def import_(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of bars, or `sample:NAME`.")],
+    symbol: Annotated[str, typer.Option(help="The instrument.")],
+    freq: Annotated[str, typer.Option(help="How long a bar is: a number and s, m, h, d, w or mo, as 1d.")],
+    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Zone of timestamps that carry none.")] = None,
+    date_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Format of timestamps, as in a spec.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take market data into the lake, checked by the data contract: the table `ohlcv`.
+
+    Bars that are there already change nothing. A bar with other values takes the place of the one that is there; the
+    earlier version is kept.
+    """
+    from dataclasses import asdict
+
+    from pipeline.backtest.bars import Reading
+    from pipeline.cli import output
+    from pipeline.lake.market import import_bars
+    from pipeline.settings import Settings
+
+    reading = Reading(timezone=timezone, date_format=date_format)
+    done = import_bars(Settings.load(), files, symbol, freq, reading)
+    output.print_warnings(list(done.notes))
+    if as_json:
+        say_json(asdict(done))
+        return
+    counts = f"{done.added:,} bars new, {done.corrected:,} corrected, {done.unchanged:,} unchanged"
+    say(f"{done.symbol} {done.freq}: {counts}; {done.rows:,} from {done.first} to {done.last}")
+    say(f"sha256:{done.bars_sha256}")
 
 
 @lake.command("query", epilog=example('evidence lake query "SELECT COUNT(*) AS n FROM runs"'))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import QueryError, nearest
 from pipeline.lake.index import read_index
+from pipeline.lake.market_index import read_market
 from pipeline.lake.place import Place
-from pipeline.lake.schema import tables
+from pipeline.lake.schema import OHLCV, every_table, tables
 from pipeline.settings import Settings
 
 
@@ -38,14 +39,17 @@ def table_facts(settings: Settings) -> list[TableFacts]:
     for name, table in tables().items():
         parts = () if index is None else index.of(name)
         found.append(TableFacts(name, table.row, sum(part.rows for part in parts), len(parts)))
-    return found
+    versions = [series.current for series in read_market(Place.of(settings)).series]
+    files = sum(len(version.years) for version in versions)
+    return [*found, TableFacts(OHLCV.name, OHLCV.row, sum(version.rows for version in versions), files)]
 
 
 def column_facts(table: str | None = None) -> list[ColumnFacts]:
     """Return the columns of a table, or of all; raises QueryError for a table that there is not."""
-    if table is not None and table not in tables():
-        raise QueryError(f"There is no table {table!r} in the lake. {nearest(table, tables())}")
-    chosen = tables().values() if table is None else [tables()[table]]
+    known = every_table()
+    if table is not None and table not in known:
+        raise QueryError(f"There is no table {table!r} in the lake. {nearest(table, known)}")
+    chosen = known.values() if table is None else [known[table]]
     return [
         ColumnFacts(one.name, name, column.type, column.meaning)
         for one in chosen

@@ -13,7 +13,7 @@ from pipeline.lake.formats import rendered
 from pipeline.lake.guard import tables_of
 from pipeline.lake.place import Place
 from pipeline.lake.query import Question
-from pipeline.lake.schema import tables
+from pipeline.lake.schema import every_table
 
 MORE = 512  # megabytes beyond the limit that rows take as Python has them, and libraries for themselves
 
@@ -36,10 +36,10 @@ def answered(question: Question, place: Place) -> bytes:
     import duckdb
 
     if question.unsafe:
-        names = frozenset(tables())
+        names = frozenset(every_table())
     else:
         with duckdb.connect() as parser:
-            names = tables_of(parser, question.sql, tables())
+            names = tables_of(parser, question.sql, every_table())
     connection = connected(place, names, question.limits, unsafe=question.unsafe)
     _limit_memory(question.limits)
     with explained(question.limits):

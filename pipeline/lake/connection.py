@@ -7,16 +7,18 @@ one query which only reads, `guard` says before.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import LakeError, QueryError
 from pipeline.lake.guard import said, tables_of
 from pipeline.lake.index import Index, Part, read_index
+from pipeline.lake.market_index import NAME, read_market
 from pipeline.lake.place import Place, check_installed
-from pipeline.lake.schema import Table, arrow_schema, tables
+from pipeline.lake.schema import OHLCV, Table, arrow_schema, every_table, tables
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Lake:
     @property
     def tables(self) -> tuple[str, ...]:
         """The names of all tables."""
-        return (*tables(),)
+        return (*every_table(),)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """Return what a query finds: `.df()`, `.pl()`, `.to_arrow_table()`, `.fetchall()`; it is asked then.
@@ -109,8 +111,8 @@ def connected(place: Place, names: Collection[str], limits: Limits, *, unsafe: b
     check_installed()
     import duckdb
 
-    index = read_index(place)
-    if index is None:
+    index, market = read_index(place), read_market(place)
+    if index is None and not market.series:
         raise LakeError(MISSING.format(place.path))
     connection = duckdb.connect()
     try:
@@ -118,7 +120,10 @@ def connected(place: Place, names: Collection[str], limits: Limits, *, unsafe: b
             connection.execute(setting)
         for name, table in tables().items():
             if name in names:
-                (_register if table.bulky else _copy)(connection, place, index, table)
+                (_register if table.bulky else _copy)(connection, place, index or Index(""), table)
+        if OHLCV.name in names:
+            years = [year.file for series in market.series for year in series.current.years]
+            connection.register(OHLCV.name, _dataset(OHLCV, [str(place.ohlcv / file) for file in years]))
         connection.execute(f"SET GLOBAL max_execution_time = {int(limits.seconds * 1000)}")
         for setting in () if unsafe else (*SHUT, "SET lock_configuration = true"):
             connection.execute(setting)
@@ -161,21 +166,22 @@ def _kept(part: Part) -> str:
 
 def _register(connection: Any, place: Place, index: Index, table: Table) -> None:
     """Let a table be read by pyarrow from its files, as it is asked."""
-    import pyarrow.dataset as ds
-
-    schema = arrow_schema(table)
     parts = index.of(table.name)
     whole = [str(place.runs / part.file) for part in parts if not part.without]
-    sources = [(ds.dataset(whole, schema=schema, format="parquet") if whole else schema.empty_table(), "true")]
-    sources += [
-        (ds.dataset([str(place.runs / part.file)], schema=schema, format="parquet"), _kept(part))
-        for part in parts
-        if part.without
-    ]
+    sources = [(_dataset(table, whole), "true")]
+    sources += [(_dataset(table, [str(place.runs / part.file)]), _kept(part)) for part in parts if part.without]
     for number, (source, _) in enumerate(sources):
         connection.register(f"{table.name}_{number}", source)
     selects = (f"SELECT * FROM {table.name}_{number} WHERE {kept}" for number, (_, kept) in enumerate(sources))
     connection.execute(f"CREATE TEMP VIEW {table.name} AS {' UNION ALL '.join(selects)}")
+
+
+def _dataset(table: Table, files: Sequence[str]) -> Any:
+    """Return the rows of a table in these files, to be read as they are asked."""
+    import pyarrow.dataset as ds
+
+    schema = arrow_schema(table)
+    return ds.dataset(files, schema=schema, format="parquet") if files else schema.empty_table()
 
 
 def quoted(name: str) -> str:
@@ -189,11 +195,15 @@ def text(value: str) -> str:
 
 
 def _stamp(place: Place) -> object:
+    return tuple(_of_file(path) for path in (place.current, place.ohlcv / NAME))
+
+
+def _of_file(path: Path) -> tuple[int, int] | None:
     try:
-        found = place.current.stat()
+        found = path.stat()
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_ino)
+    return found.st_mtime_ns, found.st_ino
 
 
 class explained:  # noqa: N801 - used as a statement

@@ -80,6 +80,22 @@ def _runs() -> dict[str, Column]:
     return {**listed, **more, **{name: Column(NUMBER, metric.meaning) for name, metric in METRICS.items()}}
 
 
+OHLCV = Table(
+    "ohlcv", "a bar of market data",
+    {
+        "symbol": Column(TEXT), "freq": Column(TEXT, "length of a bar, as 1d"),
+        "timestamp": Column(TIME, "UTC, as labelled in the file"),
+        **_numbers("open", "high", "low", "close"), "volume": Column(NUMBER, "empty where the file has none"),
+    },
+    bulky=True,
+)  # fmt: skip
+
+
+def every_table() -> Mapping[str, Table]:
+    """Return the tables that a query may read: those over runs, and market data."""
+    return {**tables(), OHLCV.name: OHLCV}
+
+
 @cache
 def tables() -> Mapping[str, Table]:
     """Return the tables over runs, by name."""

@@ -29,6 +29,9 @@ REQUIRED = {  # what a command cannot be called without
     "checkpoint": f"0:{64 * 'a'}",
     "token": "token.tsr",
     "sql": "SELECT COUNT(*) AS n FROM runs",
+    "files": "sample:sp500",
+    "symbol": "SPX",
+    "freq": "1d",
 }
 FAULT = "fault of evidence"  # what is said of an error that nobody thought of
 

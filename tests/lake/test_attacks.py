@@ -13,7 +13,7 @@ from pipeline.errors import EvidenceError
 from pipeline.lake.connection import Lake, Limits, connected
 from pipeline.lake.ingest import ingest
 from pipeline.lake.place import Place
-from pipeline.lake.schema import tables
+from pipeline.lake.schema import every_table
 from pipeline.settings import Settings
 from tests.lake.worlds import make_runs
 from tests.tiers import mostly_slow
@@ -228,4 +228,4 @@ def test_a_link_that_leads_out_of_the_lake_leads_nowhere(lake: Lake, settings: S
     (settings.lake / "runs" / "runs-link.parquet").symlink_to(settings.root / "secret.csv")
     with Lake.open(settings, LIMITS) as opened:
         assert opened.sql("SELECT COUNT(*) FROM runs").fetchall() == [(3,)]
-        assert {*opened.tables} == {*tables()}
+        assert {*opened.tables} == {*every_table()}

@@ -18,7 +18,7 @@ from pipeline.lake.connection import Lake, Limits
 from pipeline.lake.ingest import ingest
 from pipeline.lake.place import Place
 from pipeline.lake.query import Question, ask
-from pipeline.lake.schema import tables
+from pipeline.lake.schema import every_table
 from pipeline.settings import Settings
 from tests.lake.worlds import make_runs
 
@@ -71,7 +71,7 @@ def test_the_same_values_in_every_format(settings: Settings) -> None:
 def test_notebooks_get_frames(settings: Settings) -> None:
     """pandas, Polars where it is installed, Arrow; what is taken in meanwhile, the next query sees."""
     with connect(settings) as lake:
-        assert lake.tables == (*tables(),)
+        assert lake.tables == (*every_table(),)
         found = lake.sql("SELECT run_id, max(equity) AS best FROM equity GROUP BY run_id ORDER BY best")
         assert found.df()["best"].tolist() == [103.5, 104.5, 105.5]
         assert found.to_arrow_table().num_rows == 3
