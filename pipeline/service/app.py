@@ -15,12 +15,18 @@ from starlette.types import ASGIApp
 
 from pipeline.errors import EvidenceError
 from pipeline.service import problems
+from pipeline.service.artifact_routes import ArtifactRoutes
 from pipeline.service.edge import Edge
+from pipeline.service.experiment_routes import ExperimentRoutes
 from pipeline.service.health import HealthRoutes, add_docs
 from pipeline.service.metrics import Metrics
+from pipeline.service.mlflow_store import MlflowStore
 from pipeline.service.openapi import describe
+from pipeline.service.routes import router
 from pipeline.service.settings import Place, ServiceSettings
 from pipeline.service.tokens import TokenFile
+from pipeline.service.tracked_run_routes import TrackedRunRoutes
+from pipeline.service.transfers import Transfers
 from pipeline.settings import Settings
 
 ABOUT = (
@@ -34,12 +40,21 @@ def build_app(settings: Settings, service: ServiceSettings) -> ASGIApp:
     """Return the service of a project. What it keeps is in `service.directory`; raises UsageError."""
     place = Place.of(settings, service).make()
     metrics = Metrics()
-    health = HealthRoutes(service.name, {}, metrics)
-    app = _application(service, [health.router()])
+    roots = [settings.resolve(path) for path in service.artifact_roots]
+    uri = service.tracking_uri or settings.default_tracking_uri
+    mlflow = MlflowStore(uri, settings.root, roots=roots, seconds=service.seconds)
+    health = HealthRoutes(service.name, {"mlflow": mlflow}, metrics)
+    app = _application(service, [health.router(), _mlflow_routes(mlflow, place, service)])
     edge = Edge(app, service, TokenFile(place.tokens), metrics)
     if not service.origins:
         return edge
     return CORSMiddleware(edge, allow_origins=service.origins, allow_methods=CORS_METHODS, allow_headers=CORS_HEADERS)
+
+
+def _mlflow_routes(mlflow: MlflowStore, place: Place, service: ServiceSettings) -> APIRouter:
+    artifacts = ArtifactRoutes(mlflow, Transfers(place.uploads), max_upload=service.max_upload)
+    tables = [ExperimentRoutes(mlflow).table(), TrackedRunRoutes(mlflow).table(), artifacts.table()]
+    return router("/api/mlflow", "mlflow", [route for table in tables for route in table])
 
 
 def _application(service: ServiceSettings, routers: Sequence[APIRouter]) -> FastAPI:
@@ -63,8 +78,8 @@ def _application(service: ServiceSettings, routers: Sequence[APIRouter]) -> Fast
             EvidenceError: problems.on_evidence_error,
         },
     )
-    for router in routers:
-        app.include_router(router)
+    for routes in routers:
+        app.include_router(routes)
     add_docs(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app

@@ -34,7 +34,7 @@ def router(prefix: str, tag: str, routes: Sequence[Route]) -> APIRouter:
             route.call,
             methods=[route.method],
             status_code=route.status,
-            name=f"{tag}_{route.call.__name__}{'_of' if '{' in route.path else ''}",
+            name=route.call.__name__,
             dependencies=[Depends(HTTPBearer(auto_error=False)), Depends(needs(route.scope))],
             **route.options,
         )

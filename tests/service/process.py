@@ -20,7 +20,7 @@ def serving(
     root: Path, *options: str, environ: Mapping[str, str] | None = None, kill: bool = False
 ) -> Iterator[httpx.Client]:
     """Start `evidence serve` in a project, and yield a client of it; it is told to stop at the end, or killed."""
-    command = [sys.executable, "-m", "pipeline.cli", "serve", "--port", "0", "--json", *options]
+    command = [str(Path(sys.executable).with_name("evidence")), "serve", "--port", "0", "--json", *options]
     given = {**os.environ, "EVIDENCE_ROOT": str(root), **(environ or {})}
     with (root / "service.log").open("ab") as log:
         process = subprocess.Popen(
@@ -33,5 +33,6 @@ def serving(
             yield client
     finally:
         (process.kill if kill else process.terminate)()
-        process.wait(SECONDS)
+        code = process.wait(SECONDS)
         process.stdout.close()  # type: ignore[union-attr]
+    assert kill or code == 0, "a service that is told to stop ends well"

@@ -22,6 +22,7 @@ from pipeline.service.problems import MEDIA_TYPE, Refusal
 from pipeline.service.settings import ServiceSettings
 from pipeline.service.tokens import TokenFile
 from pipeline.settings import Settings
+from tests.service.problems import check_problem
 
 LOCAL = ServiceSettings(auth=False)
 
@@ -42,17 +43,6 @@ def inner() -> Starlette:
 def client(tmp_path: Path, settings: ServiceSettings = LOCAL) -> TestClient:
     edge = Edge(inner(), settings, TokenFile(tmp_path / "tokens.json"), Metrics())
     return TestClient(edge, base_url="http://127.0.0.1", raise_server_exceptions=False)
-
-
-def check_problem(response: Any, status: int) -> dict[str, Any]:
-    """Say that an answer is a problem, whole; return it."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == MEDIA_TYPE
-    problem: dict[str, Any] = response.json()
-    assert problem["status"] == status
-    assert problem["request_id"] == response.headers["x-request-id"]
-    assert {"type", "title", "detail", "instance"} <= problem.keys()
-    return problem
 
 
 def test_every_answer_has_its_headers_and_an_id(tmp_path: Path) -> None:
@@ -192,7 +182,8 @@ def test_a_page_of_an_allowed_origin_may_call(whole: TestClient) -> None:
 def test_requests_are_counted_by_their_routes(whole: TestClient) -> None:
     """A path that a client makes up is no new counter."""
     whole.get("/made-up-by-a-client")
-    whole.get("/health")
+    whole.get("/openapi.json")
+    whole.get("/metrics")
     text = whole.get("/metrics").text
-    assert 'route="/health"' in text
+    assert 'route="/metrics"' in text
     assert "made-up" not in text
