@@ -27,7 +27,6 @@ from pipeline.inputs.observed import Observed
 from pipeline.inputs.watch import watching
 from pipeline.opening import data_inputs, open_run
 from pipeline.report.page import Page
-from pipeline.report.sections.provenance import provenance
 from pipeline.run import Run
 from pipeline.sealing import close_run
 from pipeline.settings import Settings
@@ -260,6 +259,6 @@ def test_a_run_by_hand_is_watched_and_declares(
     shown = capsys.readouterr().out
     assert re.search(r"[0-9a-f]{12}  data/more\.csv +declared more\n", shown)
     assert re.search(r"[0-9a-f]{12}  notes\.txt +observed\n", shown)
-    told = provenance(Page(Run(run.dir)))
+    told = Page(Run(run.dir)).provenance()
     assert "data/more.csv" in told
     assert "frame:frame" in told
