@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.errors import EvidenceError, RenderError, TrackingError, as_evidence_error
 from pipeline.evidence.recording import record_report
 from pipeline.open_run import OpenRun
+from pipeline.telemetry import exporting, number
+from pipeline.telemetry.measures import PENDING
 from pipeline.tracking.of_run import finish_tracking
 from pipeline.tracking.store import REPORT_TAG
 
@@ -30,6 +32,8 @@ def end_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> Trackin
     except Exception as failure:  # noqa: BLE001 - the run is sealed; what a library raises does not undo that
         tracking.warnings.append(f"Tracking did not end: {as_evidence_error(failure, 'after the seal')}")
     run.warnings += tracking.warnings
+    if exporting() is not None:
+        number(PENDING, tracking.pending, run.log.labels, status=status)
     return error
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +22,21 @@ from pipeline.evidence.provenance import GitState, lock_files
 from pipeline.inputs.declared import PREFIX, declared_files
 from pipeline.inputs.places import Known, Places, Stamp, stamp_of
 from pipeline.masking import masked_text
+from pipeline.results.record import ResultRecord
+from pipeline.results.what import what_ran
 from pipeline.rundir import RunDir
 from pipeline.running import write_state
 from pipeline.secrets import Secrets, mask_parameters, masked_overrides, masked_values
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
-from pipeline.telemetry import Labels, RunLog, step
+from pipeline.telemetry import Labels, RunLog, Step, begin_run, step, tell_run
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
 
 
 Progress = Callable[[str], None]
+ENDED = ("FINISHED", "FAILED")
 
 
 def silent(_stage: str) -> None:
@@ -77,10 +80,13 @@ class OpenRun:
     secrets: Secrets = field(default_factory=Secrets)
     masked: set[str] = field(default_factory=set)
     log: RunLog = field(init=False)
+    whole: Step = field(init=False)
 
     def __post_init__(self) -> None:
         labels = Labels.of(self.dir.run_id, self.spec)
         self.log = RunLog(self.dir, labels, lambda text: self.secrets.hidden(masked_text(text)))
+        self.whole = begin_run(self.log)
+        self.log.context = self.whole.context
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -90,10 +96,27 @@ class OpenRun:
         self.write_state("RUNNING", name)
         begin = time.perf_counter()
         try:
-            with step(name, kind="stage", log=self.log):
+            with step(name, kind="stage", log=self.log, above=self.whole):
                 yield
         finally:
             self.stages[name] = round(time.perf_counter() - begin, 4)
+
+    def end(self) -> None:
+        """Say that the run has ended, in whatever way; a second call says nothing."""
+        if self.whole.seconds is not None:
+            return
+        self.log.status = self.log.status if self.log.status in ENDED else "KILLED"
+        self.whole.labels = self.log.labels = self._labels()
+        self.whole.error = self.log.error
+        self.whole.facts |= {"name": self.spec.run.name, "origin": self.origin}
+        self.whole.name = "run" if self.build_type == RUN else "sweep"
+        self.whole.end()
+        tell_run(self.whole, self.log.status, self.stages)
+
+    def _labels(self) -> Labels:
+        """Return the labels of the run, those that only its result tells, too."""
+        what, asked = what_ran(self.spec, ResultRecord.read(self.dir)), self.log.labels
+        return replace(asked, strategy=asked.strategy or what.strategy, symbol=asked.symbol or what.symbol)
 
     def write_state(self, status: str, stage: str, **more: str) -> None:
         """Record the state beside the run directory, as long as the run is not sealed."""

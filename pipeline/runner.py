@@ -37,6 +37,7 @@ from pipeline.sealing import close_run, notebook_warnings
 from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
+from pipeline.telemetry import forward_kernel, kernel_environment
 from pipeline.template_files import template_path
 from pipeline.tracking.of_run import read_datasets, track_run
 from pipeline.tracking.session import RunTracking
@@ -138,6 +139,8 @@ def run_backtest(
     except BaseException as failure:
         _stopped(run, tracking, failure)
         raise
+    finally:
+        run.end()
     if caught.leaving is not None:
         raise caught.leaving
     return RunOutcome(Run(run.dir), error, tuple(run.warnings), dict(run.stages))
@@ -263,6 +266,7 @@ def _keep_notebook(run: OpenRun, parameters: Mapping[str, Any]) -> None:
 
     Secrets in both are masked before.
     """
+    forward_kernel(run.log)
     shown = {**parameters, **run.spec.run.parameters}
     run.masked |= {*mask_notebook(run.dir.notebook_in_progress, run.secrets, shown)}
     move_into_place(run.dir.notebook_in_progress, run.dir.notebook)
@@ -284,6 +288,7 @@ def _kernel_environment(run: OpenRun, tracking: RunTracking) -> dict[str, str]:
     """Return what makes a kernel belong to this run, and its results independent of where it runs."""
     return {
         **run.secrets.for_the_kernel(),
+        **kernel_environment(run.log.labels),
         inside.RUN_ID: run.dir.run_id,
         inside.SEED: str(run.spec.run.seed),
         inside.MODULES_FILE: str(run.dir.modules),

@@ -135,6 +135,7 @@ class InteractiveRun(NotebookRun):
             error = error or as_evidence_error(failure, "before the seal")
         error = close_run(self._opened, error)
         untold = end_tracking(self._opened, self._tracking, "FAILED" if error else "FINISHED")
+        self._opened.end()
         for text in self._tracking.warnings:
             warnings.warn(text, TrackingWarning, stacklevel=3)
         return error or untold

@@ -85,6 +85,8 @@ too, with the status UNREADABLE.
 | `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or its file; default: the user's own key |
 | `EVIDENCE_KEY_PASSPHRASE` | its passphrase, and that of a new key; without it, it is asked for |
 | `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |
+| `EVIDENCE_LOG` | `debug`, `info`, `warning`, `error`: prints the [log](telemetry.md#the-log) of runs, too |
+| `EVIDENCE_OTEL_ENABLED` | `1` [exports](telemetry.md#export) traces, numbers and logs; `0` does not |
 | `EVIDENCE_TRACKING_TIMEOUT` | seconds that MLflow may take for one answer; default 10 |
 | `EVIDENCE_PARAM_` and a name | the value of a parameter that is masked in the spec ([secrets](notebooks.md#secrets)) |
 | `EVIDENCE_SERVICE_` and a key | a setting of `evidence serve` ([service](service.md#settings)) |
@@ -96,7 +98,8 @@ too, with the status UNREADABLE.
 
 A run sets some more for its own kernel, which are not to be set by hand: `EVIDENCE_RUN_ID`, `EVIDENCE_SEED`,
 `EVIDENCE_MODULES_FILE`, `EVIDENCE_PLACES_FILE`, `EVIDENCE_REPLAYED_FRAMES`, `EVIDENCE_MASKED_VALUES`,
-`EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL` and `EVIDENCE_TRACKING_STORE`.
+`EVIDENCE_MLFLOW_RUN_ID`, `EVIDENCE_TRACKING_MODE`, `EVIDENCE_TRACKING_JOURNAL`, `EVIDENCE_TRACKING_STORE` and
+`EVIDENCE_TRACED`.
 
 ## Commands
 """

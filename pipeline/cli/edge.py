@@ -16,6 +16,7 @@ from pipeline.cli.plain import say
 from pipeline.errors import EvidenceError, UsageError
 
 SHOW_TRACEBACK = "EVIDENCE_TRACEBACK"
+LOG = "EVIDENCE_LOG"
 LONGEST_WORD = 300
 NO_ANSWER = "There is nobody to ask: standard input has ended. A passphrase can be given in EVIDENCE_KEY_PASSPHRASE."
 ADVICE = {
@@ -63,6 +64,10 @@ def run_command(arguments: Sequence[str]) -> int:
     try:
         from pipeline.cli.app import app
 
+        if os.environ.get(LOG):
+            from pipeline.telemetry.terminal import listen
+
+            listen(os.environ)
         code = app(list(arguments), prog_name="evidence", standalone_mode=False)
         _check_output()
     except SystemExit as ended:  # rich's, when nobody reads standard output any more

@@ -23,6 +23,7 @@ from pipeline.evidence.tombstone import ARTIFACTS, Tombstone
 from pipeline.evidence.trust import Trust
 from pipeline.file_names import is_plain_name, one_form
 from pipeline.rundir import RunDir
+from pipeline.telemetry import about
 
 KNOWN_VERSIONS = frozenset({1})
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -33,6 +34,7 @@ ADOPTED = "the ledger took the run up later, and says nothing of when it was sea
 __all__ = ["Problem", "Verification", "check_subjects", "verify_run"]
 
 
+@about("verify")
 def verify_run(
     run: RunDir,
     *,

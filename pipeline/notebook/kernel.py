@@ -28,6 +28,7 @@ from pipeline.notebook.execution import CellError, Execution
 from pipeline.notebook.hiding import hiding_text
 from pipeline.notebook.inside import MODULES_FILE
 from pipeline.notebook.request import DEFAULTS, KernelRequest
+from pipeline.telemetry import waiting_begins
 
 BEFORE = '__import__("pipeline.notebook.inside", fromlist=["prepare"]).prepare()'
 AFTER = '__import__("pipeline.notebook.inside", fromlist=["record"]).record({!r})'
@@ -68,6 +69,7 @@ class PreparedClient(SparingNotebookClient):
         self.on_cell_executed = self._replied
         try:
             self._ask(BEFORE, "be prepared")
+            waiting_begins()
             for index, cell in enumerate(self.nb.cells):
                 with self.execution.cell(index) if cell.cell_type == "code" else nullcontext() as noted:
                     self._execute(index, cell)

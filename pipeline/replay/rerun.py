@@ -33,6 +33,7 @@ from pipeline.secrets import filled
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
 from pipeline.start import ORIGIN as BY_HAND
+from pipeline.telemetry import about
 from pipeline.template_files import template_path
 
 USAGE = UsageError.exit_code
@@ -76,6 +77,7 @@ class ReplayResult:
         }
 
 
+@about("replay")
 def replay_run(
     run: Run,
     *,

@@ -21,6 +21,7 @@ from pipeline.report.section_files import find_sections, section_digests
 from pipeline.report.selfcontained import check_self_contained, finish
 from pipeline.running import write_aside
 from pipeline.settings import Settings
+from pipeline.telemetry import about
 from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Resolved:
         return page
 
 
+@about("render")
 def render_run(
     run: Run,
     *,

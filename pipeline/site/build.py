@@ -49,6 +49,7 @@ from pipeline.site.redaction import Redactor, make_redactor
 from pipeline.site.runs import BuiltRun, RunJob, build_runs
 from pipeline.site.shards import cut, head_script, shard_script
 from pipeline.site.state import RunState, SiteState, fingerprint, read_state, write_state
+from pipeline.telemetry import step
 
 SHARED = ("plotly-basic.min.js", "LICENSE-plotly.txt", "report.css", "report.js", "tables.js")
 SCRIPTS = ("site.css", "site.js", "listing.js", "chart.js", "compare.js")
@@ -92,6 +93,7 @@ class _Plan:
         self.out.put(path, content)
 
 
+@step("site build")
 def build_site(
     settings: Settings,
     output: Path,

@@ -30,6 +30,7 @@ from pipeline.spec import RunSpec
 from pipeline.spec_sections import DataSection
 from pipeline.sweep.spec import SweepSpec
 from pipeline.sweep.trial import Answer, Proposal
+from pipeline.telemetry import flush_worker, linked_to
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,17 @@ MANY_BARS_BYTES = 1_000_000  # a file of so many bytes holds some 20,000 bars
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with."""
+    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with.
+
+    `traceparent` is the sweep as W3C Trace Context writes it, empty where no spans are exported.
+    """
 
     spec: SweepSpec
     settings: Settings
     sweep_id: str
     data_sha256: str
     parent: str | None = None
+    traceparent: str = ""
 
     def run_spec(self, proposal: Proposal, *, chosen: bool = False) -> RunSpec:
         """Return the run spec of a trial, labelled with the sweep and its number."""
@@ -143,14 +148,16 @@ def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tra
     if not tracked:
         spec = spec.model_copy(update={"tracking": spec.tracking.model_copy(update={"mode": "off"})})
     try:
-        outcome = run_backtest(
-            spec,
-            settings=work.settings,
-            run_id=proposal.run_id,
-            origin=origin,
-            tracked_tags={PARENT_TAG: work.parent} if work.parent else None,
-            kernels=_kernels(work),
-        )
+        with linked_to(work.traceparent):
+            outcome = run_backtest(
+                spec,
+                settings=work.settings,
+                run_id=proposal.run_id,
+                origin=origin,
+                tracked_tags={PARENT_TAG: work.parent} if work.parent else None,
+                kernels=_kernels(work),
+            )
+        flush_worker()
     except EvidenceError as error:
         return Answer(
             seconds=time.perf_counter() - began, error=of_this_process().hidden(f"{type(error).__name__}: {error}")

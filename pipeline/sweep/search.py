@@ -35,6 +35,7 @@ from pipeline.sweep.objectives import better
 from pipeline.sweep.repeats import Ended, Repeats, params_key
 from pipeline.sweep.study import KeptStudy, Proposer
 from pipeline.sweep.trial import Answer, Proposal, Trial
+from pipeline.telemetry import tell_trial
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
@@ -352,6 +353,8 @@ class Search:
             None if pruned else reused,
         )
         batch.record(trial, answer.returns if complete else None)
+        if self.work.spec.sweep.mode == "fast":
+            tell_trial(trial.number, trial.run_id, trial.state, trial.seconds, trial.error)
         self.tally.add(trial, here=True)
         self.on_trial(self.tally.standing())
 

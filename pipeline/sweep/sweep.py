@@ -135,6 +135,8 @@ def run_sweep(
         with contextlib.suppress(Exception):  # a full disk must not hide what was raised
             _write_state(run, "KILLED", next(reversed(run.stages), "open"))
         raise
+    finally:
+        run.end()
 
 
 def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
@@ -175,7 +177,7 @@ def _search(
     stop: Event,
     on_trial: OnTrial,
 ) -> Search:
-    work = Work(spec, run.settings, run.dir.run_id, run.digests["data"], parent)
+    work = Work(spec, run.settings, run.dir.run_id, run.digests["data"], parent, run.whole.traceparent)
     name = study_name(spec.sweep, run.dir.run_id)
     kept = KeptStudy(open_storage(spec.sweep, run.dir.study_journal), spec.sweep, name=name)
     return Search(
@@ -300,6 +302,8 @@ def _finish_sealed(
         record_seal(directory, signer)
     status: Status = "FINISHED" if Run(directory).status == "FINISHED" else "FAILED"
     error = _finish(run, _track(run, resumed=True), status)
+    run.log.status = status
+    run.end()
     sweep, seconds = Sweep(Run(directory)), sum(run.stages.values())
     return SweepOutcome(
         sweep.run, True, True, sweep.statistics, sweep.trials, sweep.best_runs, error, tuple(run.warnings), seconds

@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,11 @@ from typing import Any
 from pipeline.masking import masked_text
 from pipeline.rundir import RunDir
 from pipeline.spec import RunSpec
+from pipeline.telemetry.exporting import IN_KERNEL, exporting
+from pipeline.telemetry.span import Fact, Line, SpanContext
 
 logger = logging.getLogger("pipeline.run")
 logger.addHandler(logging.NullHandler())  # what a run warns of is told by whoever asked for it
-Fact = str | int | float | bool
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 LONGEST = 2_000  # characters of a message
 
@@ -61,15 +63,23 @@ class RunLog:
     hide: Callable[[str], str] = masked_text
     status: str = "RUNNING"
     sealing: bool = field(default=False, init=False)
+    error: str | None = field(default=None, init=False)
+    context: SpanContext | None = field(default=None, init=False)
 
-    def write(self, level: int, message: str, **facts: Any) -> None:
-        """Add a line, and hand it to whoever listens to the logger `pipeline.run`."""
+    def write(self, level: int, message: str, *, context: SpanContext | None = None, **facts: Any) -> None:
+        """Add a line, and hand it to whoever listens to the logger `pipeline.run`, or to what is exported.
+
+        `context` is the span that it is about, by default that of the run.
+        """
         text = self.hidden(message)
         facts = self._hidden_in(facts)
-        labels = self._hidden_in({**self.labels.known(), "status": self.status})
+        place = {"in": "kernel"} if os.environ.get(IN_KERNEL) == self.run.run_id else {}
+        labels = self._hidden_in({**self.labels.known(), "status": self.status, **place})
         line = {"time": now(), "level": logging.getLevelName(level), "message": text, **labels, **facts}
         with contextlib.suppress(OSError, ValueError):
             _append(self.path, (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        if level > logging.DEBUG and (out := exporting()) is not None:
+            out.add(Line(time.time_ns(), level, text, {**labels, **facts}, context or self.context))
         if logger.isEnabledFor(level):
             logger.log(level, "%s", text, extra={"labels": labels, "facts": facts})
 
@@ -88,7 +98,7 @@ class RunLog:
 
     def end(self, status: str, warnings: list[str], error: str | None) -> None:
         """Write how the run ends, the last the seal covers; what follows lies beside the run."""
-        self.status = status
+        self.status, self.error = status, None if error is None else self.hidden(error)
         if self.sealing:  # of a seal that is tried once more
             return
         for text in warnings:

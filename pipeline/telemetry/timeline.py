@@ -12,7 +12,7 @@ from pipeline.files import number, read_json
 from pipeline.layout import Layout
 from pipeline.telemetry.run_log import read_log
 
-STAGE, CELL, NOTEBOOK = "stage", "cell", "notebook"
+RUN, STAGE, CELL = "run", "stage", "cell"
 ADDED = ("injected-parameters", "papermill-error-cell-tag")  # cells that the input notebook does not have
 ORDER = ("open", "tracking", "notebook", "search", "walk_forward", "statistics", "best", "artifacts")  # of stages
 LONGEST_TITLE = 60
@@ -101,7 +101,7 @@ def _noted(*paths: Path) -> Iterator[Moment]:
     open_steps: list[Moment] = []
     for line in read_log(*paths):
         moment = _moment(line)
-        if moment is None:
+        if moment is None or moment.kind == RUN:
             continue
         if line.get("event") == "began":
             open_steps.append(moment)
@@ -120,7 +120,7 @@ def _same(one: Moment, other: Moment) -> bool:
 def _moment(line: Mapping[str, Any]) -> Moment | None:
     event, name, kind = line.get("event"), line.get("step"), line.get("kind")
     began = line.get("began") if event == "ended" else line.get("time")
-    if event not in ("began", "ended") or not isinstance(name, str) or not isinstance(kind, str) or not _is_time(began):
+    if event not in ("began", "ended") or not isinstance(name, str) or not isinstance(kind, str) or not is_time(began):
         return None
     error, place = line.get("error"), line.get("index")
     return Moment(
@@ -155,7 +155,7 @@ def _cells_of_notebook(run: Layout) -> Iterator[Moment]:
         place += not added
         told = _of(cell.get("metadata"), "papermill")
         began, seconds = _of(told, "start_time"), number(_of(told, "duration"))
-        if cell.get("cell_type") == "code" and _is_time(began) and seconds is not None:
+        if cell.get("cell_type") == "code" and is_time(began) and seconds is not None:
             error = "it raised" if _of(told, "exception") is True else None
             index = None if added else place
             yield Moment(CELL, CELL, str(began), seconds, error, index, _title(cell.get("source")))
@@ -229,7 +229,8 @@ def text_of(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _is_time(text: object) -> bool:
+def is_time(text: object) -> bool:
+    """Say whether a value is ISO-8601 text."""
     try:
         return isinstance(text, str) and instant(text) is not None
     except (ValueError, OverflowError):

@@ -26,6 +26,7 @@ from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import RunSpec
 from pipeline.spec_sections import TrackingSection
+from pipeline.telemetry import step
 from pipeline.tracking import limits
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.fluent import VARIABLE
@@ -197,7 +198,7 @@ class RunTracking:
         self._read_back()
         if self._store is None or self._resting():
             return False
-        with self._guarded():
+        with self._guarded(), step("delivery"):
             exact, self._exact = self._exact, False
             known = self._state.rejected
             self._state = deliver(self.home, self._store, exact=exact)

@@ -19,6 +19,7 @@ from pipeline.report.resolve import resolve
 from pipeline.settings import Settings
 from pipeline.sweep.report.landscape import stylesheet
 from pipeline.sweep.report.page import build_sweep_page
+from pipeline.telemetry import about
 from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ TEMPLATE = "reports/sweep_report.qmd"
 PACKAGE = Path(__file__).parent
 
 
+@about("render")
 def render_sweep(
     run: Run,
     *,
