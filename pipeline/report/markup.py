@@ -28,15 +28,15 @@ NOTHING = Html("")
 
 def html(template: str, /, **values: object) -> Html:
     """Return `template` with its fields (`{name}`) filled in: `Html` as it is, anything else as escaped text."""
-    return Html(template.format_map({name: markup(value) for name, value in values.items()}))
+    return Html(template.format_map({name: escaped(value) for name, value in values.items()}))
 
 
 def together(parts: Iterable[object], between: str = "") -> Html:
     """Return parts one after the other, with markup `between` them: `Html` as it is, anything else as escaped text."""
-    return Html(between.join(markup(part) for part in parts))
+    return Html(between.join(escaped(part) for part in parts))
 
 
-def markup(value: object) -> str:
+def escaped(value: object) -> str:
     """Return `Html` as its text, anything else escaped."""
     return value.text if isinstance(value, Html) else html_text(value)
 

@@ -30,7 +30,7 @@ from pipeline.report.blocks import (
     Text,
 )
 from pipeline.report.chart import HALF, WIDE, draw
-from pipeline.report.markup import markup
+from pipeline.report.markup import escaped
 
 NOTE = '<noscript><p class="note">This figure needs JavaScript; the figures of the run itself do not.</p></noscript>\n'
 
@@ -189,7 +189,7 @@ def _cell(cell: Cell, *, numeric: bool) -> str:
 
 
 def _inside(cell: Cell) -> str:
-    return markup(cell.text if isinstance(cell, Shaded) else cell)
+    return escaped(cell.text if isinstance(cell, Shaded) else cell)
 
 
 def _compact_heading(column: Column) -> str:

@@ -19,6 +19,7 @@ from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.trust import TRUST_FILE, project_trust
 from pipeline.file_lock import locked
 from pipeline.file_names import is_plain_name
+from pipeline.report.markup import Html, html
 from pipeline.report.resolve import ASSETS as REPORT_ASSETS
 from pipeline.run import Run
 from pipeline.rundir import LEDGER, RUN_ID, RunDir, run_ids
@@ -251,7 +252,7 @@ def _write_shared(plan: _Plan, frame: Frame) -> None:
     known = {name: [item.label, item.kind, item.meaning] for name, item in METRICS.items()}
     plan.put(f"{ASSETS}/metrics.js", script("metrics", [[name, *said] for name, said in known.items()]))
     for page in plan.prose:
-        main = f'<div class="prose">\n{plan.now.prose[page.name][1]}\n</div>'
+        main = html('<div class="prose">\n{shown}\n</div>', shown=Html(plan.now.prose[page.name][1]))
         plan.put(page.path, frame.page(page.path, page.title, main))
     plan.put(".nojekyll", b"")
 
@@ -285,7 +286,7 @@ def _write_group(plan: _Plan, frame: Frame, provider: pages.PageProvider, entrie
         inside = is_plain_name(page.path) and page.path.startswith(f"{provider.group}/")
         if not inside or page.path in plan.wanted:
             raise UsageError(f"The page {page.path!r} must be in the folder {provider.group!r}, and be there once.")
-        plan.put(page.path, frame.page(page.path, page.title, page.main, scripts=page.scripts, crumb=index))
+        plan.put(page.path, frame.page(page.path, page.title, Html(page.main), scripts=page.scripts, crumb=index))
     scripts = pages.LISTING_SCRIPTS if provider.group == EXPERIMENTS else ()
     plan.put(index, frame.page(index, provider.label, pages.group_page(provider, made), scripts=scripts))
     plan.now.groups.append(provider.group)

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from pipeline.escape import html_text
+from pipeline.report.markup import NOTHING, Html, escaped, html, together
 from pipeline.site.layout import COMPARE, INDEX, link_to, root_of
 
 OWN = Path(__file__).parent / "assets"
@@ -34,30 +34,33 @@ class Frame:
     title: str
     navigation: tuple[tuple[str, str], ...] = (("Runs", INDEX), ("Compare", COMPARE))
 
-    def page(self, path: str, title: str, main: str, *, scripts: Sequence[str] = (), crumb: str = "") -> str:
+    def page(self, path: str, title: str, main: Html, *, scripts: Sequence[str] = (), crumb: str = "") -> str:
         """Return a whole HTML page.
 
-        `main` is HTML; `scripts` are names in `assets/`, loaded in this order; `crumb` names the entry of the
+        `scripts` are names in `assets/`, loaded in this order; `crumb` names the entry of the
         navigation that the page belongs to when it is not one itself.
         """
         root = root_of(path)
         text = (OWN / "frame.html").read_text(encoding="utf-8")
-        tags = "".join(f'<script src="{root}assets/{name}" defer></script>\n' for name in scripts)
+        tag = '<script src="{url}" defer></script>\n'
+        tags = together(html(tag, url=f"{root}assets/{name}") for name in scripts)
         return Template(text).substitute(
             policy=POLICY,
             icon=ICON,
-            title=html_text(title if title == self.title else f"{title} · {self.title}"),
-            site=html_text(self.title),
+            title=escaped(title if title == self.title else f"{title} · {self.title}"),
+            site=escaped(self.title),
             root=root,
             home=f"{root}{INDEX}",
             navigation=self._navigation(path, root, crumb),
-            scripts=tags,
-            main=main,
+            scripts=tags.text,
+            main=main.text,
         )
 
-    def _navigation(self, path: str, root: str, crumb: str) -> str:
+    def _navigation(self, path: str, root: str, crumb: str) -> Html:
         items = []
         for label, target in self.navigation:
-            here = ' aria-current="page"' if target == path else ' aria-current="true"' if target == crumb else ""
-            items.append(f'<li><a href="{root}{link_to(target)}"{here}>{html_text(label)}</a></li>')
-        return "\n".join(items)
+            current = "page" if target == path else "true" if target == crumb else ""
+            here = html(' aria-current="{current}"', current=current) if current else NOTHING
+            item = '<li><a href="{url}"{here}>{label}</a></li>'
+            items.append(html(item, url=root + link_to(target), here=here, label=label))
+        return together(items, "\n")

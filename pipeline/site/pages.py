@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.escape import html_text
+from pipeline.report.markup import NOTHING, Html, html, together
 from pipeline.site.entry import Entry
 from pipeline.site.layout import (
     EXPERIMENTS,
@@ -82,49 +82,58 @@ class ExperimentPages:
     def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:  # noqa: ARG002 - entries are enough
         """Return a page for each experiment that has a name."""
         for name in sorted({entry.experiment for entry in entries} - {""}):
-            title = html_text(name)
-            main = (
-                f'<p class="kicker">Experiment</p>\n<h1>{title}</h1>\n'
-                '<div class="spread" hidden></div>\n'
-                f"{listing(experiment=name, newest_plain=root_of(experiment_page(name)) + INDEX)}"
+            main = html(
+                '<p class="kicker">Experiment</p>\n<h1>{name}</h1>\n<div class="spread" hidden></div>\n{listing}',
+                name=name,
+                listing=listing(experiment=name, newest_plain=root_of(experiment_page(name)) + INDEX),
             )
-            yield ExtraPage(experiment_page(name), name, main, (PLOTLY, "metrics.js", "chart.js", "listing.js"))
+            yield ExtraPage(experiment_page(name), name, main.text, (PLOTLY, "metrics.js", "chart.js", "listing.js"))
 
 
-def group_page(provider: PageProvider, pages: Sequence[ExtraPage]) -> str:
+def group_page(provider: PageProvider, pages: Sequence[ExtraPage]) -> Html:
     """Return the content of the page that lists a group."""
     root = root_of(group_index(provider.group))
     if not pages:
-        return f'<h1>{html_text(provider.label)}</h1>\n<p class="empty">There are none yet.</p>'
-    titles = ((html_text(page.title), page.path) for page in pages)
-    items = "\n".join(
-        f'<li data-item="{title}"><a href="{root}{link_to(path)}">{title}</a></li>' for title, path in titles
+        return html('<h1>{label}</h1>\n<p class="empty">There are none yet.</p>', label=provider.label)
+    item = '<li data-item="{title}"><a href="{url}">{title}</a></li>'
+    items = (html(item, title=page.title, url=root + link_to(page.path)) for page in pages)
+    return html(
+        '<h1>{label}</h1>\n<ul class="group" data-group="{group}">\n{items}\n</ul>',
+        label=provider.label,
+        group=provider.group,
+        items=together(items, "\n"),
     )
-    return f'<h1>{html_text(provider.label)}</h1>\n<ul class="group" data-group="{provider.group}">\n{items}\n</ul>'
 
 
-def listing(*, experiment: str = "", newest_plain: str = "") -> str:
+def listing(*, experiment: str = "", newest_plain: str = "") -> Html:
     """Return the place of the listing; the script fills it, and without scripts there is a link to plain pages."""
-    locked = f' data-experiment="{html_text(experiment)}"' if experiment else ""
-    link = f' <a href="{newest_plain}">The runs as plain pages</a>.' if newest_plain else ""
-    return (
-        f'<div id="listing"{locked}></div>\n'
-        f'<noscript><p class="note">Searching and sorting need JavaScript.{link}</p></noscript>'
+    locked = html(' data-experiment="{name}"', name=experiment) if experiment else NOTHING
+    link = html(' <a href="{url}">The runs as plain pages</a>.', url=newest_plain) if newest_plain else NOTHING
+    return html(
+        '<div id="listing"{locked}></div>\n'
+        '<noscript><p class="note">Searching and sorting need JavaScript.{link}</p></noscript>',
+        locked=locked,
+        link=link,
     )
 
 
-def index_page(title: str, shards: Sequence[Shard]) -> str:
+def index_page(title: str, shards: Sequence[Shard]) -> Html:
     """Return the content of the start page."""
     if not shards:
-        return f'<h1>{html_text(title)}</h1>\n<p class="empty">There are no runs yet.</p>'
-    newest = plain_page(shards[-1][0].run_id)
-    plain = f'<p class="note plain-link"><a href="{link_to(newest)}">All runs as plain pages</a>, without search.</p>'
-    return f"<h1>{html_text(title)}</h1>\n{listing(newest_plain=link_to(newest))}\n{plain}"
+        return html('<h1>{title}</h1>\n<p class="empty">There are no runs yet.</p>', title=title)
+    newest = link_to(plain_page(shards[-1][0].run_id))
+    return html(
+        "<h1>{title}</h1>\n{listing}\n"
+        '<p class="note plain-link"><a href="{newest}">All runs as plain pages</a>, without search.</p>',
+        title=title,
+        listing=listing(newest_plain=newest),
+        newest=newest,
+    )
 
 
-def compare_page() -> str:
+def compare_page() -> Html:
     """Return the content of the comparison page."""
-    return (
+    return Html(
         "<h1>Compare runs</h1>\n"
         '<div id="compare"><p class="empty">Choose two to eight runs in the <a href="index.html">list of runs</a>, '
         "then Compare.</p></div>\n"
@@ -132,22 +141,23 @@ def compare_page() -> str:
     )
 
 
-def plain_main(shard: Shard, older: str | None) -> str:
+def plain_main(shard: Shard, older: str | None) -> Html:
     """Return the content of a plain page: one shard's runs as a table, the last started first."""
     root = root_of(plain_page(shard[0].run_id))
-    rows = "\n".join(_plain_row(entry, root) for entry in reversed(shard))
-    heads = "".join(f'<th scope="col">{name}</th>' for name in PLAIN_COLUMNS)
-    link = f'<p><a href="{root}{link_to(older)}" rel="next">Older runs</a></p>' if older else ""
-    return (
+    next_page = '<p><a href="{url}" rel="next">Older runs</a></p>'
+    return html(
         "<h1>Runs</h1>\n"
-        f'<div class="table-box" tabindex="0" role="region" aria-label="Runs"><table>\n'
-        f"<caption>{_status_counts(shard)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
-        f"</table></div>\n{link}"
+        '<div class="table-box" tabindex="0" role="region" aria-label="Runs"><table>\n'
+        "<caption>{counts}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
+        "</table></div>\n{link}",
+        counts=_status_counts(shard),
+        heads=together(html('<th scope="col">{name}</th>', name=name) for name in PLAIN_COLUMNS),
+        rows=together((_plain_row(entry, root) for entry in reversed(shard)), "\n"),
+        link=html(next_page, url=root + link_to(older)) if older else NOTHING,
     )
 
 
-def _plain_row(entry: Entry, root: str) -> str:
-    link = f'<a href="{root}{run_page(entry.run_id)}">{html_text(entry.title)}</a>'
+def _plain_row(entry: Entry, root: str) -> Html:
     cells = (
         entry.started_at.replace("T", " "),
         entry.strategy,
@@ -160,9 +170,13 @@ def _plain_row(entry: Entry, root: str) -> str:
         entry.seal,
         entry.reconciled.lower(),
     )
-    shown = "".join(f"<td>{html_text(cell)}</td>" for cell in cells)
-    found = f'<span class="found">{html_text(entry.found)}</span>' if entry.found else ""
-    return f'<tr><th scope="row">{link}{found}</th>{shown}</tr>'
+    return html(
+        '<tr><th scope="row"><a href="{url}">{title}</a>{found}</th>{cells}</tr>',
+        url=root + run_page(entry.run_id),
+        title=entry.title,
+        found=html('<span class="found">{found}</span>', found=entry.found) if entry.found else NOTHING,
+        cells=together(html("<td>{cell}</td>", cell=cell) for cell in cells),
+    )
 
 
 def _status_counts(shard: Shard) -> str:

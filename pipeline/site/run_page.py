@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from pipeline.backtest.catalogue import metric
-from pipeline.escape import html_lines, html_text
+from pipeline.escape import html_lines
+from pipeline.report.markup import NOTHING, Html, code, html, link, mark, together
 from pipeline.report.numbers import DASH, format_bytes, format_number, ordered
 from pipeline.report.resolve import ASSETS
 from pipeline.report.selfcontained import PLOTLY, SCRIPT, TABLES
@@ -43,68 +44,77 @@ BAR_STYLE = (
 )
 
 
-def seal_mark(seal: str) -> str:
-    """Return what verification found as text with a coloured mark."""
-    kind, words = SEAL_MARKS[seal]
-    return f'<span class="mark mark-{kind}">{words}</span>'
+def seal_mark(seal: str) -> Html:
+    """Return what verification found as a mark."""
+    return mark(*SEAL_MARKS[seal])
 
 
 def from_report(report: str, entry: Entry, title: str, files: Collection[str]) -> str:
     """Return a report as a page of the site: a bar on top, links to the copied files, scripts shared by all pages."""
     root = root_of(run_page(entry.run_id))
-    html = relink(_share_scripts(report, root), files)
-    html = html.replace("</head>", ICON + BAR_STYLE + "</head>", 1)
-    skip = SKIP_LINK.search(html)
-    end = skip.end() if skip else _after_body(html)
-    return html[:end] + _bar(entry, title, root, files) + html[end:]
+    page = relink(_share_scripts(report, root), files)
+    page = page.replace("</head>", ICON + BAR_STYLE + "</head>", 1)
+    skip = SKIP_LINK.search(page)
+    end = skip.end() if skip else _after_body(page)
+    return page[:end] + _bar(entry, title, files).text + page[end:]
 
 
-def summary(run: Run, entry: Entry, files: Collection[str]) -> str:
+def summary(run: Run, entry: Entry, files: Collection[str]) -> Html:
     """Return the content of the page of a run without a report, and of one whose files differ from its seal."""
     record, broken = run.record, entry.seal == BROKEN
-    kicker = "Run that differs from its seal" if broken else "Run without a report"
     facts = [
-        ("Run", f"<code>{html_text(entry.run_id)}</code>"),
-        ("Started", html_text(entry.started_at.replace("T", " ") or DASH)),
-        ("Strategy", html_text(entry.strategy or DASH)),
-        ("Symbol", html_text(entry.symbol or DASH)),
-        ("Manifest SHA-256", f'<code class="digest">{html_text(run.manifest_digest or DASH)}</code>'),
-        ("Data SHA-256", f'<code class="digest">{html_text(record.data.sha256 if record.data else DASH)}</code>'),
+        ("Run", code(entry.run_id)),
+        ("Started", entry.started_at.replace("T", " ") or DASH),
+        ("Strategy", entry.strategy or DASH),
+        ("Symbol", entry.symbol or DASH),
+        ("Manifest SHA-256", _digest(run.manifest_digest)),
+        ("Data SHA-256", _digest(record.data.sha256 if record.data else None)),
     ]
-    rows = "\n".join(f'<tr><th scope="row">{label}</th><td>{shown}</td></tr>' for label, shown in facts)
+    row = '<tr><th scope="row">{label}</th><td>{shown}</td></tr>'
     status = entry.status if entry.status in {"FINISHED", "FAILED", "KILLED"} else "UNREADABLE"
-    return (
-        f'<p class="kicker">{kicker}</p>\n<h1>{html_text(entry.title)}</h1>\n'
-        f'<p class="marks"><span class="mark mark-{status.lower()}">{html_text(entry.status)}</span> '
-        f"{seal_mark(entry.seal)}</p>\n{_ways(entry, files)}\n{_error(run)}{_hint(run, broken=broken)}"
-        f'<div class="table-box facts"><table><caption>What is known of this run</caption>\n<tbody>\n{rows}\n</tbody>'
-        f"</table></div>\n{'' if broken else _metrics(run)}{_files(run, files)}"
+    return html(
+        '<p class="kicker">{kicker}</p>\n<h1>{title}</h1>\n<p class="marks">{status} {seal}</p>\n{ways}\n{error}{hint}'
+        '<div class="table-box facts"><table><caption>What is known of this run</caption>\n<tbody>\n{rows}\n</tbody>'
+        "</table></div>\n{metrics}{files}",
+        kicker="Run that differs from its seal" if broken else "Run without a report",
+        title=entry.title,
+        status=mark(status.lower(), entry.status),
+        seal=seal_mark(entry.seal),
+        ways=html('<p class="ids">{links}</p>', links=together(_links(entry, files), " ")),
+        error=_error(run),
+        hint=_hint(run, broken=broken),
+        rows=together((html(row, label=label, shown=shown) for label, shown in facts), "\n"),
+        metrics=NOTHING if broken else _metrics(run),
+        files=_files(run, files),
     )
 
 
-def _bar(entry: Entry, title: str, root: str, files: Collection[str]) -> str:
-    links = [f'<a class="site-name" href="{root}{INDEX}">{html_text(title)}</a>', *_links(entry, root, files)]
-    items = "\n".join([*links, seal_mark(entry.seal)])
-    return f'<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n'
+def _bar(entry: Entry, title: str, files: Collection[str]) -> Html:
+    home = html(
+        '<a class="site-name" href="{url}">{title}</a>', url=root_of(run_page(entry.run_id)) + INDEX, title=title
+    )
+    items = together([home, *_links(entry, files), seal_mark(entry.seal)], "\n")
+    return html('<nav class="site-bar" aria-label="Website">\n{items}\n</nav>\n', items=items)
 
 
 SEAL_FILES = (("manifest.json", "Manifest"), ("manifest.dsse.json", "Signature"))
 
 
-def _links(entry: Entry, root: str, files: Collection[str]) -> list[str]:
-    links = []
+def _links(entry: Entry, files: Collection[str]) -> list[Html]:
+    """Return the ways from a run's page to its experiment, the comparison and the files of its seal."""
+    root, links = root_of(run_page(entry.run_id)), []
     if entry.experiment:
-        link = link_to(experiment_page(entry.experiment))
-        links.append(f'<a href="{root}{link}">Experiment {html_text(entry.experiment)}</a>')
-    links.append(f'<a href="{root}{COMPARE}#runs={entry.run_id}">Compare</a>')
-    return links + [f'<a href="{FILES}/{name}">{label}</a>' for name, label in SEAL_FILES if name in files]
+        url = root + link_to(experiment_page(entry.experiment))
+        links.append(html('<a href="{url}">Experiment {name}</a>', url=url, name=entry.experiment))
+    links.append(link("Compare", f"{root}{COMPARE}#runs={entry.run_id}"))
+    return links + [link(label, f"{FILES}/{name}") for name, label in SEAL_FILES if name in files]
 
 
-def _ways(entry: Entry, files: Collection[str]) -> str:
-    return f'<p class="ids">{" ".join(_links(entry, root_of(run_page(entry.run_id)), files))}</p>'
+def _digest(digest: str | None) -> Html:
+    return html('<code class="digest">{digest}</code>', digest=digest or DASH)
 
 
-def relink(html: str, files: Collection[str], folder: str = FILES) -> str:
+def relink(page: str, files: Collection[str], folder: str = FILES) -> str:
     """Point links beside the run directory at the files copied to `folder`; a link to what was not becomes text."""
 
     def changed(match: re.Match[str]) -> str:
@@ -113,25 +123,25 @@ def relink(html: str, files: Collection[str], folder: str = FILES) -> str:
             return match[0].replace(f'href="../{match[1]}"', f'href="{folder}/{match[1]}"', 1)
         return match[2]
 
-    return FILE_LINK.sub(changed, html)
+    return FILE_LINK.sub(changed, page)
 
 
-def _share_scripts(html: str, root: str) -> str:
+def _share_scripts(page: str, root: str) -> str:
     """Load the scripts of this package from `assets/` rather than carry them in each page.
 
     A report made by another version of the package carries other scripts; those stay in it.
     """
     parts, done = [], 0
-    start = html.find("<script>")
+    start = page.find("<script>")
     while start >= 0:
-        name = next((name for name, tag in _script_tags().items() if html.startswith(tag, start)), None)
+        name = next((name for name, tag in _script_tags().items() if page.startswith(tag, start)), None)
         if name is not None:
-            parts += [html[done:start], f'<script src="{root}assets/{name}"></script>']
+            parts += [page[done:start], f'<script src="{root}assets/{name}"></script>']
             done = start + len(_script_tags()[name])
-        start = html.find("<script>", max(done, start + 1))
+        start = page.find("<script>", max(done, start + 1))
     if not parts:
-        return html
-    return "".join([*parts, html[done:]]).replace(SCRIPTS_ONLY, f"{SCRIPTS_ONLY}'self' file: ", 1)
+        return page
+    return "".join([*parts, page[done:]]).replace(SCRIPTS_ONLY, f"{SCRIPTS_ONLY}'self' file: ", 1)
 
 
 @cache
@@ -139,63 +149,64 @@ def _script_tags() -> dict[str, str]:
     return {name: f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SHARED}
 
 
-def _after_body(html: str) -> int:
-    found = re.search(r"<body[^>]*>\n?", html)
+def _after_body(page: str) -> int:
+    found = re.search(r"<body[^>]*>\n?", page)
     return found.end() if found else 0
 
 
-def _error(run: Run) -> str:
+def _error(run: Run) -> Html:
     error = run.record.error
     if error is None:
-        return ""
-    return f'<div class="failure"><p>{html_text(error.message)}</p>{_traceback(error.traceback)}</div>\n'
+        return NOTHING
+    said = '<div class="failure"><p>{message}</p>{traceback}</div>\n'
+    return html(said, message=error.message, traceback=_traceback(error.traceback))
 
 
-def _hint(run: Run, *, broken: bool) -> str:
+def _hint(run: Run, *, broken: bool) -> Html:
     if run.manifest_digest is None:
-        return ""
+        return NOTHING
     if broken:
-        command = f"<code>evidence verify {html_text(run.run_id)}</code>"
-        return f'<div class="failure" role="note"><p>{BROKEN_SAYS} {command} names the files.</p></div>\n'
-    command = f"<code>evidence render {html_text(run.run_id)}</code>"
-    return f'<p class="note">{command} renders its report; the next build of this site shows it.</p>\n'
+        said = '<div class="failure" role="note"><p>{said} {command} names the files.</p></div>\n'
+        return html(said, said=BROKEN_SAYS, command=code(f"evidence verify {run.run_id}"))
+    said = '<p class="note">{command} renders its report; the next build of this site shows it.</p>\n'
+    return html(said, command=code(f"evidence render {run.run_id}"))
 
 
-def _traceback(text: str | None) -> str:
+def _traceback(text: str | None) -> Html:
     if not text:
-        return ""
-    return (
-        f'<div class="traceback"><pre tabindex="0" role="region" aria-label="Traceback">{html_lines(text)}</pre></div>'
+        return NOTHING
+    return html(
+        '<div class="traceback"><pre tabindex="0" role="region" aria-label="Traceback">{lines}</pre></div>',
+        lines=Html(html_lines(text)),
     )
 
 
-def _metrics(run: Run) -> str:
+def _metrics(run: Run) -> Html:
     stats = run.stats
-    rows = "\n".join(
-        f'<tr><th scope="row">{html_text(metric(name).label)}</th>'
-        f'<td class="num">{format_number(stats[name], metric(name).kind)}</td></tr>'
+    if not stats:
+        return NOTHING
+    row = '<tr><th scope="row">{label}</th><td class="num">{value}</td></tr>'
+    rows = (
+        html(row, label=metric(name).label, value=format_number(stats[name], metric(name).kind))
         for name in ordered(list(stats))
     )
-    return (
-        f'<div class="table-box by-side"><table><caption>Metrics</caption><tbody>\n{rows}\n</tbody></table></div>\n'
-        if rows
-        else ""
+    return html(
+        '<div class="table-box by-side"><table><caption>Metrics</caption><tbody>\n{rows}\n</tbody></table></div>\n',
+        rows=together(rows, "\n"),
     )
 
 
-def _files(run: Run, files: Collection[str]) -> str:
+def _files(run: Run, files: Collection[str]) -> Html:
     if not run.artifacts:
-        return ""
+        return NOTHING
+    row = '<tr><th scope="row">{shown}</th><td class="num">{size}</td><td>{digest}</td></tr>'
     rows = []
     for item in run.artifacts:
-        name = html_text(item.path)
-        shown = f'<a href="{FILES}/{quote(item.path, safe="/-._~")}">{name}</a>' if item.path in files else name
-        digest = f'<code class="digest">{html_text(item.sha256)}</code>'
-        rows.append(
-            f'<tr><th scope="row">{shown}</th><td class="num">{format_bytes(item.size)}</td><td>{digest}</td></tr>'
-        )
-    return (
+        url = f"{FILES}/{quote(item.path, safe='/-._~')}" if item.path in files else None
+        rows.append(html(row, shown=link(item.path, url), size=format_bytes(item.size), digest=_digest(item.sha256)))
+    return html(
         '<div class="table-box files" tabindex="0" role="region" aria-label="Sealed files"><table>'
         '<caption>Sealed files</caption><thead><tr><th scope="col">File</th><th scope="col" class="num">Size</th>'
-        f'<th scope="col">SHA-256</th></tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table></div>\n'
+        '<th scope="col">SHA-256</th></tr></thead><tbody>\n{rows}\n</tbody></table></div>\n',
+        rows=together(rows, "\n"),
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.backtest.catalogue import COUNT, PERCENT, RATIO, metric
-from pipeline.escape import html_text
+from pipeline.report.markup import NOTHING, Html, html, link, together
 from pipeline.report.numbers import format_number, several
 from pipeline.run import Run
 from pipeline.rundir import RunDir
@@ -51,18 +50,19 @@ class SweepPages:
                 path = f"{self.group}/{entry.run_id}.html"
                 sweep = Sweep(Run(RunDir(self._results, entry.run_id)))
                 main = _main(sweep, entry, path, known, shown) if sweep.problem is None else _unreadable(entry, path)
-                yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", main)
+                yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", main.text)
 
 
-def _unreadable(entry: Entry, path: str) -> str:
-    page = f"{root_of(path)}{link_to(run_page(entry.run_id))}"
-    return (
-        f'<p class="kicker">Sweep</p>\n<h1>{html_text(entry.title)}</h1>\n'
-        f'<p>What this sweep searched and found cannot be read (UNREADABLE). <a href="{page}">Its page as a run</a></p>'
+def _unreadable(entry: Entry, path: str) -> Html:
+    return html(
+        '<p class="kicker">Sweep</p>\n<h1>{title}</h1>\n'
+        '<p>What this sweep searched and found cannot be read (UNREADABLE). <a href="{page}">Its page as a run</a></p>',
+        title=entry.title,
+        page=root_of(path) + link_to(run_page(entry.run_id)),
     )
 
 
-def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) -> str:
+def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) -> Html:
     root = root_of(path)
     facts = {
         "Strategy": entry.strategy,
@@ -72,44 +72,48 @@ def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) 
         "Seal": SEAL_MARKS[entry.seal][1],
     }
     rows = [*facts.items(), *(_labelled(name, value) for name, value in sweep.run.stats.items())]
-    listed = "\n".join(
-        f'<tr><th scope="row">{html_text(name)}</th><td>{html_text(str(value))}</td></tr>' for name, value in rows
-    )
-    said = "\n".join(
-        f'<p class="verdict">{html_text(shown(text))}</p>' for text in paragraphs(build_sweep_page(sweep.run))
-    )
-    report = f'<p><a href="{root}{link_to(run_page(entry.run_id))}">The report of this sweep</a></p>'
-    return (
-        f'<p class="kicker">Sweep</p>\n<h1>{html_text(entry.title)}</h1>\n{report}\n{said}\n'
-        f"{_box('What was found', f'<tbody>{listed}</tbody>', 'facts')}\n{_trials(sweep, root, known, shown)}"
+    row = '<tr><th scope="row">{name}</th><td>{value}</td></tr>'
+    listed = together((html(row, name=name, value=value) for name, value in rows), "\n")
+    said = (html('<p class="verdict">{said}</p>', said=shown(text)) for text in paragraphs(build_sweep_page(sweep.run)))
+    return html(
+        '<p class="kicker">Sweep</p>\n<h1>{title}</h1>\n<p><a href="{report}">The report of this sweep</a></p>\n'
+        "{said}\n{found}\n{trials}",
+        title=entry.title,
+        report=root + link_to(run_page(entry.run_id)),
+        said=together(said, "\n"),
+        found=_box("What was found", html("<tbody>{listed}</tbody>", listed=listed), "facts"),
+        trials=_trials(sweep, root, known, shown),
     )
 
 
-def _trials(sweep: Sweep, root: str, known: set[str], shown: Shown) -> str:
+def _trials(sweep: Sweep, root: str, known: set[str], shown: Shown) -> Html:
     """Return the best trials as a table; those that are runs of this site are linked."""
     statistics = sweep.statistics
     by_number = {trial.number: trial for trial in sweep.trials}
     best = first_of_each(by_number[number] for number in statistics.ranking)[:MOST_TRIALS] if statistics else []
     if not best:
-        return ""
-    params = list(best[0].params)
-    heads = ("Trial", *map(shown, params), *(metric(name).label for name in sweep.spec.sweep.objectives))
-    head = "".join(f'<th scope="col" class="num">{html_text(name)}</th>' for name in heads)
-    objectives = sweep.spec.sweep.objectives
-    body = "\n".join(_row(trial, params, objectives, root, shown, linked=trial.run_id in known) for trial in best)
-    content = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+        return NOTHING
+    params, objectives = list(best[0].params), sweep.spec.sweep.objectives
+    heads = ("Trial", *map(shown, params), *(metric(name).label for name in objectives))
+    rows = (_row(trial, params, objectives, root, shown, linked=trial.run_id in known) for trial in best)
+    content = html(
+        "<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>",
+        head=together(html('<th scope="col" class="num">{name}</th>', name=name) for name in heads),
+        body=together(rows, "\n"),
+    )
     return _box(f"The best {len(best)} of {several(len(sweep.trials), 'trial')}", content, "by-side")
 
 
 def _row(
     trial: Trial, params: Sequence[str], objectives: Sequence[str], root: str, shown: Shown, *, linked: bool
-) -> str:
-    name = str(trial.number)
-    head = f'<a href="{root}{link_to(run_page(trial.run_id))}">{name}</a>' if linked else name
-    values: list[Any] = [shown(str(trial.params[key])) for key in params]
+) -> Html:
+    values = [shown(str(trial.params[key])) for key in params]
     values += [_shown(name, value) for name, value in zip(objectives, trial.values, strict=True)]
-    cells = "".join(f'<td class="num">{html_text(value)}</td>' for value in values)
-    return f'<tr><th scope="row" class="num">{head}</th>{cells}</tr>'
+    return html(
+        '<tr><th scope="row" class="num">{head}</th>{cells}</tr>',
+        head=link(str(trial.number), root + link_to(run_page(trial.run_id)) if linked else None),
+        cells=together(html('<td class="num">{value}</td>', value=value) for value in values),
+    )
 
 
 def _labelled(name: str, value: float | int | None) -> tuple[str, str]:
@@ -124,9 +128,11 @@ def _shown(name: str, value: float | int | None) -> str:
     return format_number(value, metric(name.removeprefix("best_")).kind)
 
 
-def _box(caption: str, content: str, name: str) -> str:
-    title = html_text(caption)
-    return (
-        f'<div class="table-box {name}" tabindex="0" role="region" aria-label="{title}"><table>'
-        f"<caption>{title}</caption>\n{content}\n</table></div>"
+def _box(caption: str, content: Html, name: str) -> Html:
+    return html(
+        '<div class="table-box {name}" tabindex="0" role="region" aria-label="{caption}"><table>'
+        "<caption>{caption}</caption>\n{content}\n</table></div>",
+        name=name,
+        caption=caption,
+        content=content,
     )
