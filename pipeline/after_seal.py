@@ -37,6 +37,19 @@ def end_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> Trackin
     return error
 
 
+def take_into_lake(run: OpenRun) -> None:
+    """Take the run into the lake where the settings ask for it; what goes wrong is a warning."""
+    if not run.settings.lake_ingest:
+        return
+    try:
+        from pipeline.lake.ingest import ingest
+
+        run.warnings += ingest(run.settings, only=[run.dir.run_id]).problems
+    except Exception as failure:  # noqa: BLE001 - the run is sealed; the lake takes it in another time
+        what = as_evidence_error(failure, "in the lake")
+        run.warnings.append(f"The run was not taken into the lake: {what} `evidence lake ingest` does so.")
+
+
 def add_report(run: OpenRun, tracking: RunTracking | None, render: Callable[[], RenderRecord]) -> None:
     """Render the report and attach it to the tracked run; without a renderer, or when it fails, warn and go on."""
     try:

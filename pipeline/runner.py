@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.after_seal import add_report, end_tracking
+from pipeline.after_seal import add_report, end_tracking, take_into_lake
 from pipeline.artifacts import check_artifacts
 from pipeline.backtest.from_spec import with_strategy_params
 from pipeline.digest import canonical_json, pretty_json
@@ -136,6 +136,7 @@ def run_backtest(
         if plan.spec.report.enabled and caught.leaving is None:
             with run.stage("report"):
                 add_report(run, tracking, lambda: _render(run, plan))
+        take_into_lake(run)
     except BaseException as failure:
         _stopped(run, tracking, failure)
         raise

@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 
 DATA_DIRECTORIES = "EVIDENCE_DATA_DIRECTORIES"  # separated as those of PATH are
 LAKE = "EVIDENCE_LAKE"
+LAKE_INGEST = "EVIDENCE_LAKE_INGEST"
 LAKE_DIRECTORY = "data/lake"
 
 
@@ -21,7 +22,7 @@ class Settings:
     `root` is what relative paths in a run spec are relative to; `results` holds the run directories;
     `tracking_uri` is MLFLOW_TRACKING_URI when set, which a spec's own `tracking.uri` overrides. What a notebook reads
     below `data_directories` counts as an input of its run; none given is the root alone. `lake_directory` is that of
-    the lake, None for the usual one.
+    the lake, None for the usual one; `lake_ingest` says whether a run that has ended is taken into it.
     """
 
     root: Path
@@ -29,6 +30,7 @@ class Settings:
     tracking_uri: str | None = None
     data_directories: tuple[Path, ...] = ()
     lake_directory: Path | None = None
+    lake_ingest: bool = False
 
     @classmethod
     def load(cls, root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -45,7 +47,8 @@ class Settings:
         given = filter(None, environ.get(DATA_DIRECTORIES, "").split(os.pathsep))
         directories = tuple((base / Path(entry).expanduser()).resolve() for entry in given)
         lake = (base / environ[LAKE]).resolve() if environ.get(LAKE) else None
-        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None, directories, lake)
+        ingest = environ.get(LAKE_INGEST, "").lower() in ("1", "true", "yes", "on")
+        return cls(base, results, environ.get("MLFLOW_TRACKING_URI") or None, directories, lake, ingest)
 
     @property
     def lake(self) -> Path:

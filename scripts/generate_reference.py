@@ -82,6 +82,7 @@ too, with the status UNREADABLE.
 | `EVIDENCE_RESULTS` | where the run directories are, relative to the project's directory; default `results` |
 | `EVIDENCE_DATA_DIRECTORIES` | what a notebook reads below these is an [input](inputs.md); default: the project |
 | `EVIDENCE_LAKE` | directory of the [lake](lake.md); default: `data/lake` in the project |
+| `EVIDENCE_LAKE_INGEST` | `1`: a run that `evidence run` or `run_backtest` executed is taken into the lake at its end |
 | `EVIDENCE_KEY`, `EVIDENCE_KEY_FILE` | the signing key as PEM text, or its file; default: the user's own key |
 | `EVIDENCE_KEY_PASSPHRASE` | its passphrase, and that of a new key; without it, it is asked for |
 | `EVIDENCE_TRACEBACK` | anything: an error is printed with its traceback, for a report of a fault |

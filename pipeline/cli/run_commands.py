@@ -204,20 +204,18 @@ def list_(
     compares columns with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by and, or, not.
     """
     from pipeline.cli import output
+    from pipeline.lake.listing import listed_rows
     from pipeline.listing.columns import named
     from pipeline.listing.query import Query
-    from pipeline.run import all_runs
-    from pipeline.run_row import RunRow
     from pipeline.settings import Settings
 
     settings = Settings.load()
     tags = dict(_tag(text) for text in tag or [])
     query = Query(symbol, since, until, data, strategy, experiment, tags, status, where, sort)
-    runs = all_runs(settings=settings)
     few = limit if query.empty and columns is None else 0  # which metrics there are, all runs together tell
-    known = [RunRow.of(run) for run in runs[: few or None]]
+    known, count = listed_rows(settings, few or None)
     found = query.select(known, settings.results)
-    rows, total = found[: limit or None], len(runs) if query.empty else len(found)
+    rows, total = found[: limit or None], count if query.empty else len(found)
     chosen = None if columns is None else named(columns, known)
     output.print_runs(rows, total=total, asked=not query.empty, columns=chosen, as_json=as_json)
 

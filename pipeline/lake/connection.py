@@ -17,7 +17,9 @@ from pipeline.errors import LakeError, QueryError
 from pipeline.lake.guard import said, tables_of
 from pipeline.lake.index import Index, Part, read_index
 from pipeline.lake.market_index import NAME, read_market
+from pipeline.lake.parts import records_of
 from pipeline.lake.place import Place, check_installed
+from pipeline.lake.records import COLUMNS, RECORDS
 from pipeline.lake.schema import OHLCV, Table, arrow_schema, every_table, tables
 from pipeline.settings import Settings
 
@@ -120,14 +122,15 @@ def connected(place: Place, names: Collection[str], limits: Limits, *, unsafe: b
             connection.execute(setting)
         for name, table in tables().items():
             if name in names:
-                (_register if table.bulky else _copy)(connection, place, index or Index(""), table)
+                opened = _copy_records if name == RECORDS else _register if table.bulky else _copy
+                opened(connection, place, index or Index(""), table)
         if OHLCV.name in names:
             years = [year.file for series in market.series for year in series.current.years]
             connection.register(OHLCV.name, _dataset(OHLCV, [str(place.ohlcv / file) for file in years]))
         connection.execute(f"SET GLOBAL max_execution_time = {int(limits.seconds * 1000)}")
         for setting in () if unsafe else (*SHUT, "SET lock_configuration = true"):
             connection.execute(setting)
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError, ValueError) as error:
         connection.close()
         raise LakeError(f"The lake {place.path} cannot be opened: {said(error)}") from None
     return connection
@@ -151,13 +154,29 @@ def _empty(table: Table) -> str:
     return f"SELECT {columns} WHERE false"
 
 
+def _copy_records(connection: Any, place: Place, index: Index, table: Table) -> None:
+    """Copy the table `records`, whose files Python reads."""
+    connection.execute(f"CREATE TABLE {table.name} AS {_empty(table)}")
+    for part in index.of(table.name):
+        rows = dict(zip(COLUMNS, zip(*records_of(place, part), strict=True), strict=False))
+        if rows:
+            places = ", ".join("unnest(?::VARCHAR[])" for _ in table.columns)
+            connection.execute(
+                f"INSERT INTO {table.name} SELECT {places}", [list(rows[name]) for name in table.columns]
+            )
+
+
 def _sources(place: Place, parts: Collection[Part]) -> Iterator[str]:
     whole = [text(str(place.runs / part.file)) for part in parts if not part.without]
     if whole:
-        yield f"SELECT * FROM read_parquet([{', '.join(whole)}], union_by_name = true)"
+        yield _select_parquet(whole)
     for part in parts:
         if part.without:
-            yield f"SELECT * FROM read_parquet({text(str(place.runs / part.file))}) WHERE {_kept(part)}"
+            yield f"SELECT * FROM ({_select_parquet([text(str(place.runs / part.file))])}) WHERE {_kept(part)}"
+
+
+def _select_parquet(files: Sequence[str]) -> str:
+    return f"SELECT * FROM read_parquet([{', '.join(files)}], union_by_name = true)"
 
 
 def _kept(part: Part) -> str:

@@ -13,8 +13,10 @@ from typing import Any, Self
 from pipeline.errors import LakeError
 from pipeline.files import read_json, write_json
 from pipeline.lake.place import Place
+from pipeline.lake.records import RECORDS, SUFFIX
 from pipeline.lake.schema import VERSION, tables
 
+PARQUET = ".parquet"
 KEPT = 3600.0  # seconds that a file stays after it was replaced: whoever reads the earlier state goes on
 AGAIN = "Make the lake again: `evidence lake ingest --rebuild`."
 
@@ -109,7 +111,7 @@ def write_index(place: Place, index: Index) -> None:
 
 def new_file(table: str) -> str:
     """Return a new name for a part of a table."""
-    return f"{table}-{uuid.uuid4().hex[:16]}.parquet"
+    return f"{table}-{uuid.uuid4().hex[:16]}{SUFFIX if table == RECORDS else PARQUET}"
 
 
 def _files_of(place: Place) -> set[str]:
@@ -124,7 +126,7 @@ def _sweep_out(place: Place, index: Index) -> None:
     """Remove files that are no part of the state, nor were within the hour."""
     oldest = time.time() - KEPT
     for entry in os.scandir(place.runs):
-        if entry.name.endswith(".parquet") and entry.name not in index.files and entry.stat().st_mtime < oldest:
+        if entry.name.endswith((PARQUET, SUFFIX)) and entry.name not in index.files and entry.stat().st_mtime < oldest:
             Path(entry.path).unlink(missing_ok=True)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StorageError
-from pipeline.files import partial_name, replace_file
+from pipeline.files import partial_name, replace_file, write_atomic
 from pipeline.lake.index import Index, Part, new_file
 from pipeline.lake.place import Place
+from pipeline.lake.records import COLUMNS, RECORDS, Record, pack, unpack
 from pipeline.lake.schema import Table, arrow_schema, tables
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ def write_part(place: Place, name: str, table: pa.Table) -> Part:
 
     file = new_file(name)
     path = place.runs / file
+    if name == RECORDS:
+        columns = [table[column].to_pylist() for column in COLUMNS]
+        write_atomic(path, pack(zip(*columns, strict=True)))
+        return Part(file, len(table), len(table))
     partial = partial_name(path)
     about = tables()[name]
     try:
@@ -78,9 +83,27 @@ def read_part(place: Place, name: str, part: Part, columns: Sequence[str] | None
     """Return the rows of a part that count; columns that are newer than the file are unknown."""
     import pyarrow.dataset as ds
 
+    if name == RECORDS:
+        return _records(place, part, columns)
     kept = ~ds.field("run_id").isin(list(part.without)) | ds.field("run_id").is_null() if part.without else None
     dataset = ds.dataset([str(place.runs / part.file)], schema=arrow_schema(tables()[name]))
     return dataset.to_table(columns=columns, filter=kept)
+
+
+def _records(place: Place, part: Part, columns: Sequence[str] | None) -> pa.Table:
+    import pyarrow as pa
+
+    rows = [*records_of(place, part)]
+    found = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True))
+    schema = arrow_schema(tables()[RECORDS])
+    table = pa.table({name: list(found[name]) for name in schema.names}, schema=schema)
+    return table if columns is None else table.select(list(columns))
+
+
+def records_of(place: Place, part: Part) -> Iterator[Record]:
+    """Yield the records of a part that count; raises OSError or ValueError for a file that cannot be read."""
+    gone = set(part.without)
+    return (record for record in unpack(place.runs / part.file) if record[0] not in gone)
 
 
 def read_table(place: Place, index: Index, name: str, columns: Sequence[str] | None = None) -> pa.Table:

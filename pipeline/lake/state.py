@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from pipeline.layout import Layout
@@ -14,15 +15,15 @@ from pipeline.rundir import RunDir
 
 def row_state(run: RunDir) -> str:
     """Return the state of all that a row is read from: sizes and times of files, of an unsealed run its status too."""
-    told = [*_stats(_files_of_row(run)), *_outbox(run)]
-    if not run.manifest.is_file():
+    told = [*_stats(f"{run.path}/{name}" for name in names_of_row()), *_outbox(run), *_stats([str(run.state)])]
+    if told[0] == MISSING:  # the manifest
         told.append(Run(run).status)  # which changes with a process, and with no file
     return _digest(told)
 
 
 def curves_state(run: RunDir) -> str:
     """Return the state of equity, trades and positions; of a run that is not sealed there are none yet."""
-    return _digest(_stats(curve_files(run))) if run.manifest.is_file() else ""
+    return _digest(_stats(map(str, curve_files(run)))) if run.manifest.is_file() else ""
 
 
 def curve_files(run: Layout) -> tuple[Path, Path, Path]:
@@ -30,9 +31,16 @@ def curve_files(run: Layout) -> tuple[Path, Path, Path]:
     return run.equity, run.trades_parquet, run.part("positions")
 
 
-def _files_of_row(run: RunDir) -> Iterator[Path]:
-    yield from (run.manifest, run.signature, run.config_json, run.stats, run.result, run.data_facts, run.equity)
-    yield from (run.conventions, run.robustness, run.tracking, run.journal, run.report, run.state)
+MISSING = "-"
+
+
+@cache
+def names_of_row() -> tuple[str, ...]:
+    """Return the files of a run directory that a row is read from, relative to it; the manifest first."""
+    run = Layout(Path())
+    files = (run.manifest, run.signature, run.config_json, run.stats, run.result, run.data_facts, run.equity)
+    more = (run.conventions, run.robustness, run.tracking, run.journal, run.report)
+    return tuple(path.as_posix() for path in (*files, *more))
 
 
 def _outbox(run: RunDir) -> Iterator[str]:
@@ -40,15 +48,15 @@ def _outbox(run: RunDir) -> Iterator[str]:
         entries = sorted(os.scandir(run.outbox), key=lambda entry: entry.name)
     except OSError:
         return
-    yield from _stats(Path(entry.path) for entry in entries)
+    yield from _stats(entry.path for entry in entries)
 
 
-def _stats(paths: Iterable[Path]) -> Iterator[str]:
+def _stats(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         try:
-            found = os.stat(path)  # noqa: PTH116 - twice as fast, and there are many
+            found = os.stat(path)  # noqa: PTH116 - there are many, and a Path takes longer than the call
         except OSError:
-            yield "-"
+            yield MISSING
         else:
             yield f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
 
