@@ -24,6 +24,8 @@ from pipeline.service.mlflow_store import MlflowStore
 from pipeline.service.openapi import describe
 from pipeline.service.routes import router
 from pipeline.service.settings import Place, ServiceSettings
+from pipeline.service.study_routes import StudyRoutes
+from pipeline.service.study_store import StudyStore
 from pipeline.service.tokens import TokenFile
 from pipeline.service.tracked_run_routes import TrackedRunRoutes
 from pipeline.service.transfers import Transfers
@@ -43,8 +45,10 @@ def build_app(settings: Settings, service: ServiceSettings) -> ASGIApp:
     roots = [settings.resolve(path) for path in service.artifact_roots]
     uri = service.tracking_uri or settings.default_tracking_uri
     mlflow = MlflowStore(uri, settings.root, roots=roots, seconds=service.seconds)
-    health = HealthRoutes(service.name, {"mlflow": mlflow}, metrics)
-    app = _application(service, [health.router(), _mlflow_routes(mlflow, place, service)])
+    studies = StudyStore(service.storage, place.studies, settings.root, seconds=service.seconds)
+    health = HealthRoutes(service.name, {"mlflow": mlflow, "optuna": studies}, metrics)
+    routers = [health.router(), _mlflow_routes(mlflow, place, service), StudyRoutes(studies).router()]
+    app = _application(service, routers)
     edge = Edge(app, service, TokenFile(place.tokens), metrics)
     if not service.origins:
         return edge

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable
 
 from pipeline.errors import UsageError
@@ -69,6 +70,7 @@ def _set_limits(service: ServiceSettings) -> None:
     }
     for name, value in limits.items():
         os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")  # Optuna's notes that a part of it is experimental, once for each request
     logging.getLogger("pipeline.service").setLevel(logging.INFO)
 
 
