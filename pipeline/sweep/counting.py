@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.backtest.strategies import resolve_params
 from pipeline.digest import sha256_file
+from pipeline.errors import NotebookError
+from pipeline.evidence.inputs import NOTEBOOK
 from pipeline.evidence.ledger import append_many
 from pipeline.evidence.ledger_trials import counted_event, ended_events
-from pipeline.evidence.trial import Scope, TrialResult, configuration, rate_of, scope_of
+from pipeline.evidence.trial import Scope, TrialResult, configuration, counted_as, rate_of, scope_of
 from pipeline.rundir import RunDir
-from pipeline.spec import set_dotted
+from pipeline.spec import RunSpec, set_dotted
 from pipeline.sweep.batches import Batch
 from pipeline.sweep.evaluate import Work
 from pipeline.sweep.space import VARIED_IN_FAST, SearchSpace
 from pipeline.sweep.spec import path_of
 from pipeline.sweep.trial import Proposal, Trial
+from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
 
+PARAMETERS = ("run.parameters.", "run.seed")
 Tried = TypeVar("Tried", Proposal, Trial)
 
 
@@ -68,12 +72,14 @@ class Account:
         values = self.work.spec.base.to_dict()
         for key, value in params.items():
             set_dotted(values, path_of(key), value)
-        values["strategy"]["params"] = resolve_params(self.space.strategy, values["strategy"]["params"])
+        if self.space.strategy is not None:
+            values["strategy"]["params"] = resolve_params(self.space.strategy, values["strategy"]["params"])
         return values
 
     def _by_scope(self, trials: Sequence[Tried]) -> dict[Scope, list[Tried]]:
-        """Return trials by what they are trials of: one thing, unless data or strategy vary."""
-        if all(path_of(name).startswith(VARIED_IN_FAST) for name in self.space.dimensions):
+        """Return trials by what they are trials of: one thing, unless data, strategy or notebook vary."""
+        same = VARIED_IN_FAST if self.space.strategy is not None else PARAMETERS
+        if all(path_of(name).startswith(same) for name in self.space.dimensions):
             return {self._scope: list(trials)} if trials else {}
         found: dict[Scope, list[Tried]] = {}
         for trial in trials:
@@ -82,11 +88,21 @@ class Account:
 
     @cached_property
     def _scope(self) -> Scope:
+        if self.work.spec.of_notebook:
+            return self._of_notebook(self.work.spec.base)
         return scope_of(self.work.spec.base, {"data": self.work.data_sha256}, self.work.settings.root)
+
+    def _of_notebook(self, spec: RunSpec) -> Scope:
+        """Return what a trial of somebody's notebook is a trial of; on which instruments, only its result knows."""
+        settings, name = self.work.settings, str(spec.run.notebook)
+        digests = {NOTEBOOK: sha256_file(template_path(settings, name, error=NotebookError))}
+        return scope_of(spec, digests, settings.root, notebook=counted_as(name))
 
     def _scope_of(self, params: Mapping[str, Any]) -> Scope:
         from pipeline.backtest.data import source_path
 
         root = self.work.settings.root
         spec = self.work.spec.trial_spec(params, tags={}, chosen=False)
+        if self.work.spec.of_notebook:
+            return self._of_notebook(spec)
         return scope_of(spec, {"data": sha256_file(source_path(spec.bundled.data.source, root))}, root)

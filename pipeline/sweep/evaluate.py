@@ -48,7 +48,8 @@ MANY_BARS_BYTES = 1_000_000  # a file of so many bytes holds some 20,000 bars
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with.
+    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with, empty
+    without data.
 
     `traceparent` is the sweep as W3C Trace Context writes it, empty where no spans are exported.
     """
@@ -135,7 +136,7 @@ def read_trial_run(work: Work, proposal: Proposal) -> Answer | None:
     if run.status != "FINISHED":
         error = run.record.error
         return Answer(error=run.status if error is None else f"{error.kind}: {error.message}")
-    return _answer_of(run, work.spec.base.bundled.backtest.initial_cash, sum(run.record.stages.values()))
+    return _answer_of(work, run, work.spec.base, sum(run.record.stages.values()))
 
 
 def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tracked: bool = True) -> Answer:
@@ -165,13 +166,28 @@ def _run_trial(work: Work, proposal: Proposal, origin: str, *, chosen: bool, tra
     seconds = time.perf_counter() - began
     if outcome.error is not None:
         return Answer(seconds=seconds, error=f"{type(outcome.error).__name__}: {outcome.error}")
-    return _answer_of(outcome.run, spec.bundled.backtest.initial_cash, seconds)
+    return _answer_of(work, outcome.run, spec, seconds)
 
 
-def _answer_of(run: Run, initial_cash: float, seconds: float) -> Answer:
+def _answer_of(work: Work, run: Run, spec: RunSpec, seconds: float) -> Answer:
     from pipeline.backtest.metrics import simple_returns
 
-    return Answer(dict(run.stats), simple_returns(run.equity["equity"], initial_cash), seconds)
+    if work.spec.of_notebook:
+        return Answer(dict(run.stats), returns_of(run).to_numpy(), seconds)
+    return Answer(dict(run.stats), simple_returns(run.equity["equity"], spec.bundled.backtest.initial_cash), seconds)
+
+
+def returns_of(run: Run) -> pd.Series:
+    """Return the simple returns of a sealed result, at the label where each ends; its first label may end one, too."""
+    import pandas as pd
+
+    from pipeline.backtest.metrics import simple_returns
+
+    equity, record = run.equity["equity"], run.result
+    if record is None or record.capital is None or record.first_label != "period":
+        return pd.Series(simple_returns(equity), equity.index[1:])
+    path = pd.Series([record.capital, *equity])
+    return pd.Series(simple_returns(path), equity.index)
 
 
 def window_end(bars: int, windows: int, step: int) -> int:
@@ -180,6 +196,8 @@ def window_end(bars: int, windows: int, step: int) -> int:
 
 
 def _kernels(work: Work) -> KernelSource | None:
+    if work.spec.of_notebook:
+        return kernels()
     from pipeline.backtest.data import source_path
 
     data = source_path(work.spec.base.bundled.data.source, work.settings.root)

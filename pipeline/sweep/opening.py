@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.strategies import get_strategy
 from pipeline.digest import sha256_file
-from pipeline.errors import InputChangedError
+from pipeline.errors import InputChangedError, NotebookError
 from pipeline.evidence.ledger import SWEEP
 from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import modules_of_this_process, of_package
@@ -21,6 +21,7 @@ from pipeline.running import NOBODY, read_state
 from pipeline.secrets import masked_values
 from pipeline.settings import Settings
 from pipeline.sweep.spec import SweepSpec
+from pipeline.template_files import template_path
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer
@@ -77,11 +78,16 @@ def _what_trials_depend_on(run: OpenRun) -> dict[str, str]:
 
     Which program executes the sweep is none of it: one that a script began, `evidence sweep` goes on with.
     """
+    modules = modules_of_this_process().items()
+    used = {f"the module {name}": sha for name, sha in modules if name not in PROGRAM and not of_package(name)}
+    if run.spec.strategy is None:
+        notebook = str(run.spec.run.notebook)
+        file = template_path(run.settings, notebook, error=NotebookError)
+        declared = {uri: run.digests[name] for name, (uri, _) in run.inputs.items()}
+        return {**declared, notebook: sha256_file(file), **used}
     strategy = get_strategy(run.spec.bundled.strategy.name, search=run.settings.root)
     source = inspect.getsourcefile(inspect.unwrap(strategy.signal_fn))
     code = {} if source is None else {f"the source of {run.spec.bundled.strategy.name}": sha256_file(Path(source))}
-    modules = modules_of_this_process().items()
-    used = {f"the module {name}": sha for name, sha in modules if name not in PROGRAM and not of_package(name)}
     return {run.spec.bundled.data.source: run.digests["data"], **code, **used}
 
 

@@ -12,6 +12,7 @@ from pipeline.report.trials import Trials, count_trials
 from pipeline.sweep.judge import sweep_statistics
 from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.stored import Sweep
+from pipeline.sweep.trial import Trial
 
 if TYPE_CHECKING:
     from pipeline.run import Run
@@ -21,6 +22,7 @@ PARTS = {
     "overfitting": ("pbo", "probability_of_loss", "degradation_slope", "blind"),
     "walk_forward": ("in_sample", "out_of_sample"),
 }
+CUT = "its result has more labels than all trials have together; `evidence recompute` of its own run does"
 BY_SPREAD = frozenset({"expected_max", "dsr", "expected_max_effective", "dsr_effective"})
 
 
@@ -86,14 +88,23 @@ def _sharpes(sweep: Sweep) -> Iterator[Recomputed]:
     """Compare the Sharpe ratio of each trial with its returns, by the one that is furthest off."""
     from pipeline.backtest.metrics import return_stats
 
-    used, found = sweep.run.conventions, []
+    used, found, cut = sweep.run.conventions, [], []
     for trial in sweep.trials:
-        if trial.state == "COMPLETE" and trial.number in sweep.returns and "sharpe" in trial.stats:
+        if _is_cut(sweep, trial):
+            cut.append(unchecked(f"Sharpe ratio of trial {trial.number}", trial.stats.get("sharpe"), CUT))
+        elif trial.state == "COMPLETE" and trial.number in sweep.returns and "sharpe" in trial.stats:
             returns = sweep.returns[trial.number].to_numpy()
             again = return_stats(returns, periods_per_year=used.periods_per_year, risk_free_rate=used.rate)["sharpe"]
             found.append(compared(f"Sharpe ratio of each trial (trial {trial.number})", trial.stats["sharpe"], again))
     worst = [one for one in found if one.verdict == "differs"] or found
     yield from worst[:1]
+    yield from cut[:1]
+
+
+def _is_cut(sweep: Sweep, trial: Trial) -> bool:
+    """Say whether a notebook's trial has more returns than the sweep's table, which has those at common labels."""
+    bars = trial.stats.get("n_bars")
+    return sweep.spec.of_notebook and bars is not None and bars - 1 > len(sweep.returns)
 
 
 def _counted(sweep: Sweep, sealed: SweepStatistics) -> tuple[Trials, str]:

@@ -37,7 +37,7 @@ class SweepRow:
         section = found.spec.sweep
         return replace(
             known,
-            strategy=found.spec.base.bundled.strategy.name,
+            strategy=found.run.what.strategy or None,
             objectives=tuple(section.objectives),
             trials=stats.get("trials"),
             best=stats.get(f"best_{section.objectives[0]}"),

@@ -51,9 +51,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What may vary, what is fixed, and which combinations are allowed."""
+    """What may vary, what is fixed, and which combinations are allowed; `strategy` is None where none is known."""
 
-    strategy: Strategy
+    strategy: Strategy | None
     dimensions: Mapping[str, Dimension]
     fixed: Mapping[str, Any]
     rules: tuple[Rule, ...]
@@ -68,6 +68,8 @@ class SearchSpace:
         return all(rule.holds(everything) for rule in self.rules) and self._accepted(params)
 
     def _accepted(self, params: Mapping[str, Any]) -> bool:
+        if self.strategy is None:
+            return True
         try:
             own = {**self.fixed, **{name: value for name, value in params.items() if "." not in name}}
             resolve_params(self.strategy, own)
@@ -102,6 +104,10 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
 
     `search` is the project's root, where strategies of the user's own are found. Raises SpecError, StrategyError.
     """
+    if spec.of_notebook:
+        _check_conventions(spec.space)
+        examples = {name: _draw(item, random.Random(0)) for name, item in spec.space.items()}  # noqa: S311 - no secret
+        return SearchSpace(None, dict(spec.space), {}, tuple(_rule(text, examples) for text in spec.sweep.constraints))
     strategy = get_strategy(spec.base.bundled.strategy.name, search=search)
     fixed = dict(spec.base.bundled.strategy.params)
     schema = {parameter.name: parameter for parameter in strategy.parameters}
@@ -109,6 +115,7 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     if not dimensions:
         raise SpecError(f"The strategy {strategy.name} has no parameters to vary: give a [space] section.")
     fixed = {name: value for name, value in fixed.items() if name not in dimensions}
+    _check_conventions(dimensions)
     _check_names(dimensions, strategy, schema, fast=spec.sweep.mode == "fast")
     typed = {name: _typed(name, item, schema.get(name)) for name, item in dimensions.items()}
     defaults = {name: item.default for name, item in schema.items() if name not in typed}
@@ -176,16 +183,23 @@ def _check_names(
 ) -> None:
     for name in dimensions:
         if strategy.has_schema and "." not in name and name not in schema:
-            raise SpecError(f"space.{name}: {strategy.name} has no such param. {nearest(name, schema)}")
-        if path_of(name) in CONVENTIONS:
             raise SpecError(
-                f"space.{name}: a convention of the figures, by which trials would be ranked as if it were skill. Set "
-                f"{path_of(name)} once for the sweep."
+                f"space.{name}: {strategy.name} has no such param. {nearest(name, schema)} For a parameter of a "
+                f"notebook's own write run.parameters.{name}, with sweep.mode = 'full'."
             )
         if fast and not path_of(name).startswith(VARIED_IN_FAST):
             raise SpecError(
                 f"space.{name}: with sweep.mode = 'fast' all trials share everything but the strategy's params and "
                 "[backtest]. Use mode = 'full'."
+            )
+
+
+def _check_conventions(dimensions: Mapping[str, Dimension]) -> None:
+    for name in dimensions:
+        if path_of(name) in CONVENTIONS:
+            raise SpecError(
+                f"space.{name}: a convention of the figures, by which trials would be ranked as if it were skill. Set "
+                f"{path_of(name)} once for the sweep."
             )
 
 

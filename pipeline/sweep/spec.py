@@ -28,6 +28,7 @@ from pipeline.spec import (
 )
 from pipeline.spec_sections import Section
 
+RUN = "run."
 STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")
 
@@ -163,7 +164,7 @@ class SweepSpec:
         check_spec_values(values, where)
         own = {name: values.get(name, {}) for name in SWEEP_ONLY}
         shared = {key: value for key, value in values.items() if key not in SWEEP_ONLY}
-        base = RunSpec.from_mapping(shared, where=where).asking(ENGINE_SECTIONS)
+        base = RunSpec.from_mapping(shared, where=where)
         problems: list[str] = []
         sweep = _section(SweepSection, own["sweep"], "sweep", problems)
         validation = _section(ValidationSection, own["validation"], "validation", problems)
@@ -178,12 +179,19 @@ class SweepSpec:
             if name.startswith(PLACE) and secret_name(name.removeprefix(PLACE)):
                 problems.append(f"space.{key}: a secret is masked, so trials could not be told apart by it")
             space[name] = _section(Dimension, value, f"space.{key}", problems)
+        if not (sweep and sweep.mode == "full" and _of_a_notebook(base, space)):
+            base = base.asking(ENGINE_SECTIONS)
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)
             raise SpecError(f"{where} is not a valid sweep spec:\n{lines}")
         refuse_secrets(own, where)
         named = base.model_copy(update={"run": base.run.model_copy(update={"name": sweep.name})})
         return cls(named, sweep, space, validation)
+
+    @property
+    def of_notebook(self) -> bool:
+        """Whether a trial is a run of somebody's notebook, of which no strategy, data or engine is known."""
+        return self.base.strategy is None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec with all defaults resolved, as JSON values."""
@@ -247,6 +255,16 @@ def parse_sweep(
 def path_of(key: str) -> str:
     """Return the dotted key in a run spec that a dimension sets: a key without a dot is a param of the strategy."""
     return key if "." in key else f"{STRATEGY_PARAMS}{key}"
+
+
+def _of_a_notebook(base: RunSpec, space: Mapping[str, Dimension]) -> bool:
+    """Say whether a notebook is varied that this package's own engine is not asked for: only what `[run]` says."""
+    asked = any(getattr(base, name) is not None for name in ENGINE_SECTIONS)
+    return not asked and base.run.notebook != RunSpec().run.notebook and bool(space) and all(map(_of_run, space))
+
+
+def _of_run(name: str) -> bool:
+    return name.startswith(RUN)
 
 
 def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:

@@ -40,6 +40,7 @@ from pipeline.sweep.executor import Executor
 from pipeline.sweep.forward import ForwardSearch
 from pipeline.sweep.judge import sweep_statistics
 from pipeline.sweep.objectives import directions
+from pipeline.sweep.of_notebook import conventions_of_runs, returns_of_runs
 from pipeline.sweep.opening import ORIGIN, find_interrupted, open_or_resume
 from pipeline.sweep.repeats import leading
 from pipeline.sweep.search import OnTrial, Search
@@ -151,7 +152,8 @@ def plan_sweep(spec: SweepSpec, settings: Settings) -> SearchSpace:
     if params is None:
         raise SpecError("[space] holds no combination that keeps the rules. Make it and sweep.constraints agree.")
     one = spec.trial_spec(params, tags={}, chosen=False)
-    read_bars(one.bundled.data, settings.root)
+    if not spec.of_notebook:
+        read_bars(one.bundled.data, settings.root)
     Proposer(spec.sweep, space).propose(0, 1)
     if spec.sweep.mode == "full" or spec.sweep.best:
         plan_run(one, settings)
@@ -177,7 +179,8 @@ def _search(
     stop: Event,
     on_trial: OnTrial,
 ) -> Search:
-    work = Work(spec, run.settings, run.dir.run_id, run.digests["data"], parent, run.whole.traceparent)
+    digest = run.digests.get("data", "")
+    work = Work(spec, run.settings, run.dir.run_id, digest, parent, run.whole.traceparent)
     name = study_name(spec.sweep, run.dir.run_id)
     kept = KeptStudy(open_storage(spec.sweep, run.dir.study_journal), spec.sweep, name=name)
     return Search(
@@ -227,10 +230,14 @@ def _judge(run: OpenRun, tracking: RunTracking, search: Search, forward: Forward
     """Return what the trials are worth, with all that the sweep leaves written; None when it was stopped meanwhile."""
     spec, trials = search.work.spec, tuple(search.told)
     with run.stage("statistics"):
-        returns, used = returns_table(search), conventions_of(search.work)
-        write_json(run.dir.conventions, used.to_dict())
-        run.warnings += [*examine_spacing(bars_of(search.work)).sentences(), *([used.doubt] if used.doubt else [])]
         notes: list[str] = []
+        if spec.of_notebook:
+            returns, used = returns_of_runs(search, notes), conventions_of_runs(search)
+        else:
+            returns, used = returns_table(search), conventions_of(search.work)
+            run.warnings += examine_spacing(bars_of(search.work)).sentences()
+        write_json(run.dir.conventions, used.to_dict())
+        run.warnings += [used.doubt] if used.doubt else []
         searched = forward.found(notes) if forward else None
         statistics = sweep_statistics(
             spec,

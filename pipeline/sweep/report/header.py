@@ -95,7 +95,8 @@ def _subject(facts: SweepFacts) -> list[str]:
     what, span = facts.run.what, facts.span
     fixed = ", ".join(f"{key}={plain(value)}" for key, value in what.params.items())
     period = f"{span[0]} {DASH} {span[1]} · {several(span[2], 'return')}" if span else _asked_days(facts)
-    return [f"{what.strategy} ({fixed})" if fixed else what.strategy, what.symbol, period]
+    name = what.strategy or what.notebook
+    return [f"{name} ({fixed})" if fixed else name, what.symbol, period]
 
 
 def _asked_days(facts: SweepFacts) -> str:

@@ -96,8 +96,8 @@ def _counted(counts: Counts) -> str:
     if counts.family is None:
         return f"Every trial of this strategy on these data in the ledger of this results directory {others}"
     return (
-        f"Every trial of this family of strategies on this instrument at an overlapping time in the ledger {others} "
-        f"{counts.exact or 0:,} of them are of this strategy's name on exactly these data; the ledger counts "
+        f"Every trial of this family on this instrument at an overlapping time in the ledger {others} "
+        f"{counts.exact or 0:,} of them are of exactly this strategy, or notebook, and these data; the ledger counts "
         f"{counts.ledger:,} of all families."
     )
 
