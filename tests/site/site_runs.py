@@ -39,7 +39,7 @@ class Planned:
     warnings: tuple[str, ...] = ()
     bars: int = 300
     start: str = "2015-01-02"
-    data: tuple[str, str] = ("sample:sp500", "ab" * 32)
+    data: tuple[str, str] | None = ("sample:sp500", "ab" * 32)
     benchmark: tuple[str, str] | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=lambda: {"numpy": "2.0.0"})
@@ -112,7 +112,7 @@ def _spec(planned: Planned) -> dict[str, Any]:
     return {
         "run": run,
         "strategy": {"name": planned.strategy, "params": params},
-        "data": {"source": planned.data[0], "symbol": planned.symbol},
+        **({"data": {"source": planned.data[0], "symbol": planned.symbol}} if planned.data else {}),
         **({"benchmark": {"source": planned.benchmark[0]}} if planned.benchmark else {}),
     }
 
@@ -136,7 +136,8 @@ def _write(run: RunDir, name: str, data: bytes) -> None:
 
 def _seal(run: RunDir, planned: Planned, spec: dict[str, Any]) -> None:
     environment = Environment("3.11.0", "CPython", planned.platform, "x86_64", planned.packages)
-    files = {"data": planned.data, **({"benchmark": planned.benchmark} if planned.benchmark else {})}
+    named = {"data": planned.data, "benchmark": planned.benchmark}
+    files = {name: known for name, known in named.items() if known is not None}
     inputs = collect_inputs(files=files, git=None, environment=environment, modules={}, locks={}, read=planned.read)
     outcome = Outcome(
         planned.status, planned.started_at, planned.started_at, error=planned.error, warnings=planned.warnings

@@ -299,6 +299,9 @@ def conventions(rate: float) -> dict[str, bytes]:
     return {"conventions.json": pretty_json(Conventions(rate, None, 252.0).to_dict())}
 
 
+SMALL = {"final_equity": 1.1, "total_return": 0.1, "sharpe": 0.5}  # of a capital of 1
+
+
 @pytest.fixture(scope="module")
 def unequal(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Return a site of runs over other data and other times."""
@@ -309,6 +312,7 @@ def unequal(tmp_path_factory: pytest.TempPathFactory) -> World:
         {"start": "2001-01-01", "bars": 100},
         {"start": "1960-01-04", "bars": 16_000},
         {"start": "1850-01-02", "bars": 45_000},
+        {"start": "2015-01-02", "bars": 500, "data": None, "files": {"stats.json": pretty_json(SMALL)}},
     ]
     runs = {number: varied(number, **change) for number, change in enumerate(changes)}
     make_runs(settings.results, list(runs.values()))
@@ -328,6 +332,18 @@ def test_comparison_warns_of_other_data_and_time(unequal: World, visit: Callable
     assert ends == [["2016-01-04 00:00:00", "2016-12-01 00:00:00"]] * 2
     first = page.evaluate("document.getElementById('equity').data.map(t => t.y[0])")
     assert first == pytest.approx([100, 100], abs=1e-9)
+
+
+def test_comparison_says_nothing_that_nobody_knows(unequal: World, visit: Callable[..., Any]) -> None:
+    """Of unknown data not that they are different; sums of money of another capital have no difference."""
+    page = open_compare(visit, compare(unequal, 0, 5))
+    said = page.locator(".cautions").inner_text()
+    assert "Unknown data: B recorded no digest of the data." in said
+    assert "Different data" not in said
+    assert "Different capital: A starts from 100,000.00, B starts from 1.00, so sums of money" in said
+    rows = {row.split("\n")[0].split("\t")[0]: row for row in page.locator(".compared tbody tr").all_inner_texts()}
+    assert "+" not in rows["Final equity"].replace("\u2212", "+")
+    assert page.locator(".compared .beside").count() > 0
 
 
 @pytest.mark.parametrize("long", [3, 4])

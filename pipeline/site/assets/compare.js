@@ -66,6 +66,16 @@
   function letter(i) { return String.fromCharCode(65 + i); }
   function letters(list) { return list.map(function (run) { return run.letter; }).join(", "); }
 
+  // What the equity starts from, as return and end tell; 0 where they do not.
+  function capital(run) {
+    var end = run.stats.final_equity, grown = run.stats.total_return;
+    return typeof end === "number" && typeof grown === "number" && grown > -1 ? end / (1 + grown) : 0;
+  }
+  function otherCapital() {
+    var known = runs.map(capital).filter(Boolean);
+    return known.length > 1 && Math.max.apply(null, known) > 1.001 * Math.min.apply(null, known);
+  }
+
   // What stands against a comparison.
   function cautions(span) {
     var said = [];
@@ -76,9 +86,15 @@
       var key = run.data_sha256 || run.run_id; // of unknown data nobody knows that they are the same
       groups.set(key, (groups.get(key) || []).concat([run]));
     });
-    if (groups.size > 1) {
-      said.push("Different data: " + Array.from(groups.values()).map(letters).join(" / ") +
+    var known = Array.from(groups.values()).filter(function (group) { return group[0].data_sha256; });
+    if (known.length > 1) {
+      said.push("Different data: " + known.map(letters).join(" / ") +
         " were made from different data files, so their numbers are not about the same market.");
+    }
+    if (otherCapital()) {
+      said.push("Different capital: " + runs.filter(capital).map(function (run) {
+        return run.letter + " starts from " + site.format(capital(run), "money");
+      }).join(", ") + ", so sums of money are not compared.");
     }
     said = said.concat(otherConventions(Array.from(groups.values())));
     var drawn = runs.filter(function (run) { return run.points; });
@@ -198,7 +214,8 @@
     var cells = runs.map(function (run, i) {
       var value = run.stats[name];
       var cell = el("td", { "class": run.seal === "broken" ? "num broken" : "num", text: site.format(value, known.kind, digits) });
-      if (i && typeof value === "number" && typeof first === "number" && known.kind !== "flag") {
+      var apart = known.kind === "money" && otherCapital();
+      if (i && typeof value === "number" && typeof first === "number" && known.kind !== "flag" && !apart) {
         var text = site.format(value - first, known.kind === "percent" ? "points" : known.kind, digits);
         cell.appendChild(el("span", { "class": "beside", text: (value > first && /[1-9]/.test(text) ? "+" : "") + text }));
       }
