@@ -48,8 +48,7 @@ MANY_BARS_BYTES = 1_000_000  # a file of so many bytes holds some 20,000 bars
 
 @dataclass(frozen=True)
 class Work:
-    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with, empty
-    without data.
+    """What all trials of a sweep share. `data_sha256` is the digest the sweep was planned with, empty without data.
 
     `traceparent` is the sweep as W3C Trace Context writes it, empty where no spans are exported.
     """

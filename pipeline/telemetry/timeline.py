@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from pipeline.files import number, read_json
 from pipeline.layout import Layout
 from pipeline.telemetry.run_log import read_log
 
-RUN, STAGE, CELL = "run", "stage", "cell"
+RUN, STAGE, CELL, NOTEBOOK = "run", "stage", "cell", "notebook"
 ADDED = ("injected-parameters", "papermill-error-cell-tag")  # cells that the input notebook does not have
-ORDER = ("open", "tracking", "notebook", "search", "walk_forward", "statistics", "best", "artifacts")  # of stages
+ORDER = ("open", "tracking", NOTEBOOK, "search", "walk_forward", "statistics", "best", "artifacts")  # of stages
 LONGEST_TITLE = 60
 
 
@@ -92,7 +92,7 @@ def read_timeline(
         return Timeline(steps[0].began, _span(steps), "log", tuple(steps))
     if not stages or not began:
         return None
-    steps = _nested([*_in_order(began, stages), *cells])
+    steps = [*_in_order(began, stages, _nested(cells))]
     return Timeline(began, _span(steps), "record", tuple(steps))
 
 
@@ -137,13 +137,21 @@ def _titled(moment: Moment, titles: Mapping[int | None, str]) -> Moment:
     return replace(moment, title=titles.get(moment.index, "")) if moment.kind == CELL else moment
 
 
-def _in_order(began: str, stages: Mapping[str, float]) -> Iterator[Moment]:
-    """Yield stages of which only the order is known, and how long each took; a seal has them by their names."""
+def _in_order(began: str, stages: Mapping[str, float], cells: Sequence[Moment]) -> Iterator[Moment]:
+    """Yield stages of which only the order is known, and how long each took; a seal has them by their names.
+
+    What passed between two stages is not known. The notebook begins so that it holds its cells, whose times are.
+    """
     at = instant(began)
     known = [name for name in ORDER if name in stages]
-    for name, seconds in ((name, stages[name]) for name in [*known, *sorted(stages.keys() - {*known})]):
-        yield Moment(STAGE, name, text_of(at), float(seconds))
-        at += dt.timedelta(seconds=float(seconds))
+    for name in [*known, *sorted(stages.keys() - {*known})]:
+        lasted = dt.timedelta(seconds=float(stages[name]))
+        steps = tuple(cells) if name == NOTEBOOK else ()
+        ends = [cell.ended for cell in steps if cell.ended is not None]
+        if steps and ends:
+            at = min(instant(steps[0].began), max(at, max(ends) - lasted))
+        yield Moment(STAGE, name, text_of(at), float(stages[name]), steps=steps)
+        at += lasted
 
 
 def _cells_of_notebook(run: Layout) -> Iterator[Moment]:

@@ -94,6 +94,19 @@ def test_an_older_run_tells_its_stages_and_cells_too(project: Settings, server: 
     assert named(found) == ["open", "tracking", "notebook", "  cell 0", "  parameters", "  cell 1", "artifacts"]
 
 
+def test_a_pause_between_the_stages_of_an_older_run_moves_no_cell(project: Settings, server: ForkServer | None) -> None:
+    """Only how long stages took is known: the notebook's is where its cells are, however long after the one before."""
+    run = run_cells(project, server, ARTIFACTS).run
+    run.dir.log.unlink()
+    stages = {"open": 0.01, "notebook": 5.0, "artifacts": 0.02}
+    found = read_timeline(run.dir, began="2001-01-01T00:00:00Z", stages=stages)
+    assert found is not None
+    assert named(found) == ["open", "notebook", "  cell 0", "  parameters", "  cell 1", "artifacts"]
+    _, notebook, artifacts = found.steps
+    assert all(notebook.began <= cell.began for cell in notebook.steps)
+    assert max(cell.ended for cell in notebook.steps if cell.ended) <= instant(artifacts.began)
+
+
 def test_the_log_ends_where_the_seal_begins(log: RunLog) -> None:
     """What is written after it lies beside the run directory, so that the seal holds."""
     log.write(logging.INFO, "before")
