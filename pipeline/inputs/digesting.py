@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
@@ -15,25 +16,29 @@ from pipeline.inputs.places import Stamp, stamp_of
 PIECE = 1 << 22  # bytes at a time: each piece means waiting for the interpreter twice
 LATER = 19  # how nice the thread is to the notebook's own, where threads have a niceness of their own
 MOMENT = 0.05  # seconds that the thread is given to end with a digest that is waited for
+LATER_ON = 0.25  # seconds after which it begins with one: by then most readers have read, and want no core for it
 
 
 class Reading:
     """One content of one file that was read: where, what the file was, through which doors; its digest when known."""
 
-    __slots__ = ("digested", "doors", "path", "sha256", "stamp")
+    __slots__ = ("asked", "begun", "digested", "doors", "path", "sha256", "stamp")
 
     def __init__(self, path: str, stamp: Stamp, door: str) -> None:
         self.path = path
         self.stamp = stamp
         self.doors = [door]
         self.sha256: str | None = None
+        self.asked = time.monotonic()
+        self.begun = False
         self.digested = threading.Event()
 
 
 class Digester:
     """Digests readings in the order they come; the thread is started by the first one.
 
-    It works when the notebook's threads do not; what is left when a digest is needed is done by who needs it.
+    It works when the notebook's threads do not, and a moment after a file was opened, so that it takes no core from who
+    reads it; what is left when a digest is needed is done by who needs it.
 
     `quiet` is called in the thread before it reads anything: what it reads is not to be watched. Contents that are
     `known` are not read.
@@ -44,7 +49,7 @@ class Digester:
         self._quiet = quiet
         self._waiting: SimpleQueue[Reading | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._over = threading.Event()
 
     def ask(self, reading: Reading) -> None:
         """Have a reading digested."""
@@ -60,15 +65,15 @@ class Digester:
 
     def digest(self, reading: Reading) -> None:
         """Have a reading digested now, by this thread: the other one may have to wait long for its turn."""
-        if not reading.digested.wait(MOMENT if self._thread is not None else 0):
+        if not reading.digested.wait(MOMENT if reading.begun else 0):
             self._digest(reading)
 
     def end(self, readings: Iterable[Reading]) -> None:
         """Digest what is left, and end the thread."""
+        self._over.set()
         self._waiting.put(None)
         for reading in readings:
             self.digest(reading)
-        self._ended = True
 
     def digest_now(self, path: str) -> str | None:
         """Return the digest of what a file holds now, None when it cannot be read."""
@@ -82,11 +87,14 @@ class Digester:
         self._quiet()
         with suppress(AttributeError, OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LATER)
-        while (reading := self._waiting.get()) is not None and not self._ended:
+        while (reading := self._waiting.get()) is not None:
+            if self._over.wait(max(0.0, reading.asked + LATER_ON - time.monotonic())):
+                return  # what is left is done by who ends this
             if not reading.digested.is_set():
                 self._digest(reading)
 
     def _digest(self, reading: Reading) -> None:
+        reading.begun = True
         sha256 = self._digests.get(reading.stamp) or digest_of(reading.path, reading.stamp)
         if reading.digested.is_set():
             return

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.digest import sha256_bytes
-from pipeline.inputs import watch
+from pipeline.inputs import digesting, watch
 from pipeline.inputs.observed import MISSING, Observed
 from pipeline.inputs.places import Known, Stamp, stamp_of
 from tests.inputs.watching import by_itself, files_read, watched
@@ -300,3 +300,22 @@ def test_the_record_reads_back(root: Path) -> None:
     values = seen[0].to_dict()
     values["files"][0]["later"] = values["later"] = 1
     assert Observed.from_dict(values) == seen[0]
+
+
+def test_a_digest_waits_until_the_reader_has_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread takes no core from who reads a file; what is needed at once is digested by who needs it."""
+    monkeypatch.setattr(digesting, "LATER_ON", 3600.0)
+    digest = write(root / "data" / "a.csv")
+    write(root / "data" / "b.csv", "b")
+    with watched(root) as seen:
+        for name in ("a.csv", "b.csv"):
+            Path("data", name).read_text()
+        found = watch.watching()[-1]._readings
+        assert not any(reading.begun for some in found.values() for reading in some)
+        Path("data/a.csv").write_text("other")
+        (reading,) = found[str(root / "data" / "a.csv")]
+        assert reading.sha256 == digest
+    assert {file.path: file.sha256 for file in seen[0].files} == {
+        "data/a.csv": digest,
+        "data/b.csv": sha256_bytes(b"b"),
+    }
