@@ -16,6 +16,7 @@ from pipeline.evidence.verify import Verification, verify_run
 from pipeline.files import read_json
 from pipeline.masking import mask_shown
 from pipeline.notebook.quick_import import import_nbformat
+from pipeline.objects import read_object
 from pipeline.robustness_record import Robustness
 from pipeline.run_record import UNREADABLE, Artifact, RunError, RunRecord, sealed_files, sealed_record
 from pipeline.rundir import RunDir, find_run, run_ids
@@ -269,10 +270,9 @@ def compare(runs: Iterable[Run | str], *, settings: Settings | None = None) -> p
 def _object_in(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty when there is no file, or anything else in it."""
     try:
-        found = read_json(path) if path.is_file() else {}  # to open a pipe is to wait for its other end
+        return read_object(path) if path.is_file() else {}  # to open a pipe is to wait for its other end
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_config(config: dict[str, Any]) -> bool:

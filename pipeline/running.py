@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StorageError
-from pipeline.files import PARTIAL, read_json, replace_file, write_atomic, write_json
+from pipeline.files import PARTIAL, replace_file, write_atomic, write_json
+from pipeline.objects import read_object
 from pipeline.rundir import RunDir
 
 TEXTS = ("status", "stage", "started_at", "origin", "reason")
@@ -64,10 +65,8 @@ NOBODY = Execution()
 def read_state(run: RunDir) -> Execution | None:
     """Return what `write_state` recorded, and whether that process is alive; None without a record."""
     try:
-        state = read_json(run.state)
+        state = read_object(run.state)
     except (OSError, ValueError):
-        return None
-    if not isinstance(state, dict):
         return None
     pid, told = state.get("pid"), {name: state.get(name) for name in TEXTS}
     return Execution(

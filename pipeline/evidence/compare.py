@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.digest import canonical_json, sha256_bytes
 from pipeline.errors import VerificationError
 from pipeline.masking import mask_shown, secret_name
+from pipeline.objects import flat
 
 FILES = ("data", "benchmark", "notebook")
 KINDS = (
@@ -64,7 +65,7 @@ def read_inputs(statement: Mapping[str, Any]) -> Inputs:
         found = {item["name"]: item for item in definition["resolvedDependencies"]}
         machine = dict(definition["internalParameters"]["platform"])
         return Inputs(
-            spec=flat_spec(definition["externalParameters"]["spec"]),
+            spec=dict(flat(definition["externalParameters"]["spec"])),
             data=_sha256(found.get("data")),
             notebook=_sha256(found.get("notebook")),
             modules=_named(found, "module:", lambda item: item["digest"]["sha256"]),
@@ -116,15 +117,6 @@ def reproduction_parts(inputs: Inputs) -> dict[str, Any]:
 def reproduction_key(inputs: Inputs) -> str:
     """Return the SHA-256 of the canonical JSON of `reproduction_parts`."""
     return sha256_bytes(canonical_json(reproduction_parts(inputs)))
-
-
-def flat_spec(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a spec's values by dotted key, `strategy.params.fast`; an empty table is a value."""
-    flat: dict[str, Any] = {}
-    for key, value in spec.items():
-        name = f"{prefix}{key}"
-        flat |= flat_spec(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return flat
 
 
 def _differences(before: Inputs, after: Inputs) -> Iterator[InputDifference]:

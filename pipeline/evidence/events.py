@@ -34,6 +34,7 @@ from pipeline.evidence.strict_json import parse_canonical
 from pipeline.evidence.trial import RESULT, SCOPE, Scope, TrialResult, configuration, counted_as, rate_of
 from pipeline.evidence.verify import verify_run
 from pipeline.files import read_json
+from pipeline.objects import read_object
 from pipeline.results.record import ResultRecord
 from pipeline.rundir import RunDir
 
@@ -78,12 +79,11 @@ def _result(run: RunDir, definition: dict[str, Any], data_sha256: str | None) ->
     if definition["buildType"] == SWEEP_BUILD:
         return {}
     try:
-        stats = read_json(run.stats)
+        stats = read_object(run.stats)
     except (OSError, ValueError):
         stats = {}
     spec = definition["externalParameters"]["spec"]
-    told = stats if isinstance(stats, dict) else {}
-    found = TrialResult.of_stats(told, rate_of(spec), configuration(spec, data_sha256))
+    found = TrialResult.of_stats(stats, rate_of(spec), configuration(spec, data_sha256))
     return {RESULT: None if found is None else found.to_row()}
 
 

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EvidenceError, UsageError
-from pipeline.evidence.compare import flat_spec
 from pipeline.evidence.inputs import find_kept
 from pipeline.evidence.manifest import read_manifest
 from pipeline.evidence.verify import verify_run
 from pipeline.layout import REPORT_DIR, UNSEALED
+from pipeline.objects import as_object, flat
 from pipeline.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ class _Crate:
 
     def _asked(self, section: str, *keys: str) -> str:
         """Return the first of these that the sealed spec says; a spec of another form says nothing."""
-        values = self.spec.get(section)
-        said = [values[key] for key in keys if values.get(key)] if isinstance(values, dict) else []
+        values = as_object(self.spec.get(section))
+        said = [values[key] for key in keys if values.get(key)]
         return str(said[0]) if said else UNKNOWN
 
     def _license(self) -> Any:
@@ -171,7 +171,7 @@ class _Crate:
                 yield self._file(kept, f"inputs/{name}{kept.suffix}", **facts)
 
     def _settings(self) -> Iterator[Any]:
-        for key, value in flat_spec(self.spec).items():
+        for key, value in flat(self.spec):
             if value is not None:
                 shown = value if isinstance(value, bool | int | float | str) else str(value)
                 yield self._add(f"#spec-{key}", "PropertyValue", name=key, value=shown)

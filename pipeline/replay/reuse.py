@@ -13,7 +13,6 @@ from pipeline.evidence.compare import (
     InputDifference,
     Inputs,
     compare_inputs,
-    flat_spec,
     read_inputs,
     reproduction_key,
     reproduction_parts,
@@ -23,6 +22,7 @@ from pipeline.evidence.provenance import Environment
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.verify import verify_run
 from pipeline.evidence.verify_all import verify_ledger
+from pipeline.objects import flat
 from pipeline.replay.importable import present_modules
 from pipeline.replay.rerun import is_replay
 from pipeline.run import Run, all_runs
@@ -112,7 +112,7 @@ def inputs_now(spec: RunSpec, settings: Settings) -> Inputs:
     plan = plan_run(spec, settings)
     environment = Environment.of_this_process().to_dict()
     return Inputs(
-        spec=flat_spec(plan.spec.to_dict()),
+        spec=dict(flat(plan.spec.to_dict())),
         data=sha256_file(plan.inputs["data"][1]) if "data" in plan.inputs else None,
         notebook=plan.notebook.sha256,
         packages=environment.pop("packages"),

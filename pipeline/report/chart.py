@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.errors import RenderError
 from pipeline.escape import html_text
+from pipeline.objects import as_object
 from pipeline.report.downsample import keep
 from pipeline.report.scales import Scale, date_ticks, number_text, number_ticks, seconds_of
 
@@ -95,8 +96,7 @@ class Chart:
 
     def axis(self, name: str) -> dict[str, Any]:
         """Return the options of an axis."""
-        options = self.layout.get(name)
-        return options if isinstance(options, dict) else {}
+        return as_object(self.layout.get(name))
 
     def horizontal(self) -> Scale:
         """Return the shared horizontal axis."""

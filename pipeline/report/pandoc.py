@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import RenderError
 from pipeline.report.program import run_program
+from pipeline.report.qmd import html_options
 from pipeline.report.renderer import HOW_TO_INSTALL
 from pipeline.report.resolve import ASSETS
 
@@ -76,10 +77,7 @@ def _html_options(resolved: Path) -> dict[str, Any]:
     import yaml
 
     head = resolved.read_text(encoding="utf-8").split("\n---\n", 1)[0].removeprefix("---\n")
-    front = yaml.safe_load(head) or {}
-    chosen = front.get("format")
-    html = chosen.get("html") if isinstance(chosen, dict) else None
-    return html if isinstance(html, dict) else {}
+    return html_options(yaml.safe_load(head) or {})
 
 
 @cache

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RenderError, nearest
+from pipeline.objects import as_object
 
 FENCE = re.compile(r"^(?P<indent> {0,3})(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
 EXECUTABLE = re.compile(r"^\{(?P<language>[a-zA-Z]\w*)\s*\}$")
@@ -44,6 +46,11 @@ class Source:
     def cells(self) -> list[Cell]:
         """Return the cells in order."""
         return [part for part in self.parts if isinstance(part, Cell)]
+
+
+def html_options(front: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that front matter has for HTML."""
+    return as_object(as_object(front.get("format")).get("html"))
 
 
 def read_qmd(path: Path) -> Source:

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import RenderError
 from pipeline.escape import clean, html_lines, html_text, raw_block
 from pipeline.report.outline import without_empty
-from pipeline.report.qmd import Cell, Source, read_qmd
+from pipeline.report.qmd import Cell, Source, html_options, read_qmd
 from pipeline.report.section_files import with_sections
 from pipeline.report.writer import Figures
 
@@ -169,9 +169,7 @@ def _front_matter(source: Source, scratch: Path, title: str) -> str:
 
     front = {key: value for key, value in source.front.items() if key not in EXECUTION_KEYS}
     front["pagetitle"] = f"`{html_text(title)}`{{=html}}"  # Quarto would follow shortcodes in a title of Markdown
-    chosen = front.get("format")
-    options = chosen.get("html") if isinstance(chosen, dict) else None
-    html = dict(options) if isinstance(options, dict) else {}
+    html = dict(html_options(front))
     for key in FILE_KEYS:
         if key in html:
             html[key] = _with_files(source, scratch, html[key])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.files import read_json
 from pipeline.layout import Layout
+from pipeline.objects import read_object
 from pipeline.results.contract import Fold
 
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ class Kept:
     def figure(self, name: str) -> dict[str, Any]:
         """Read a figure in plotly's schema; empty when it cannot be read."""
         try:
-            found = read_json(self.figures[name])
+            return read_object(self.figures[name])
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
 
 
 def _named(folder: Path, ending: str) -> dict[str, Path]:

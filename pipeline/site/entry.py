@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pipeline.backtest.catalogue import metric
 from pipeline.escape import clean, one_line
 from pipeline.evidence.problem import Verification
 from pipeline.files import number
+from pipeline.objects import as_object, flat
 from pipeline.report.numbers import format_number, several
 from pipeline.run_row import RunRow
 
@@ -120,7 +121,7 @@ def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
         "stats": _stats(run),
         "risk_free_rate": run.conventions.risk_free_rate,
         "currency": run.conventions.currency,
-        "params": dict(_flat({key: run.config[key] for key in SHOWN_SECTIONS if key in run.config})),
+        "params": _params(run.config),
         "data_sha256": run.record.data and run.record.data.sha256,
         "manifest_sha256": run.manifest_digest,
         "curve": curve(equity),
@@ -222,17 +223,14 @@ def _tags(tags: Mapping[str, str]) -> tuple[str, ...]:
 def _found(run: Run) -> str:
     """Return what a sweep found: `Sweep of 90 trials, best Sharpe ratio 0.58`; the objective that ranks decides."""
     stats = _stats(run)
-    section = run.config.get("sweep")
-    names = section.get("objectives") if isinstance(section, dict) else None
+    names = as_object(run.config.get("sweep")).get("objectives")
     first = one_line(names[0]) if isinstance(names, list) and names else "sharpe"
     shown = metric(first)
     best = format_number(stats.get(f"best_{first}"), shown.kind)
     return f"Sweep of {several(int(stats.get('trials') or 0), 'trial')}, best {shown.label} {best}"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None and value != {}:
-            yield one_line(f"{prefix}{key}"), value if isinstance(value, int | float) else one_line(value)
+def _params(config: Mapping[str, Any]) -> dict[str, Any]:
+    shown = flat({key: config[key] for key in SHOWN_SECTIONS if key in config})
+    known = ((name, value) for name, value in shown if value is not None and value != {})
+    return {one_line(name): value if isinstance(value, int | float) else one_line(value) for name, value in known}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RenderError
 from pipeline.inputs.record import NETWORK
+from pipeline.objects import as_object
 from pipeline.run import Run
 from pipeline.run_record import Artifact, ReadInput, RunRecord, Source
 from pipeline.settings import Settings
@@ -170,13 +171,11 @@ class RedactedRun(Run):
         """The run spec with every text redacted, without hidden tags and addresses of stores."""
         config = dict(self._run.config)
         for section, keys in CONFIG_LEFT_OUT.items():
-            values = config.get(section)
-            if isinstance(values, dict):
+            if values := as_object(config.get(section)):
                 config[section] = {key: value for key, value in values.items() if key not in keys}
-        run = config.get("run")
-        if isinstance(run, dict) and isinstance(run.get("tags"), dict):
-            tags = {key: value for key, value in run["tags"].items() if key not in self._redactor.hide_tags}
-            config["run"] = {**run, "tags": tags}
+        run = as_object(config.get("run"))
+        if tags := as_object(run.get("tags")):
+            config["run"] = {**run, "tags": {key: tags[key] for key in tags if key not in self._redactor.hide_tags}}
         redacted: dict[str, Any] = self._redactor.value(config, settings=True)
         return redacted
 

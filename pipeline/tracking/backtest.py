@@ -168,9 +168,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _without(params: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     if not known:
         return params
-    from pipeline.tracking.values import flatten
+    from pipeline.objects import flat
 
-    return {name: value for name, value in flatten(params) if name not in known}
+    return {name: value for name, value in flat(params) if name not in known}
 
 
 def _tolerant(record: Callable[[], None], what: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, cast, get_args
 
+from pipeline.objects import flat
 from pipeline.tracking import files
 from pipeline.tracking.protocol import Mode, PathLike, Status, TrackingWarning
 from pipeline.tracking.values import (
@@ -17,7 +18,6 @@ from pipeline.tracking.values import (
     MAX_TAG,
     as_text,
     fingerprint,
-    flatten,
     shorten,
     sort_metrics,
     valid_name,
@@ -111,7 +111,7 @@ class RecordingTracker(ABC):
             if not self._active("log_params") or not self._is_mapping(params, "log_params"):
                 return
             new, changed = {}, []
-            for key, value in flatten(params):
+            for key, value in flat(params):
                 name, text = self._name(key), as_text(value)
                 short = self._shortened(text, MAX_PARAM, f"params/{_file_name(name)}.txt")
                 if self._params.setdefault(name, short) != short:
@@ -132,7 +132,7 @@ class RecordingTracker(ABC):
             if at is None:
                 self._warn(f"Metrics of the step {step!r}, no whole number of 64 bits, are not recorded: {metrics}.")
                 return
-            numbers = sort_metrics(dict(flatten(metrics)))
+            numbers = sort_metrics(dict(flat(metrics)))
             if numbers.refused:
                 told = ", ".join(f"{name} ({kind})" for name, kind in numbers.refused.items())
                 self._warn(f"Not numbers, so not recorded as metrics: {told}. Tags and params hold text.")

@@ -8,7 +8,7 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,6 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_NAME = 250
 BAD_CHARACTERS = re.compile(r"[^/\w.\- :]")
-
-
-def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of nested mappings; an empty mapping is a value itself."""
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def as_text(value: Any) -> str:

@@ -11,13 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag
 
-from pipeline.tracking.values import MAX_PARAM, as_text, flatten, shorten, sort_metrics, valid_name
-
-
-def test_nested_mappings_are_flattened_with_dots() -> None:
-    """A spec becomes flat params; an empty table is kept as a value."""
-    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": {}, 5: None}
-    assert dict(flatten(nested)) == {"a.b.c": 1, "a.d": [1, 2], "e": {}, "5": None}
+from pipeline.tracking.values import MAX_PARAM, as_text, shorten, sort_metrics, valid_name
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.escape import html_lines, web_url
 from pipeline.masking import masked
+from pipeline.objects import flat
 from pipeline.report.blocks import Blocks, Cell, Column, definitions, folded, markup, table, text
 from pipeline.report.markup import NOTHING, Html, code, html, link, mark, together
 from pipeline.report.numbers import DASH, format_bytes, format_seconds
@@ -75,8 +76,7 @@ def configuration(facts: Facts, secret: str | None = None) -> Blocks:
         return facts.missing("This run left no configuration (`config_snapshot.json`).")
     overridden = set(facts.record.overrides)
     rows: list[list[Cell]] = [
-        [code(key), _setting(value.replace(secret, masked(secret)) if secret else value, key in overridden)]
-        for key, value in _flat(facts.run.config)
+        [code(key), _setting(_shown(value, secret), key in overridden)] for key, value in flat(facts.run.config)
     ]
     return table("The run spec, defaults resolved", [Column("Setting"), Column("Value")], rows, name="facts")
 
@@ -192,14 +192,9 @@ def _stages(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in stages.items()) or DASH
 
 
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield dotted keys and values; the order is the config's own, which is canonical."""
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, DASH if value is None or value == {} else plain(value)
+def _shown(value: object, secret: str | None) -> str:
+    shown = DASH if value is None or value == {} else plain(value)
+    return shown.replace(secret, masked(secret)) if secret else shown
 
 
 def _setting(value: str, overridden: bool) -> Html:  # noqa: FBT001 - a fact about the value
