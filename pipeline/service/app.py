@@ -11,6 +11,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from pipeline.errors import EvidenceError
@@ -21,8 +23,9 @@ from pipeline.service.experiment_routes import ExperimentRoutes
 from pipeline.service.health import HealthRoutes, add_docs
 from pipeline.service.metrics import Metrics
 from pipeline.service.mlflow_store import MlflowStore
-from pipeline.service.openapi import describe
+from pipeline.service.openapi import allowed_methods, describe
 from pipeline.service.routes import router
+from pipeline.service.run_routes import RunRoutes
 from pipeline.service.settings import Place, ServiceSettings
 from pipeline.service.study_routes import StudyRoutes
 from pipeline.service.study_store import StudyStore
@@ -47,7 +50,14 @@ def build_app(settings: Settings, service: ServiceSettings) -> ASGIApp:
     mlflow = MlflowStore(uri, settings.root, roots=roots, seconds=service.seconds)
     studies = StudyStore(service.storage, place.studies, settings.root, seconds=service.seconds)
     health = HealthRoutes(service.name, {"mlflow": mlflow, "optuna": studies}, metrics)
-    routers = [health.router(), _mlflow_routes(mlflow, place, service), StudyRoutes(studies).router()]
+    transfers = Transfers(place.uploads)
+    runs = RunRoutes(settings, transfers)
+    routers = [
+        health.router(),
+        runs.router(),
+        _mlflow_routes(mlflow, transfers, service),
+        StudyRoutes(studies).router(),
+    ]
     app = _application(service, routers)
     edge = Edge(app, service, TokenFile(place.tokens), metrics)
     if not service.origins:
@@ -55,8 +65,16 @@ def build_app(settings: Settings, service: ServiceSettings) -> ASGIApp:
     return CORSMiddleware(edge, allow_origins=service.origins, allow_methods=CORS_METHODS, allow_headers=CORS_HEADERS)
 
 
-def _mlflow_routes(mlflow: MlflowStore, place: Place, service: ServiceSettings) -> APIRouter:
-    artifacts = ArtifactRoutes(mlflow, Transfers(place.uploads), max_upload=service.max_upload)
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what the framework refuses; with 405 go the methods of all routes of a path, not those of the first."""
+    answer = await problems.on_http_error(request, error)
+    if answer.status_code == 405 and (methods := allowed_methods(request.app, request.url.path)):
+        answer.headers["allow"] = ", ".join(methods)
+    return answer
+
+
+def _mlflow_routes(mlflow: MlflowStore, transfers: Transfers, service: ServiceSettings) -> APIRouter:
+    artifacts = ArtifactRoutes(mlflow, transfers, max_upload=service.max_upload)
     tables = [ExperimentRoutes(mlflow).table(), TrackedRunRoutes(mlflow).table(), artifacts.table()]
     return router("/api/mlflow", "mlflow", [route for table in tables for route in table])
 
@@ -77,7 +95,7 @@ def _application(service: ServiceSettings, routers: Sequence[APIRouter]) -> Fast
         docs_url=None,
         redoc_url=None,
         exception_handlers={
-            HTTPException: problems.on_http_error,
+            HTTPException: _on_http_error,
             RequestValidationError: problems.on_invalid,
             EvidenceError: problems.on_evidence_error,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from pipeline.service.mlflow_store import MlflowStore
 from pipeline.service.mlflow_words import (
@@ -24,6 +24,8 @@ from pipeline.service.problems import Refusal
 from pipeline.service.routes import Route
 from pipeline.service.words import Name, Token
 
+Number = Annotated[int, Path(ge=0, lt=10**18, description="an experiment's id")]
+
 
 class ExperimentRoutes:
     """The routes about experiments."""
@@ -41,8 +43,8 @@ class ExperimentRoutes:
             Route("GET", "/experiments/by-name/{name:path}", self.experiment_by_name),
             Route("POST", "/experiments/search", self.search_experiments),
             Route("POST", "/experiments/delete", self.delete_experiment, "write"),
-            Route("GET", "/experiments/{experiment_id}", self.experiment),
-            Route("POST", "/experiments/{experiment_id}/delete", self.delete_experiment_of, "write"),
+            Route("GET", "/experiments/{experiment_id:int}", self.experiment),
+            Route("POST", "/experiments/{experiment_id:int}/delete", self.delete_experiment_of, "write"),
         ]
 
     def mlflow_health(self) -> MlflowHealth:
@@ -72,9 +74,9 @@ class ExperimentRoutes:
         found = self._mlflow.read(lambda client: client.search_experiments(*asked))
         return Experiments(experiments=[Experiment.of(one) for one in found], next_page_token=found.token or None)
 
-    def experiment(self, experiment_id: ExperimentId) -> Experiment:
+    def experiment(self, experiment_id: Number) -> Experiment:
         """Show an experiment."""
-        return Experiment.of(self._mlflow.read(lambda client: client.get_experiment(experiment_id)))
+        return Experiment.of(self._mlflow.read(lambda client: client.get_experiment(str(experiment_id))))
 
     def experiment_by_name(self, name: Name) -> Experiment:
         """Show the experiment of a name."""
@@ -91,13 +93,13 @@ class ExperimentRoutes:
         """Show the experiment of an id, or of a name."""
         if (experiment_id is None) == (name is None):
             raise Refusal(400, "Give one of: experiment_id, name.")
-        return self.experiment_by_name(name) if name is not None else self.experiment(experiment_id or "")
+        return self.experiment_by_name(name) if name is not None else self.experiment(int(experiment_id or 0))
 
     def delete_experiment(self, body: ExperimentRef) -> Deleted:
         """Delete an experiment; MLflow keeps it, as deleted."""
-        return self.delete_experiment_of(body.experiment_id)
+        return self.delete_experiment_of(int(body.experiment_id))
 
-    def delete_experiment_of(self, experiment_id: ExperimentId) -> Deleted:
+    def delete_experiment_of(self, experiment_id: Number) -> Deleted:
         """Delete an experiment; MLflow keeps it, as deleted."""
-        self._mlflow.write(lambda client: client.delete_experiment(experiment_id))
-        return Deleted(experiment_id=experiment_id)
+        self._mlflow.write(lambda client: client.delete_experiment(str(experiment_id)))
+        return Deleted(experiment_id=str(experiment_id))

@@ -71,8 +71,8 @@ class HealthRoutes:
             "",
             "service",
             [
-                Route("GET", "/health", self.health),
-                Route("GET", "/ready", self.ready),
+                Route("GET", "/health", self.health, None),
+                Route("GET", "/ready", self.ready, None),
                 Route("GET", "/metrics", self.metrics, options=text),
             ],
         )

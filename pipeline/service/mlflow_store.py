@@ -166,11 +166,16 @@ class MlflowStore:
         status = STATUSES.get(getattr(error, "error_code", ""))
         if status is not None:
             return Refusal(status, reason(error, 1_000))
-        names = {type(one).__name__ for one in _chain(error)}
-        if "DataError" in names:
-            return Refusal(400, "A value is larger than the store can hold.")
-        if hasattr(error, "error_code") or names & {*AWAY} or isinstance(error, OSError):
+        return self._failed(error, [*_chain(error)])
+
+    def _failed(self, error: Exception, chain: Sequence[BaseException]) -> Exception:
+        """Tell a store that is away from a value that it cannot take, and from a failure of another kind."""
+        if any(isinstance(one, OSError) or type(one).__name__ in AWAY for one in chain):
             return self._away.note(reason(error, 300))
+        if any(isinstance(one, ValueError | TypeError) or type(one).__name__ == "DataError" for one in chain):
+            return Refusal(400, f"MLflow cannot take this: {reason(error, 500)}")
+        if hasattr(error, "error_code"):
+            return Refusal(503, f"MLflow failed: {reason(error, 300)}", {"Retry-After": "1"})
         return error
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from pipeline.masking import masked
-from pipeline.service.words import Answer, Count, Key, Name, Number, Request, Text, Token, Whole, as_number
+from pipeline.service.words import Answer, Count, Int, Key, Name, Number, Request, Text, Token, Whole, as_number
 
 ExperimentId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,18}$")]
 MlflowRunId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -17,7 +17,7 @@ EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Tags = Annotated[dict[Key, Text], Field(max_length=100)]
 Filter = Annotated[str, StringConstraints(strict=True, max_length=10_000, pattern=r"^[^\x00]*$")]
 Orders = Annotated[list[Key], Field(max_length=20)]
-Most = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+Most = Annotated[Int, Field(ge=1, le=1_000)]
 VIEWS: dict[View, int] = {"active_only": 1, "deleted_only": 2, "all": 3}  # as MLflow's ViewType
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,17 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         app.openapi_schema = _description(app)
     return app.openapi_schema
+
+
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path has, of all routes that fit it; empty for a path that none does."""
+    paths = describe(app)["paths"]
+    fitting = [path] if path in paths else [one for one in paths if _pattern(one).fullmatch(path)]
+    return sorted({method.upper() for template in fitting for method in paths[template]})
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{[^}]+\\\}", "[^/]+", re.escape(template)))
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class StudyRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        study, trial = "/studies/{name}", "/studies/{name}/trials/{number}"
+        study, trial = "/studies/{name}", "/studies/{name}/trials/{number:int}"
         return router(
             "/api/optuna",
             "optuna",

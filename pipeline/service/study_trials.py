@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,9 +44,14 @@ def shown_trial(frozen: Any) -> Trial:
         values=values,
         intermediate_values={step: as_number(value) for step, value in frozen.intermediate_values.items()},
         user_attrs=shown_attrs(frozen.user_attrs),
-        datetime_start=frozen.datetime_start,
-        datetime_complete=frozen.datetime_complete,
+        datetime_start=_utc(frozen.datetime_start),
+        datetime_complete=_utc(frozen.datetime_complete),
     )
+
+
+def _utc(moment: dt.datetime | None) -> dt.datetime | None:
+    """Return a time of Optuna's, which is this machine's, with where it counts from."""
+    return None if moment is None else moment.astimezone(dt.UTC)
 
 
 def shown_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

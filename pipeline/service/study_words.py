@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from pipeline.service.words import Answer, Finite, Key, Number, Request, Whole, as_number
+from pipeline.service.words import Answer, Finite, Int, Key, Number, Request, Whole, as_number
 
 StudyName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=250, pattern=r"^[^/\x00]+$")]
 Direction = Literal["minimize", "maximize"]
@@ -21,7 +21,7 @@ ParamValue = Flag | Whole | Finite | ParamText
 Params = Annotated[dict[Key, ParamValue], Field(max_length=200)]
 Values = Annotated[list[Finite], Field(min_length=1, max_length=20)]
 Labels = Annotated[dict[Key, ParamValue], Field(max_length=100)]
-Step = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+Step = Annotated[Int, Field(ge=0, le=2**31 - 1)]
 StepKey = Annotated[int, Field(ge=0, le=2**31 - 1)]  # a key of JSON is text
 Options = Annotated[dict[Key, Flag | Whole | Finite | ParamText], Field(max_length=10)]
 
@@ -43,7 +43,7 @@ class IntRange(Request):
     low: Whole
     high: Whole
     log: Flag = False
-    step: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] = 1
+    step: Annotated[Int, Field(ge=1, le=2**31 - 1)] = 1
 
 
 class Choices(Request):
@@ -114,7 +114,7 @@ class Intermediate(Request):
 
 
 class Trial(Answer):
-    """A trial; `trial_id` is its number in the study. Times are those of the service's machine."""
+    """A trial; `trial_id` is its number in the study. Times are UTC."""
 
     trial_id: int
     number: int
