@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.engines.adapter import GROUP, Adapter, Given
+from pipeline.engines.weights import is_allocation
 from pipeline.errors import EvidenceError, ResultError
 from pipeline.results.checks import check_result
 from pipeline.results.contract import Result
@@ -41,6 +42,10 @@ def as_result(value: Any, given: Given | None = None) -> Result:
 
 
 def _adapted(value: Any, given: Given) -> Result:
+    if given.prices is not None and is_allocation(value):
+        import pandas as pd
+
+        value = pd.Series(dict(value))
     for adapter in built_in():
         if (result := _asked(adapter, adapter.name, value, given)) is not None:
             return result

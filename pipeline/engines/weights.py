@@ -8,6 +8,8 @@ These are the conventions of bt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from pipeline.engines.adapter import Given
@@ -20,15 +22,24 @@ from pipeline.results.contract import Engine, Result
 if TYPE_CHECKING:
     import pandas as pd
 
+ONE_ALLOCATION = (
+    "One allocation was given, without a date: it was bought at the first price and held. Whether it was fitted on "
+    "these very prices is not known."
+)
 MOST_GROSS = 20.0  # positions of more than this many times the equity are percent
 MOST_FILLS = 250_000  # more single executions than this are not listed; the positions hold them all
 
 
 def portfolio(weights: Any, given: Given) -> Result:
-    """Return the portfolio of target weights, a row a rebalance, at the given prices; raises ResultError."""
+    """Return the portfolio of target weights, a row a rebalance, at the given prices; raises ResultError.
+
+    Weights without a date, as an optimiser gives them (a weight for each symbol), are one row at the first price.
+    """
     import numpy as np
     import pandas as pd
 
+    allocation = _one_allocation(weights, given.prices)
+    weights = weights if allocation is None else allocation
     frame, prices, opens = _frames(weights, given)
     cost = _cost(given.costs_bps)
     at_open = _fill_at_open(given, opens)
@@ -42,7 +53,26 @@ def portfolio(weights: Any, given: Given) -> Result:
     for row, target in zip(targets.index, np.ascontiguousarray(targets.to_numpy()), strict=True):
         book.rebalance(int(row), target)
     book.hold_until(len(prices))
+    notes = notes if allocation is None else (*notes, ONE_ALLOCATION)
     return _result(book, prices, given, (*_conventions(given, len(targets), at_open=at_open), *notes))
+
+
+def is_allocation(value: Any) -> bool:
+    """Say whether it is a mapping of names to numbers: the weights that an optimiser gives."""
+    named = isinstance(value, Mapping) and bool(value)
+    return named and all(isinstance(name, str) and isinstance(number, Real) for name, number in value.items())
+
+
+def _one_allocation(weights: Any, prices: Any) -> pd.DataFrame | None:
+    """Return weights by symbol, a Series or one column, as a row at the first price; None for others."""
+    import pandas as pd
+
+    if not isinstance(prices, pd.DataFrame) or prices.empty:
+        return None
+    one = weights.iloc[:, 0] if isinstance(weights, pd.DataFrame) and len(weights.columns) == 1 else weights
+    if not isinstance(one, pd.Series) or prices.columns.intersection(one.index).empty:
+        return None
+    return pd.DataFrame([one.to_numpy()], prices.index[:1], one.index)
 
 
 def _frames(weights: Any, given: Given) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:

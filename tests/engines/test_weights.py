@@ -50,6 +50,16 @@ def test_between_rebalances_the_weights_drift() -> None:
     assert "none charged" in result.notes[0]
 
 
+@pytest.mark.parametrize("form", [dict, pd.Series, lambda weights: pd.Series(weights).to_frame("weights")])
+def test_an_allocation_without_a_date_is_bought_at_the_first_price(form: Any) -> None:
+    """As an optimiser gives it: a mapping, a Series, a frame with a column; the result says what was made of it."""
+    result = run(form({"A": 0.5, "B": 0.5}), capital=100.0)
+    assert result.equity.tolist() == run(HALF, capital=100.0).equity.tolist()
+    assert "bought at the first price and held" in result.notes[-1]
+    with pytest.raises(ResultError, match="C"):
+        run(form({"A": 0.5, "C": 0.5}))
+
+
 def test_costs_are_paid_out_of_the_order() -> None:
     """An order of 50 at 1 % buys 50 / 1.01; the first return is the cost."""
     result = run(HALF, capital=100.0, costs_bps=100.0)
