@@ -149,8 +149,10 @@ def _from_commit(git: dict[str, Any], changed: list[str]) -> str:
 
 
 def _changed(recorded: Inputs, root: Path) -> list[str]:
+    """Return the modules whose source is another one now; of one that is on no path of its own that nobody finds it."""
     present = present_modules(recorded.modules, root)
-    return [name for name, digest in recorded.modules.items() if present.get(name) != digest]
+    changed = (name for name, digest in recorded.modules.items() if present.get(name) != digest)
+    return [name if name in present else f"{name} (not found on the import path)" for name in changed]
 
 
 @dataclass(frozen=True)

@@ -211,3 +211,11 @@ def test_the_spec_is_not_changed_in_place(small: Settings) -> None:
         assert sha256_file(Path(space.spec["data"]["source"])) == inputs.data
     assert spec["data"]["source"] == str(source)
     assert small_spec().data.source == "data/bars.csv"
+
+
+def test_a_module_that_nobody_finds_is_not_said_to_be_changed(small: Settings) -> None:
+    """The notebook may have put its directory on the import path by itself."""
+    run = sealed_run(small, modules={"of_a_folder": "0" * 64})
+    with workspace(run.config, read_inputs(run.manifest or {}), small) as space:
+        (text,) = [str(item) for item in space.restored if item.name == "code"]
+    assert "of_a_folder (not found on the import path)" in text
