@@ -16,7 +16,7 @@ from pipeline.tracking.store import REPORT_TAG
 if TYPE_CHECKING:
     from pipeline.report.record import RenderRecord
     from pipeline.tracking.protocol import Status
-    from pipeline.tracking.session import RunTracking
+    from pipeline.tracking.run_tracking import RunTracking
 
 
 def end_tracking(run: OpenRun, tracking: RunTracking, status: Status) -> TrackingError | None:

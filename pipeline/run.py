@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.backtest.spacing import DataFacts
     from pipeline.results.record import ResultRecord
     from pipeline.results.what import WhatRan
-    from pipeline.tracking.session import TrackingInfo
+    from pipeline.tracking.run_tracking import TrackingInfo
 
 LAST = "last"
 
@@ -160,7 +160,7 @@ class Run:
 
         It differs from the sealed tracking.json when the run was delivered later, or to a rebuilt store.
         """
-        from pipeline.tracking.session import TrackingInfo
+        from pipeline.tracking.run_tracking import TrackingInfo
         from pipeline.tracking.sync import current_info
 
         info = current_info(self.dir)

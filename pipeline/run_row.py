@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.results.contract import Engine
     from pipeline.results.identity import Mark
     from pipeline.spec import RunSpec
-    from pipeline.tracking.session import TrackingInfo
+    from pipeline.tracking.run_tracking import TrackingInfo
 
 BULKY = ("packages", "modules", "inputs", "boundary")
 DECLARED = "declared"

@@ -40,7 +40,7 @@ from pipeline.spec import ENGINE_SECTIONS, RunSpec, json_values
 from pipeline.telemetry import forward_kernel, kernel_environment
 from pipeline.template_files import template_path
 from pipeline.tracking.of_run import read_datasets, track_run
-from pipeline.tracking.session import RunTracking
+from pipeline.tracking.run_tracking import RunTracking
 from pipeline.tracking.uri import store_files
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pipeline.spec import RunSpec
 if TYPE_CHECKING:
     from pipeline.inputs.watch import Watch
     from pipeline.open_run import OpenRun
-    from pipeline.tracking.session import RunTracking
+    from pipeline.tracking.run_tracking import RunTracking
 
 ORIGIN = "interactive"
 

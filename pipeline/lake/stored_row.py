@@ -80,7 +80,7 @@ def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a row that have classes of their own."""
     from pipeline.results.contract import Engine
     from pipeline.results.what import WhatRan
-    from pipeline.tracking.session import TrackingInfo
+    from pipeline.tracking.run_tracking import TrackingInfo
 
     what, tracking = dict(values["what"]), values["tracking"]
     what |= {"symbols": tuple(what["symbols"]), "engine": None if what["engine"] is None else Engine(**what["engine"])}

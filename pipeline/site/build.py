@@ -25,7 +25,7 @@ from pipeline.run import Run
 from pipeline.rundir import LEDGER, RUN_ID, RunDir, run_ids
 from pipeline.settings import Settings
 from pipeline.site import pages
-from pipeline.site.entry import Entry, script
+from pipeline.site.entry import SiteEntry, script
 from pipeline.site.frame import OWN, Frame
 from pipeline.site.layout import (
     ASSETS,
@@ -259,7 +259,7 @@ def _write_shared(plan: _Plan, frame: Frame) -> None:
 
 def _write_lists(plan: _Plan, frame: Frame) -> None:
     """Write the pages over several runs, then the shards, and last the head that names them."""
-    entries = [Entry.from_dict(state.entry) for state in plan.now.runs.values()]
+    entries = [SiteEntry.from_dict(state.entry) for state in plan.now.runs.values()]
     shards = cut(entries)
     ordered = [entry for shard in shards for entry in shard]
     for provider in plan.providers:
@@ -279,7 +279,7 @@ def _write_lists(plan: _Plan, frame: Frame) -> None:
     plan.put(HEAD, head_script([name for name, _ in made], len(ordered)))
 
 
-def _write_group(plan: _Plan, frame: Frame, provider: pages.PageProvider, entries: Sequence[Entry]) -> None:
+def _write_group(plan: _Plan, frame: Frame, provider: pages.PageProvider, entries: Sequence[SiteEntry]) -> None:
     index = group_index(provider.group)
     made = list(provider.pages(entries, str if plan.redactor is None else plan.redactor.text))
     for page in made:

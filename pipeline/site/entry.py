@@ -35,7 +35,7 @@ Number = float | int | None
 
 
 @dataclass(frozen=True)
-class Entry:
+class SiteEntry:
     """One row of the listing. `seal` is signed, sealed, broken or unsealed; `stats` are rounded to six digits.
 
     `look_ahead` is what the check found (Run.look_ahead), empty without a backtest; `data` the start of the digest of
@@ -76,7 +76,7 @@ class Entry:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
+    def from_dict(cls, values: Mapping[str, Any]) -> SiteEntry:
         """Return what `to_dict` gave."""
         return cls(**{**values, "tags": tuple(values["tags"])})
 
@@ -90,10 +90,10 @@ def seal_word(run: Run, verification: Verification, *, trusted: bool) -> str:
     return SIGNED if trusted and verification.signer else SEALED
 
 
-def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
+def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> SiteEntry:
     """Return the row of a run."""
     row = RunRow.of(run)
-    return Entry(
+    return SiteEntry(
         run_id=row.run_id,
         name=one_line(row.name),
         status=row.status,
@@ -114,7 +114,7 @@ def make_entry(run: Run, seal: str, equity: pd.DataFrame) -> Entry:
     )
 
 
-def comparison(run: Run, entry: Entry, equity: pd.DataFrame) -> dict[str, Any]:
+def comparison(run: Run, entry: SiteEntry, equity: pd.DataFrame) -> dict[str, Any]:
     """Return what the comparison page needs of a run: facts, metrics and params in full, and its thinned curve."""
     return {
         **{key: value for key, value in entry.to_dict().items() if key not in {"spark", "stats"}},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.report.markup import NOTHING, Html, html, together
-from pipeline.site.entry import Entry
+from pipeline.site.entry import SiteEntry
 from pipeline.site.layout import (
     EXPERIMENTS,
     INDEX,
@@ -61,7 +61,7 @@ class PageProvider(Protocol):
         """What the navigation calls the group."""
         ...
 
-    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:
+    def pages(self, entries: Sequence[SiteEntry], shown: Shown) -> Iterable[ExtraPage]:
         """Return the pages for these runs, the run started last coming last.
 
         The entries are as they may be shown; whatever else is read of a run goes through `shown`, which leaves out
@@ -79,7 +79,7 @@ class ExperimentPages:
     group = EXPERIMENTS
     label = "Experiments"
 
-    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:  # noqa: ARG002 - entries are enough
+    def pages(self, entries: Sequence[SiteEntry], shown: Shown) -> Iterable[ExtraPage]:  # noqa: ARG002 - entries are enough
         """Return a page for each experiment that has a name."""
         for name in sorted({entry.experiment for entry in entries} - {""}):
             main = html(
@@ -157,7 +157,7 @@ def plain_main(shard: Shard, older: str | None) -> Html:
     )
 
 
-def _plain_row(entry: Entry, root: str) -> Html:
+def _plain_row(entry: SiteEntry, root: str) -> Html:
     cells = (
         entry.started_at.replace("T", " "),
         entry.strategy,

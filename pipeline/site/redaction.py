@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pipeline.backtest.spacing import DataFacts
     from pipeline.results.record import ResultRecord
-    from pipeline.tracking.session import TrackingInfo
+    from pipeline.tracking.run_tracking import TrackingInfo
 
 MARK = "[left out]"
 STARTS_AS_PATH = re.compile(r"\s*(?:(?:~|\$HOME)?/[^/\s][^/]*/|(?:~|\$HOME)/|[A-Za-z]:[\\/]|\\\\|file:)")
@@ -210,7 +210,7 @@ class RedactedRun(Run):
     @cached_property
     def tracking(self) -> TrackingInfo | None:
         """The id of the tracked run, without addresses."""
-        from pipeline.tracking.session import TrackingInfo
+        from pipeline.tracking.run_tracking import TrackingInfo
 
         known = self._run.tracking
         if known is None:

@@ -15,7 +15,7 @@ from pipeline.report.markup import NOTHING, Html, code, html, link, mark, togeth
 from pipeline.report.numbers import DASH, format_bytes, format_number, ordered
 from pipeline.report.resolve import ASSETS
 from pipeline.report.selfcontained import PLOTLY, SCRIPT, TABLES
-from pipeline.site.entry import BROKEN, SEALED, SIGNED, UNSEALED, Entry
+from pipeline.site.entry import BROKEN, SEALED, SIGNED, UNSEALED, SiteEntry
 from pipeline.site.frame import ICON
 from pipeline.site.layout import COMPARE, FILES, INDEX, experiment_page, link_to, root_of, run_page
 
@@ -49,7 +49,7 @@ def seal_mark(seal: str) -> Html:
     return mark(*SEAL_MARKS[seal])
 
 
-def from_report(report: str, entry: Entry, title: str, files: Collection[str]) -> str:
+def from_report(report: str, entry: SiteEntry, title: str, files: Collection[str]) -> str:
     """Return a report as a page of the site: a bar on top, links to the copied files, scripts shared by all pages."""
     root = root_of(run_page(entry.run_id))
     page = relink(_share_scripts(report, root), files)
@@ -59,7 +59,7 @@ def from_report(report: str, entry: Entry, title: str, files: Collection[str]) -
     return page[:end] + _bar(entry, title, files).text + page[end:]
 
 
-def summary(run: Run, entry: Entry, files: Collection[str]) -> Html:
+def summary(run: Run, entry: SiteEntry, files: Collection[str]) -> Html:
     """Return the content of the page of a run without a report, and of one whose files differ from its seal."""
     record, broken = run.record, entry.seal == BROKEN
     facts = [
@@ -89,7 +89,7 @@ def summary(run: Run, entry: Entry, files: Collection[str]) -> Html:
     )
 
 
-def _bar(entry: Entry, title: str, files: Collection[str]) -> Html:
+def _bar(entry: SiteEntry, title: str, files: Collection[str]) -> Html:
     home = html(
         '<a class="site-name" href="{url}">{title}</a>', url=root_of(run_page(entry.run_id)) + INDEX, title=title
     )
@@ -100,7 +100,7 @@ def _bar(entry: Entry, title: str, files: Collection[str]) -> Html:
 SEAL_FILES = (("manifest.json", "Manifest"), ("manifest.dsse.json", "Signature"))
 
 
-def _links(entry: Entry, files: Collection[str]) -> list[Html]:
+def _links(entry: SiteEntry, files: Collection[str]) -> list[Html]:
     """Return the ways from a run's page to its experiment, the comparison and the files of its seal."""
     root, links = root_of(run_page(entry.run_id)), []
     if entry.experiment:

@@ -17,7 +17,7 @@ from pipeline.run import Run
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.site import run_page
-from pipeline.site.entry import BROKEN, Entry, comparison, make_entry, script, seal_word
+from pipeline.site.entry import BROKEN, SiteEntry, comparison, make_entry, script, seal_word
 from pipeline.site.frame import Frame
 from pipeline.site.layout import FILES, run_data, run_folder
 from pipeline.site.layout import run_page as page_of
@@ -111,14 +111,14 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     return BuiltRun(run_id, state, out.written, out.removed)
 
 
-def _page(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
+def _page(run: Run, entry: SiteEntry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
     report = None if entry.seal == BROKEN else _report(run, redactor, job.settings)
     if report is not None:
         return run_page.from_report(report, entry, job.frame.title, files)
     return _summary(run, entry, files, redactor, job)
 
 
-def _summary(run: Run, entry: Entry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
+def _summary(run: Run, entry: SiteEntry, files: set[str], redactor: Redactor | None, job: RunJob) -> str:
     html = job.frame.page(page_of(entry.run_id), entry.title, run_page.summary(run, entry, files))
     return html if redactor is None else redactor.check(html, f"The page of {entry.run_id}")
 

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.digest import sha256_bytes
-from pipeline.site.entry import Entry, script, to_json
+from pipeline.site.entry import SiteEntry, script, to_json
 from pipeline.site.layout import DATA
 
 AVERAGE = 256
 LARGEST = 1024
-Shard = list[Entry]
+Shard = list[SiteEntry]
 
 
-def cut(entries: Iterable[Entry], *, average: int = AVERAGE, largest: int = LARGEST) -> list[Shard]:
+def cut(entries: Iterable[SiteEntry], *, average: int = AVERAGE, largest: int = LARGEST) -> list[Shard]:
     """Return the entries in order of start, cut into shards of `average` rows on average, `largest` at most."""
     shards: list[Shard] = [[]]
     for entry in sorted(entries, key=lambda entry: entry.order):
@@ -44,7 +44,7 @@ def head_script(names: Sequence[str], runs: int) -> str:
     return script("head", {"shards": files, "runs": runs})
 
 
-def _row(entry: Entry, metrics: Sequence[str]) -> list[Any]:
+def _row(entry: SiteEntry, metrics: Sequence[str]) -> list[Any]:
     facts: list[Any] = [
         entry.run_id, entry.name, entry.status, entry.seal, entry.started_at, entry.strategy, entry.symbol,
         entry.experiment, list(entry.tags), entry.spark, entry.look_ahead,

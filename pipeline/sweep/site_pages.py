@@ -10,7 +10,7 @@ from pipeline.report.markup import NOTHING, Html, html, link, together
 from pipeline.report.numbers import format_number, several
 from pipeline.run import Run
 from pipeline.rundir import RunDir
-from pipeline.site.entry import Entry
+from pipeline.site.entry import SiteEntry
 from pipeline.site.layout import link_to, root_of, run_page
 from pipeline.site.pages import ExtraPage, Shown
 from pipeline.site.run_page import SEAL_MARKS
@@ -42,7 +42,7 @@ class SweepPages:
     def __init__(self, results: Path) -> None:
         self._results = results
 
-    def pages(self, entries: Sequence[Entry], shown: Shown) -> Iterable[ExtraPage]:
+    def pages(self, entries: Sequence[SiteEntry], shown: Shown) -> Iterable[ExtraPage]:
         """Return a page for each sweep that has ended, the one started last first."""
         known = {entry.run_id for entry in entries}
         for entry in reversed(entries):
@@ -53,7 +53,7 @@ class SweepPages:
                 yield ExtraPage(path, f"{entry.title}, {entry.started_at[:10]}", main.text)
 
 
-def _unreadable(entry: Entry, path: str) -> Html:
+def _unreadable(entry: SiteEntry, path: str) -> Html:
     return html(
         '<p class="kicker">Sweep</p>\n<h1>{title}</h1>\n'
         '<p>What this sweep searched and found cannot be read (UNREADABLE). <a href="{page}">Its page as a run</a></p>',
@@ -62,7 +62,7 @@ def _unreadable(entry: Entry, path: str) -> Html:
     )
 
 
-def _main(sweep: Sweep, entry: Entry, path: str, known: set[str], shown: Shown) -> Html:
+def _main(sweep: Sweep, entry: SiteEntry, path: str, known: set[str], shown: Shown) -> Html:
     root = root_of(path)
     facts = {
         "Strategy": entry.strategy,

@@ -50,7 +50,7 @@ from pipeline.sweep.statistics import SweepStatistics
 from pipeline.sweep.study import KeptStudy, Proposer, open_storage, study_name
 from pipeline.sweep.trial import Trial
 from pipeline.tracking.of_run import track_run
-from pipeline.tracking.session import RunTracking, reopen_tracking
+from pipeline.tracking.run_tracking import RunTracking, reopen_tracking
 
 if TYPE_CHECKING:
     from pipeline.evidence.signer import Signer

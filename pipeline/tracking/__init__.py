@@ -10,7 +10,7 @@ from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.mlflow_tracker import MLflowTracker
 from pipeline.tracking.noop import NoopTracker, NullTracker
 from pipeline.tracking.protocol import Tracker, TrackingWarning
-from pipeline.tracking.session import RunTracking, TrackingInfo, open_tracking
+from pipeline.tracking.run_tracking import RunTracking, TrackingInfo, open_tracking
 from pipeline.tracking.sync import (
     SyncResult,
     all_tracked,

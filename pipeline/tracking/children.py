@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.tracking.journal import Entry
+from pipeline.tracking.journal import JournalEntry
 
 CHILD = "child"
 CHILD_TAG = "evidence.child_id"
@@ -25,17 +25,17 @@ def child_entry(key: str, kind: str, data: dict[str, Any]) -> tuple[str, dict[st
     return CHILD, {"run": key, "kind": kind, "data": data}
 
 
-def children_of(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+def children_of(entries: Iterable[JournalEntry]) -> dict[str, list[JournalEntry]]:
     """Return the entries of each child as ordinary entries, children in the order they appeared."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[JournalEntry]] = {}
     for entry in entries:
         if entry.kind == CHILD:
-            own = Entry(entry.seq, entry.time, entry.data["kind"], entry.data["data"])
+            own = JournalEntry(entry.seq, entry.time, entry.data["kind"], entry.data["data"])
             found.setdefault(entry.data["run"], []).append(own)
     return found
 
 
-def start_of(entries: Iterable[Entry]) -> dict[str, Any]:
+def start_of(entries: Iterable[JournalEntry]) -> dict[str, Any]:
     """Return the start of a child; of one whose start was damaged, what can be said of it."""
     missing = {"name": "child", "time": 0, "tags": {}, "parent": PARENT_IS_RUN}
     return next(({**missing, "time": entry.time, **entry.data} for entry in entries if entry.kind == "start"), missing)

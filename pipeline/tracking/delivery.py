@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import EvidenceError, TrackingError
 from pipeline.masking import masked
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, children_of, start_of
-from pipeline.tracking.journal import RAW, Entry, Journal
+from pipeline.tracking.journal import RAW, Journal, JournalEntry
 from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of
 from pipeline.tracking.outbox import Home, State
 from pipeline.tracking.store import RUN_ID_TAG, RejectedError, Store
@@ -46,7 +46,7 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
     known = state.mlflow_run_id if state.tracking_uri == masked(store.uri) and not exact else None
     if known is not None and not store.has_run(known):
         state = State()  # the store was lost, or is another one by now: all of it is delivered anew
-    state = open_run(home, store, state, journal, fresh=exact and state == State())
+    state = find_or_create(home, store, state, journal, fresh=exact and state == State())
     run = str(state.mlflow_run_id)
     exact = exact and not journal.of(RAW)  # raw calls were attempts of another process
     todo = [e for e in journal.entries if e.seq > state.journal] + [e for e in late.entries if e.seq > state.late]
@@ -66,7 +66,7 @@ def _deliver(home: Home, store: Store, state: State, *, exact: bool) -> State:
     return home.save(done) if done != state else state
 
 
-def _look(home: Home, store: Store, run: str, entries: Iterable[Entry]) -> None:
+def _look(home: Home, store: Store, run: str, entries: Iterable[JournalEntry]) -> None:
     """See that a run which has just ended is there, and send again those of its files that are not.
 
     Files of other machines are not looked for. Raises RejectedError when the run was deleted meanwhile.
@@ -79,7 +79,7 @@ def _look(home: Home, store: Store, run: str, entries: Iterable[Entry]) -> None:
             send_file(store, run, home.base / source, target)
 
 
-def open_run(home: Home, store: Store, state: State, journal: Journal, *, fresh: bool) -> State:
+def find_or_create(home: Home, store: Store, state: State, journal: Journal, *, fresh: bool) -> State:
     """Return the state with the MLflow run: the one known, the one found by its tag, or a new one.
 
     `fresh` says that no run can be there yet, which saves the search.
@@ -134,7 +134,7 @@ def send_load(store: Store, run: str, load: Load, base: Path | None = None, *, l
 class Children:
     """The nested runs of one run: found or made again, and sent what they miss."""
 
-    def __init__(self, store: Store, base: Path, state: State, entries: list[Entry]) -> None:
+    def __init__(self, store: Store, base: Path, state: State, entries: list[JournalEntry]) -> None:
         self._store = store
         self._base = base
         self._state = state
@@ -142,7 +142,7 @@ class Children:
         self._over = any(entry.kind == "end" for entry in entries)
         self._ids: dict[str, str] = {}
 
-    def send(self, todo: Iterable[Entry]) -> list[str]:
+    def send(self, todo: Iterable[JournalEntry]) -> list[str]:
         """Send what is new of each child; returns a sentence for each thing that was refused for good.
 
         A child that nobody ended ends as KILLED with its last entry when its run has ended.

@@ -24,7 +24,7 @@ RAW = "raw"  # the kind of the entry that says: raw MLflow calls were made too
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One line of a journal. `kind`: start, params, metrics, skipped, tags, inputs, artifact, child, raw or end."""
 
     seq: int
@@ -37,7 +37,7 @@ class Entry:
 class Journal:
     """The readable entries of a journal, and how many lines were damaged."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
     damaged: int = 0
 
     @property
@@ -45,7 +45,7 @@ class Journal:
         """The sequence number of the last entry; 0 when there is none."""
         return self.entries[-1].seq if self.entries else 0
 
-    def of(self, kind: str) -> list[Entry]:
+    def of(self, kind: str) -> list[JournalEntry]:
         """Return the entries of one kind."""
         return [entry for entry in self.entries if entry.kind == kind]
 
@@ -66,7 +66,7 @@ def read_journal(path: Path) -> Journal:
         return Journal()
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror}. Check its permissions.") from error
-    entries: list[Entry] = []
+    entries: list[JournalEntry] = []
     damaged = 0
     for line in raw.split(b"\n"):
         entry = decode(line) if line else None
@@ -77,24 +77,24 @@ def read_journal(path: Path) -> Journal:
     return Journal(entries, damaged)
 
 
-def encode(entry: Entry) -> bytes:
+def encode(entry: JournalEntry) -> bytes:
     """Return the line of an entry, newline included; NaN raises ValueError."""
     body = _body(entry)
     return body[:-1] + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
 
 
-def decode(line: bytes) -> Entry | None:
+def decode(line: bytes) -> JournalEntry | None:
     """Return the entry of a line, None when the line is damaged."""
     try:
         value = json.loads(line)
         crc = value.pop("crc")
-        entry = Entry(**value)
+        entry = JournalEntry(**value)
         return entry if crc == f"{zlib.crc32(_body(entry)):08x}" else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
-def _body(entry: Entry) -> bytes:
+def _body(entry: JournalEntry) -> bytes:
     values = {"seq": entry.seq, "time": entry.time, "kind": entry.kind, "data": entry.data}
     return json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
 
@@ -108,7 +108,7 @@ class JournalWriter:
         self._size = -1
         self._last = 0
 
-    def append(self, kind: str, data: dict[str, Any], *, at: int | None = None) -> Entry:
+    def append(self, kind: str, data: dict[str, Any], *, at: int | None = None) -> JournalEntry:
         """Append one entry, durable against the end of this process; raises StorageError."""
         with self._lock:
             try:
@@ -117,11 +117,11 @@ class JournalWriter:
                 message = f"{self.path} could not be written: {error.strerror}. Free space or check permissions."
                 raise StorageError(message) from error
 
-    def _append(self, kind: str, data: dict[str, Any], at: int | None) -> Entry:
+    def _append(self, kind: str, data: dict[str, Any], at: int | None) -> JournalEntry:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.path, append=True) as descriptor:
             size = self._catch_up(descriptor)
-            entry = Entry(self._last + 1, at or now_ms(), kind, data)
+            entry = JournalEntry(self._last + 1, at or now_ms(), kind, data)
             _write_all(descriptor, encode(entry), size)
             self._size, self._last = os.fstat(descriptor).st_size, entry.seq
             return entry

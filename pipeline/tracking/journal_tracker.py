@@ -11,7 +11,7 @@ from pipeline.files import write_atomic
 from pipeline.tracking.journal import RAW, JournalWriter, now_ms, read_journal
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.protocol import Mode, Status
-from pipeline.tracking.recording import RecordingTracker
+from pipeline.tracking.recording_tracker import RecordingTracker
 
 
 class JournalTracker(RecordingTracker):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.children import children_of, start_of
-from pipeline.tracking.journal import Entry, read_journal
+from pipeline.tracking.journal import JournalEntry, read_journal
 from pipeline.tracking.load import Load, load_of
 from pipeline.tracking.outbox import Home
 
@@ -75,6 +75,6 @@ class KnownRun:
     def _load(self) -> Load:
         return load_of(self._entries())
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[JournalEntry]:
         entries = read_journal(self.home.journal).entries
         return entries if self.key is None else children_of(entries).get(self.key, [])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.tracking.journal import Entry
+from pipeline.tracking.journal import JournalEntry
 from pipeline.tracking.values import MAX_TAG, shorten
 
 SKIPPED_TAG = "evidence.skipped_metrics"
@@ -24,7 +24,7 @@ class Load:
     files: dict[str, str] = field(default_factory=dict)  # path in the store -> path below the home's base
     end: tuple[str, int] | None = None
 
-    def add(self, entry: Entry, mlflow_run_id: str | None) -> None:
+    def add(self, entry: JournalEntry, mlflow_run_id: str | None) -> None:
         """Add one entry; what came from this very MLflow run needs no sending."""
         if mlflow_run_id is not None and entry.data.get("from") == mlflow_run_id:
             return
@@ -53,7 +53,7 @@ class Load:
         self.tags[SKIPPED_TAG] = text if len(text) <= MAX_TAG else shorten(text, MAX_TAG, "debug/tracking.jsonl")
 
 
-def points_of(entry: Entry) -> list[Point]:
+def points_of(entry: JournalEntry) -> list[Point]:
     """Return the points of a `metrics` entry; without a step it is 0, as in MLflow."""
     rows = entry.data["items"]
     step = entry.data.get("step") or 0
@@ -62,7 +62,7 @@ def points_of(entry: Entry) -> list[Point]:
     return [(name, float(value), int(time), int(at)) for name, value, time, at in rows]
 
 
-def load_of(entries: Iterable[Entry], mlflow_run_id: str | None = None) -> Load:
+def load_of(entries: Iterable[JournalEntry], mlflow_run_id: str | None = None) -> Load:
     """Return what `entries` come to."""
     load = Load()
     for entry in entries:

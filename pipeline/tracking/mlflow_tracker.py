@@ -22,12 +22,12 @@ from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver, send_load
 from pipeline.tracking.fluent import is_kept
 from pipeline.tracking.fluent_store import FluentStore
-from pipeline.tracking.journal import Entry, JournalWriter, now_ms
+from pipeline.tracking.journal import JournalEntry, JournalWriter, now_ms
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.load import Load
 from pipeline.tracking.outbox import ADOPTED, Home, State, write_owner
 from pipeline.tracking.protocol import Mode, Status
-from pipeline.tracking.recording import RecordingTracker
+from pipeline.tracking.recording_tracker import RecordingTracker
 from pipeline.tracking.store import RUN_ID_TAG, RejectedError, Store
 from pipeline.tracking.uri import absolute_uri, require_mlflow, run_url
 
@@ -72,7 +72,7 @@ class MLflowTracker(RecordingTracker):
         self._adopted = False
         self._start: tuple[str, int] = (run_name, 0)
         self._spill: JournalTracker | None = None
-        self._batch: list[Entry] | None = None
+        self._batch: list[JournalEntry] | None = None
         if auto_start_run:
             self.start_run()
 
@@ -135,7 +135,7 @@ class MLflowTracker(RecordingTracker):
         if self._adopted:
             self._deliver_spilled()
             return
-        entry = Entry(0, now_ms(), "end", {"status": status})
+        entry = JournalEntry(0, now_ms(), "end", {"status": status})
         if self._spill is None:
             self._send(entry)
         else:
@@ -161,11 +161,11 @@ class MLflowTracker(RecordingTracker):
         if self._spill is not None:
             self._spill._put(kind, data)
         elif self._batch is not None:
-            self._batch.append(Entry(0, now_ms(), kind, data))
+            self._batch.append(JournalEntry(0, now_ms(), kind, data))
         else:
-            self._send(Entry(0, now_ms(), kind, data))
+            self._send(JournalEntry(0, now_ms(), kind, data))
 
-    def _send(self, *entries: Entry) -> None:
+    def _send(self, *entries: JournalEntry) -> None:
         load = Load()
         for entry in entries:
             load.add(entry, None)
@@ -204,7 +204,7 @@ class MLflowTracker(RecordingTracker):
 
     # When the store fails.
 
-    def _failed(self, error: TrackingError, mlflow_run_id: str | None, *entries: Entry) -> None:
+    def _failed(self, error: TrackingError, mlflow_run_id: str | None, *entries: JournalEntry) -> None:
         """Raise in mode `strict`; else open a journal in the outbox and put `entries` there."""
         if self.mode == "strict":
             raise error

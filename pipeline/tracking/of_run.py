@@ -28,7 +28,7 @@ from pipeline.tracking.uri import artifact_url
 
 if TYPE_CHECKING:
     from pipeline.tracking.protocol import Status
-    from pipeline.tracking.session import RunTracking
+    from pipeline.tracking.run_tracking import RunTracking
 
 DATA = ("data", "benchmark")
 MOST_DATASETS = 100  # of one run, in MLflow
@@ -65,7 +65,7 @@ def track_run(run: OpenRun, tags: Mapping[str, str] | None = None) -> RunTrackin
 
     `tags` are set beside those every run has. Raises TrackingError in mode `strict`.
     """
-    from pipeline.tracking.session import open_tracking
+    from pipeline.tracking.run_tracking import open_tracking
 
     tracking = open_tracking(
         run.spec.tracking,

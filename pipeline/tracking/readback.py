@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, child_entry, children_of
 from pipeline.tracking.datasets import described
-from pipeline.tracking.journal import RAW, Entry
+from pipeline.tracking.journal import RAW, JournalEntry
 from pipeline.tracking.journal_tracker import JournalTracker
 from pipeline.tracking.load import SKIPPED_TAG, Load, Point, load_of
 from pipeline.tracking.outbox import Home
@@ -71,7 +71,7 @@ def _read_children(
     tracker: JournalTracker,
     store: Store,
     run: Any,
-    entries: list[Entry],
+    entries: list[JournalEntry],
     record: Callable[..., None],
     *,
     everything: bool,
@@ -134,7 +134,7 @@ def _compare(store: Store, run: Any, known: Load, starts: dict[str, Any], *, tho
     return Found(params, finite, undefined, tags, datasets, files, left_out)
 
 
-def _starts(entries: Iterable[Entry]) -> dict[str, Any]:
+def _starts(entries: Iterable[JournalEntry]) -> dict[str, Any]:
     """Return the tags a run was started with."""
     return {
         name: text for entry in entries if entry.kind == "start" for name, text in entry.data.get("tags", {}).items()

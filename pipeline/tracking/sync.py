@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from pipeline.tracking.delivery import deliver
 from pipeline.tracking.journal import JournalWriter
 from pipeline.tracking.outbox import ADOPTED, Home, State, is_owned, tracked_runs
-from pipeline.tracking.session import KEPT_FILES, TrackingInfo
+from pipeline.tracking.run_tracking import KEPT_FILES, TrackingInfo
 from pipeline.tracking.store import MANIFEST_TAG, REPORT_TAG, Store
 from pipeline.tracking.uri import absolute_uri, run_url, sqlite_path
 

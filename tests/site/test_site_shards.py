@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.digest import sha256_bytes
-from pipeline.site.entry import SPARK_LEVELS, Entry, curve, rounded, spark
+from pipeline.site.entry import SPARK_LEVELS, SiteEntry, curve, rounded, spark
 from pipeline.site.shards import cut, shard_script
 from tests.site.site_runs import varied, walk
 
 AVERAGE, LARGEST = 8, 32
 
 
-def entry(number: int, started: int) -> Entry:
+def entry(number: int, started: int) -> SiteEntry:
     """Return the row of a made-up run."""
     run_id = f"{sha256_bytes(str(number).encode())[:8]}-0000-4000-8000-000000000000"
-    return Entry(run_id, "", "FINISHED", "sealed", f"{started:019d}", "s", "X", "e", (), *7 * [""], {"sharpe": 1.0})
+    return SiteEntry(run_id, "", "FINISHED", "sealed", f"{started:019d}", "s", "X", "e", (), *7 * [""], {"sharpe": 1.0})
 
 
 entries = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 500)), max_size=200, unique_by=lambda pair: pair[0])

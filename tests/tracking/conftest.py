@@ -21,7 +21,7 @@ from mlflow.store.db import utils
 from pipeline.rundir import RunDir
 from pipeline.settings import Settings
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
-from pipeline.tracking.session import RunTracking, open_tracking
+from pipeline.tracking.run_tracking import RunTracking, open_tracking
 from tests.servers import free_port
 
 # MLflow's own code uses what SQLAlchemy, alembic and others have deprecated; and leaves connections to the collector.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from test_session import seal
+from test_run_tracking import seal
 from tracking_checks import assert_mlflow_equals_journal
 
 from pipeline.rundir import RunDir

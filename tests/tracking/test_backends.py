@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_session import execute
+from test_run_tracking import execute
 from tracking_checks import assert_mlflow_equals_journal
 
 from pipeline.rundir import RunDir

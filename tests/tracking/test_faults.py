@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_session import execute, notebook, seal
+from test_run_tracking import execute, notebook, seal
 from tracking_checks import assert_mlflow_equals_journal, recorded
 
 from pipeline.errors import TrackingError

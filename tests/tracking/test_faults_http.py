@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from test_session import execute, seal
+from test_run_tracking import execute, seal
 from tracking_checks import assert_mlflow_equals_journal
 
 from pipeline.rundir import RunDir

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_session import seal
+from test_run_tracking import seal
 from tracking_checks import assert_mlflow_equals_journal, nested_in, recorded
 
 from pipeline.rundir import RunDir

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
-from pipeline.tracking.journal import Entry, JournalWriter, decode, encode, read_journal
+from pipeline.tracking.journal import JournalEntry, JournalWriter, decode, encode, read_journal
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(),
@@ -24,7 +24,7 @@ JSON = st.recursive(
 @given(st.integers(1, 10**9), st.dictionaries(st.text(), JSON, max_size=4))
 def test_every_entry_reads_back_equal(seq: int, data: dict[str, object]) -> None:
     """One line per entry, equal after reading, for any JSON value."""
-    entry = Entry(seq, 1_760_000_000_000, "params", data)
+    entry = JournalEntry(seq, 1_760_000_000_000, "params", data)
     line = encode(entry)
     assert line.count(b"\n") == 1
     assert decode(line) == entry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from test_session import notebook, seal
+from test_run_tracking import notebook, seal
 from tracking_checks import assert_mlflow_equals_journal, recorded
 
 from pipeline.errors import TrackingError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tracking.children import CHILD_TAG, PARENT_IS_RUN, PARENT_TAG, children_of, start_of
-from pipeline.tracking.journal import Entry
+from pipeline.tracking.journal import JournalEntry
 from pipeline.tracking.load import Load, load_of
 from pipeline.tracking.outbox import Home
 from pipeline.tracking.store import RUN_ID_TAG, Store
@@ -101,7 +101,7 @@ def assert_mlflow_equals_journal(home: Home, store: Store, directory: Path) -> L
     return expected
 
 
-def _assert_children_equal(entries: list[Entry], home: Home, store: Store, run_id: str, directory: Path) -> None:
+def _assert_children_equal(entries: list[JournalEntry], home: Home, store: Store, run_id: str, directory: Path) -> None:
     children = children_of(entries)
     found = nested_in(store, run_id, directory)
     assert len(found) == sum(start_of(own)["parent"] is not None for own in children.values())
