@@ -11,14 +11,14 @@ from pipeline.evidence import events
 from pipeline.evidence.dsse import sign_detached, sign_manifest
 from pipeline.evidence.keys import signer_of, signer_pem
 from pipeline.evidence.ledger import ENTRY_TYPE, START, Event, append
-from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
-from pipeline.evidence.provenance import Environment
+from pipeline.evidence.manifest import Outcome
 from pipeline.evidence.statement import write_report_statement
 from pipeline.evidence.strict_json import canonical
 from pipeline.evidence.trust import Trust, trusted
 from pipeline.files import write_atomic
 from pipeline.rundir import RunDir, new_run_id
 from pipeline.running import write_aside
+from tests.sealing import BEGAN, ENDED, write_seal
 
 SPEC = {"run": {"name": "x"}, "strategy": {"name": "ma_crossover", "params": {"fast": 20}}}
 DATA_SHA256 = "ab" * 32
@@ -48,22 +48,7 @@ def trust_in(*signers: Any, names: tuple[str, ...] = ("alice", "bob"), **policy:
 
 def seal(run: RunDir, status: str = "FINISHED", warnings: tuple[str, ...] = ()) -> str:
     """Write the manifest of what is in the run directory."""
-    environment = Environment("3.11.0", "CPython", "Linux", "x86_64", {"numpy": "2.0.0"})
-    manifest = build_manifest(
-        run,
-        origin="test",
-        spec=SPEC,
-        overrides={},
-        seed=0,
-        inputs=collect_inputs(
-            files={"data": ("sample:sp500", DATA_SHA256)}, git=None, environment=environment, modules={}, locks={}
-        ),
-        environment=environment,
-        outcome=Outcome(
-            status, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", stages={"notebook": 1.25}, warnings=warnings
-        ),
-    )
-    return write_manifest(run, manifest)
+    return write_seal(run, SPEC, outcome=Outcome(status, BEGAN, ENDED, stages={"notebook": 1.25}, warnings=warnings))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from pipeline.digest import canonical_json
 from pipeline.errors import ArtifactError, VerificationError
-from pipeline.evidence.manifest import Outcome, build_manifest, collect_inputs, write_manifest
-from pipeline.evidence.provenance import Environment
 from pipeline.evidence.verify import verify_run
 from pipeline.files import write_atomic
 from pipeline.run import all_runs
@@ -22,6 +20,7 @@ from pipeline.rundir import RunDir, new_run_id
 from pipeline.settings import Settings
 from tests.evidence.sealed_runs import World, new_signer
 from tests.privileges import without_privileges
+from tests.sealing import write_seal
 from tests.tiers import mostly_slow
 
 FILES = {
@@ -33,21 +32,7 @@ FILES = {
 
 
 def seal(run: RunDir) -> str:
-    environment = Environment("3.11.0", "CPython", "Linux", "x86_64", {"numpy": "2.0.0"})
-    inputs = collect_inputs(
-        files={"data": ("sample:sp500", "0" * 64)}, git=None, environment=environment, modules={}, locks={}
-    )
-    manifest = build_manifest(
-        run,
-        origin="test",
-        spec={"run": {"name": "x"}},
-        overrides={},
-        seed=0,
-        inputs=inputs,
-        environment=environment,
-        outcome=Outcome("FINISHED", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"),
-    )
-    return write_manifest(run, manifest)
+    return write_seal(run, {"run": {"name": "x"}})
 
 
 @pytest.fixture

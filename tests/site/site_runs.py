@@ -15,10 +15,10 @@ import pandas as pd
 from pipeline.backtest.metrics import compute_stats
 from pipeline.digest import canonical_json, pretty_json, sha256_bytes
 from pipeline.evidence.dsse import sign_manifest
-from pipeline.evidence.manifest import Input, Outcome, build_manifest, collect_inputs, write_manifest
-from pipeline.evidence.provenance import Environment
+from pipeline.evidence.manifest import Input, Outcome
 from pipeline.rundir import RunDir
 from pipeline.spec import ENGINE_SECTIONS, RunSpec
+from tests.sealing import write_seal
 
 STRATEGIES = ("ma_crossover", "rsi_reversion", "donchian", "buy_and_hold", "bollinger")
 SYMBOLS = ("SPX", "NDX", "VIX", "WTI")
@@ -135,18 +135,15 @@ def _write(run: RunDir, name: str, data: bytes) -> None:
 
 
 def _seal(run: RunDir, planned: Planned, spec: dict[str, Any]) -> None:
-    environment = Environment("3.11.0", "CPython", planned.platform, "x86_64", planned.packages)
     named = {"data": planned.data, "benchmark": planned.benchmark}
-    files = {name: known for name, known in named.items() if known is not None}
-    inputs = collect_inputs(files=files, git=None, environment=environment, modules={}, locks={}, read=planned.read)
-    outcome = Outcome(
-        planned.status, planned.started_at, planned.started_at, error=planned.error, warnings=planned.warnings
-    )
-    manifest = build_manifest(
-        run, origin="evidence-run", spec=spec, overrides=planned.overrides, seed=0, inputs=inputs,
-        environment=environment, outcome=outcome,
+    write_seal(
+        run, spec, origin="evidence-run", overrides=planned.overrides, read=planned.read, platform=planned.platform,
+        packages=planned.packages,
+        files={name: known for name, known in named.items() if known is not None},
+        outcome=Outcome(
+            planned.status, planned.started_at, planned.started_at, error=planned.error, warnings=planned.warnings
+        ),
     )  # fmt: skip
-    write_manifest(run, manifest)
 
 
 def describe(run: RunDir) -> dict[str, Any]:
