@@ -60,7 +60,9 @@ def _equity(path: Path) -> Any:
     numbers = dict.fromkeys(("equity", "drawdown", "benchmark_equity"), pa.float64())
     types = {"timestamp": pa.timestamp("us", "UTC"), **numbers}
     with open_file(path) as file:
-        return csv.read_csv(file, convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=True))
+        data = pa.BufferReader(file.read())
+    reading = csv.ReadOptions(use_threads=False)  # the files are small, and there are many
+    return csv.read_csv(data, reading, convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=True))
 
 
 def _parquet(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -10,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.errors import LakeError
-from pipeline.files import read_json, write_json
+from pipeline.errors import LakeError, StorageError
+from pipeline.files import read_json, write_atomic
 from pipeline.lake.place import Place
 from pipeline.lake.records import RECORDS, SUFFIX
 from pipeline.lake.schema import VERSION, tables
@@ -100,10 +101,15 @@ def read_index(place: Place) -> Index | None:
     return found
 
 
-def write_index(place: Place, index: Index) -> None:
-    """Put a state in place of the one before, whose files stay for an hour; raises StorageError."""
+def write_index(place: Place, index: Index, *, durable: bool = True) -> None:
+    """Put a state in place of the one before, whose files stay for an hour; raises StorageError.
+
+    Unless `durable` it is not waited for the disk: what a power cut then loses is made again from `results/`.
+    """
     before = _files_of(place)
-    write_json(place.current, index.to_dict())
+    for name in index.files - before if durable else ():
+        _to_disk(place.runs / name)
+    write_atomic(place.current, json.dumps(index.to_dict(), separators=(",", ":")).encode())
     for name in before - index.files:
         _touch(place.runs / name)  # from now on its hour counts
     _sweep_out(place, index)
@@ -128,6 +134,14 @@ def _sweep_out(place: Place, index: Index) -> None:
     for entry in os.scandir(place.runs):
         if entry.name.endswith((PARQUET, SUFFIX)) and entry.name not in index.files and entry.stat().st_mtime < oldest:
             Path(entry.path).unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error.strerror}.") from error
 
 
 def _touch(path: Path) -> None:

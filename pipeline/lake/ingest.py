@@ -84,7 +84,7 @@ def ingest(
         gone = [run_id for run_id in known if only is None and run_id not in here and not known[run_id].gone]
         work.mark_gone(gone)
         entries = work.read_ledger(settings)
-        work.finish(compact=compact)
+        work.finish(compact=compact, durable=only is None)
     new = sum(item.before is None for item in seen)
     total = len({*known, *(item.run.run_id for item in seen)})
     return Ingested(new, len(seen) - new, len(gone), total, entries, tuple(work.problems))
@@ -106,7 +106,7 @@ def _known(place: Place, index: Index) -> dict[str, Known]:
     """Return what the lake knows, by run."""
     flags = read_table(place, index, "runs", ["run_id", "gone"]).to_pydict()
     gone = {run_id for run_id, flag in zip(flags["run_id"], flags["gone"], strict=True) if flag}
-    states = read_table(place, index, "records", ["run_id", "state", "curves"]).to_pydict()
+    states = read_table(place, index, "states").to_pydict()
     rows = zip(states["run_id"], states["state"], states["curves"], strict=True)
     return {run_id: Known(state, curves, run_id in gone) for run_id, state, curves in rows}
 
@@ -135,10 +135,11 @@ class _Work:
             if self.save and number % SAVED == 0:
                 self.finish()
 
-    def finish(self, *, compact: bool = False) -> None:
-        """Make the state the current one."""
-        self.index = compacted(self.place, self.index, every=compact)
-        write_index(self.place, self.index)
+    def finish(self, *, compact: bool = False, durable: bool = True) -> None:
+        """Make the state the current one; it is waited for the disk unless that is spared and nothing was compacted."""
+        fewer = compacted(self.place, self.index, every=compact)
+        write_index(self.place, fewer, durable=durable or fewer != self.index)
+        self.index = fewer
 
     def _take(self, batch: Sequence[Seen]) -> None:
         rows = Rows()

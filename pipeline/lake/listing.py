@@ -11,7 +11,7 @@ from pipeline.lake.place import Place
 from pipeline.lake.records import RECORDS, Record
 from pipeline.lake.state import row_state
 from pipeline.lake.stored_row import from_json
-from pipeline.run import Run, all_runs
+from pipeline.run import Run
 from pipeline.run_row import RunRow
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import Settings
@@ -23,6 +23,8 @@ def listed_rows(settings: Settings, most: int | None = None) -> tuple[list[RunRo
     A row comes from the lake when nothing of its run has changed since it was taken in, else from the directory. At
     `most` so many rows are read where that spares reading.
     """
+    from pipeline.run import all_runs
+
     kept = {record[0]: record for record in _kept(settings)}
     if not kept:
         runs = all_runs(settings=settings)
@@ -36,7 +38,7 @@ def listed_rows(settings: Settings, most: int | None = None) -> tuple[list[RunRo
 def _row(run: RunDir, kept: Record | None) -> RunRow:
     if kept is not None and kept[1] == row_state(run):
         try:
-            return from_json(kept[3])
+            return from_json(kept[2])
         except ValueError:
             pass
     return RunRow.of(Run(run))

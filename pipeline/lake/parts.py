@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import StorageError
+from pipeline.errors import LakeError, StorageError
 from pipeline.files import partial_name, replace_file, write_atomic
-from pipeline.lake.index import Index, Part, new_file
+from pipeline.lake.index import AGAIN, Index, Part, new_file
 from pipeline.lake.place import Place
 from pipeline.lake.records import COLUMNS, RECORDS, Record, pack, unpack
 from pipeline.lake.schema import Table, arrow_schema, tables
@@ -39,7 +38,6 @@ def write_part(place: Place, name: str, table: pa.Table) -> Part:
         with pq.ParquetWriter(partial, table.schema, compression="zstd", **_encodings(about)) as writer:
             for group in _groups(table) if about.bulky else [table]:
                 writer.write_table(group, row_group_size=max(1, len(group)))
-        _to_disk(partial)
         replace_file(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -72,13 +70,6 @@ def _groups(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, rows)
 
 
-def _to_disk(path: Path) -> None:
-    import os
-
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def read_part(place: Place, name: str, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the rows of a part that count; columns that are newer than the file are unknown."""
     import pyarrow.dataset as ds
@@ -86,24 +77,34 @@ def read_part(place: Place, name: str, part: Part, columns: Sequence[str] | None
     if name == RECORDS:
         return _records(place, part, columns)
     kept = ~ds.field("run_id").isin(list(part.without)) | ds.field("run_id").is_null() if part.without else None
-    dataset = ds.dataset([str(place.runs / part.file)], schema=arrow_schema(tables()[name]))
-    return dataset.to_table(columns=columns, filter=kept)
+    table = tables()[name]
+    try:
+        dataset = ds.dataset([str(place.runs / part.file)], schema=arrow_schema(table))
+        return dataset.to_table(columns=columns, filter=kept, use_threads=table.bulky)
+    except (OSError, ValueError) as error:
+        raise LakeError(f"{place.runs / part.file} cannot be read: {error}. {AGAIN}") from None
 
 
 def _records(place: Place, part: Part, columns: Sequence[str] | None) -> pa.Table:
     import pyarrow as pa
 
-    rows = [*records_of(place, part)]
+    try:
+        rows = records_of(place, part)
+    except (OSError, ValueError) as error:
+        raise LakeError(f"{place.runs / part.file} cannot be read: {error}. {AGAIN}") from None
     found = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True))
     schema = arrow_schema(tables()[RECORDS])
     table = pa.table({name: list(found[name]) for name in schema.names}, schema=schema)
     return table if columns is None else table.select(list(columns))
 
 
-def records_of(place: Place, part: Part) -> Iterator[Record]:
-    """Yield the records of a part that count; raises OSError or ValueError for a file that cannot be read."""
+def records_of(place: Place, part: Part) -> list[Record]:
+    """Return the records of a part that count; raises OSError or ValueError for a file that cannot be read."""
     gone = set(part.without)
-    return (record for record in unpack(place.runs / part.file) if record[0] not in gone)
+    found = [*unpack(place.runs / part.file)]
+    if len(found) != part.rows:
+        raise ValueError(f"it holds {len(found):,} of {part.rows:,} records")
+    return [record for record in found if record[0] not in gone]
 
 
 def read_table(place: Place, index: Index, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,6 +1,6 @@
 """The table `records` as files: a line a run, packed. Listings read them without DuckDB, whose import takes longer.
 
-A line is run_id, state, curves and the record, between tabs; the record is JSON, which has no tabs, nor ends of lines.
+A line is run_id, state and the record, between tabs; the record is JSON, which has no tabs, nor ends of lines.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 RECORDS = "records"
-COLUMNS = ("run_id", "state", "curves", "record")
+COLUMNS = ("run_id", "state", "record")
 SUFFIX = ".tsv.gz"
-Record = tuple[str, str, str, str]
+Record = tuple[str, str, str]
 
 
 def pack(records: Iterable[Iterable[str]]) -> bytes:
@@ -28,5 +28,5 @@ def unpack(path: Path) -> Iterator[Record]:
     except EOFError as error:
         raise ValueError(f"{path} is cut off") from error
     for line in text.split("\n")[:-1]:
-        run_id, state, curves, record = line.split("\t")
-        yield run_id, state, curves, record
+        run_id, state, record = line.split("\t")
+        yield run_id, state, record

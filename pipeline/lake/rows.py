@@ -16,7 +16,7 @@ from pipeline.listing.columns import COLUMNS
 from pipeline.run_record import Artifact
 from pipeline.run_row import RunRow
 
-OF_RUNS = ("runs", "params", "metrics", "tags", "inputs", "artifacts", "records")
+OF_RUNS = ("runs", "params", "metrics", "tags", "inputs", "artifacts", "records", "states")
 
 
 @dataclass
@@ -37,8 +37,8 @@ class Rows:
         self.add("runs", run_values(row))
         for table, found in _of_run(row, artifacts):
             self.add(table, {"run_id": row.run_id, **found})
-        kept = {"record": to_json(row), "state": states[0], "curves": states[1]}
-        self.add("records", {"run_id": row.run_id, **kept})
+        self.add("records", {"run_id": row.run_id, "record": to_json(row), "state": states[0]})
+        self.add("states", {"run_id": row.run_id, "state": states[0], "curves": states[1]})
 
 
 def run_values(row: RunRow) -> dict[str, Any]:

@@ -145,7 +145,17 @@ def tables() -> Mapping[str, Table]:
         ),
         Table(
             "records", "what is known of a run, as JSON",
-            {**run_id, "record": Column(TEXT, "as `evidence list --json`"), **_text("state", "curves")},
+            {
+                **run_id, "record": Column(TEXT, "as `evidence list --json`"),
+                "state": Column(TEXT, "of what it is read from"),
+            },
+        ),
+        Table(
+            "states", "the state of a run directory when it was taken in",
+            {
+                **run_id, "state": Column(TEXT, "of what a row is read from"),
+                "curves": Column(TEXT, "of equity, trades and positions"),
+            },
         ),
         Table(
             "equity", "a point of a run's equity",

@@ -238,3 +238,16 @@ def test_a_list_that_cannot_be_read_is_said(settings: Settings) -> None:
     with pytest.raises(LakeError, match="ingest --rebuild"):
         ingest(settings)
     assert ingest(settings, rebuild=True).added == 1
+
+
+@pytest.mark.parametrize("name", ["states", "records", "runs"])
+def test_a_part_that_is_damaged_is_said(settings: Settings, name: str) -> None:
+    """As after a power cut: an error that names the file and what to do, which does it."""
+    make_runs(settings, 2)
+    ingest(settings)
+    make_runs(settings, 1, first=2)
+    (part,) = Place.of(settings).runs.glob(f"{name}-*")
+    part.write_bytes(b"")
+    with pytest.raises(LakeError, match=f"{part.name} cannot be read.*ingest --rebuild"):
+        ingest(settings, compact=True)
+    assert ingest(settings, rebuild=True).added == 3
