@@ -47,7 +47,7 @@ def build_app(settings: Settings, service: ServiceSettings) -> ASGIApp:
     metrics = Metrics()
     roots = [settings.resolve(path) for path in service.artifact_roots]
     uri = service.tracking_uri or settings.default_tracking_uri
-    mlflow = MlflowStore(uri, settings.root, roots=roots, seconds=service.seconds)
+    mlflow = MlflowStore(uri, settings.root, lock=place.opening, roots=roots, seconds=service.seconds)
     studies = StudyStore(service.storage, place.studies, settings.root, seconds=service.seconds)
     health = HealthRoutes(service.name, {"mlflow": mlflow, "optuna": studies}, metrics)
     transfers = Transfers(place.uploads)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import TrackingError
+from pipeline.file_lock import locked
 from pipeline.masking import masked
 from pipeline.service.problems import Refusal
 from pipeline.service.stores import Away
 from pipeline.tracking import sqlite
 from pipeline.tracking.failures import reason
 from pipeline.tracking.store import Store
-from pipeline.tracking.uri import absolute_uri, require_mlflow, scheme, sqlite_path
+from pipeline.tracking.uri import HTTP, absolute_uri, require_mlflow, scheme, sqlite_path
 
 T = TypeVar("T")
 STATUSES = {
@@ -35,6 +36,7 @@ STATUSES = {
     "NOT_IMPLEMENTED": 400,
 }
 AWAY = ("OperationalError", "InterfaceError", "TimeoutError", "ConnectionError", "MaxRetryError")
+OPENING_SECONDS = 60.0
 REMOTE = ("s3", "gs", "wasb", "wasbs", "abfss", "hdfs", "dbfs", "r2", "mlflow-artifacts")
 Item = tuple[str, str]
 Point = tuple[str, float, int, int]
@@ -43,14 +45,17 @@ Point = tuple[str, float, int, int]
 class MlflowStore:
     """One MLflow store, for many threads. Methods raise Refusal: 4xx what MLflow refuses, 503 when it is away."""
 
-    def __init__(self, uri: str, root: Path, *, roots: Sequence[Path] = (), seconds: float = 5.0) -> None:
-        """`root` is the project, in which (and in `roots`) artifacts may be; a write waits `seconds` for its turn."""
+    def __init__(self, uri: str, root: Path, *, lock: Path, roots: Sequence[Path] = (), seconds: float = 5.0) -> None:
+        """`root` is the project, in which (and in `roots`) artifacts may be; a write waits `seconds` for its turn.
+
+        Services that share the file `lock` make the tables of an empty store one after the other.
+        """
         require_mlflow()
         self.uri = absolute_uri(uri, root)
         self._database = sqlite_path(self.uri)
         self._roots = [path.resolve() for path in (root, *roots)]
         self._artifacts = None if self._database is None else self._database.parent / "mlartifacts"
-        self._seconds = seconds
+        self._seconds, self._lock = seconds, lock
         self._away = Away("MLflow")
         self._opening, self._writing = threading.Lock(), threading.Lock()
         self._client: Any = None
@@ -126,7 +131,9 @@ class MlflowStore:
             return self._client
         from mlflow import MlflowClient
 
-        with self._opening:
+        remote = scheme(self.uri) in HTTP
+        alone: AbstractContextManager[object] = nullcontext() if remote else locked(self._lock, seconds=OPENING_SECONDS)
+        with self._opening, alone:
             Store(self.uri, artifact_root=self._artifacts).connect()
             self._file = None if self._database is None else sqlite.identity(self._database)
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)

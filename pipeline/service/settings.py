@@ -116,6 +116,11 @@ class Place:
         return self.directory / "studies.journal"
 
     @property
+    def opening(self) -> Path:
+        """What is locked while MLflow's store is opened."""
+        return self.directory / "mlflow.lock"
+
+    @property
     def uploads(self) -> Path:
         """Directory of artifacts on their way; each is removed when its request ends."""
         return self.directory / "uploads"

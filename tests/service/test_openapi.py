@@ -18,6 +18,7 @@ NOT_IN_SCHEMAS = "positive_data_acceptance"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_nothing_that_a_client_sends_breaks_the_service(tmp_path: Path, template_database: Path) -> None:
     """No 5xx, no answer but what the OpenAPI says, tokens asked for where it says so."""
     root = make_project(tmp_path / "project", template_database)
