@@ -92,6 +92,10 @@ class MlflowStore:
             if getattr(error, "error_code", "") in STATUSES:
                 raise self._told(error) from error
             what = reason(error, 300)
+            if isinstance(error, ImportError):
+                raise Refusal(
+                    409, f"The artifacts in {masked(place)} need what is not installed here: {what}"
+                ) from error
             raise Refusal(503, f"The artifacts in {masked(place)} cannot be reached: {what}") from error
 
     def place_for(self, experiment: str, wanted: str | None) -> str | None:

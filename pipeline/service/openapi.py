@@ -27,8 +27,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def allowed_methods(app: FastAPI, path: str) -> list[str]:
     """Return the methods that a path has, of all routes that fit it; empty for a path that none does."""
     paths = describe(app)["paths"]
-    fitting = [path] if path in paths else [one for one in paths if _pattern(one).fullmatch(path)]
-    return sorted({method.upper() for template in fitting for method in paths[template]})
+    fitting = [one for one in paths if _pattern(one).fullmatch(path)]
+    named = min((one.count("{") for one in fitting), default=0)  # a name goes before what stands for any
+    return sorted({method.upper() for one in fitting if one.count("{") == named for method in paths[one]})
 
 
 def _pattern(template: str) -> re.Pattern[str]:

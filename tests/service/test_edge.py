@@ -170,6 +170,15 @@ def test_the_service_describes_itself(whole: TestClient) -> None:
     assert "jsdelivr" in whole.get("/docs").headers["content-security-policy"]
 
 
+def test_a_method_that_a_path_has_not_is_told_with_those_it_has(whole: TestClient) -> None:
+    """All of them, and none of a path that only looks alike."""
+    refused = whole.put("/api/optuna/studies/any", headers={"Origin": "http://127.0.0.1"})
+    check_problem(refused, 405)
+    assert refused.headers["allow"] == "DELETE, GET"
+    for path in ("/api/mlflow/experiments/create", "/api/optuna/studies/any/trials/create"):
+        assert whole.put(path).headers["allow"] == "POST"
+
+
 def test_a_page_of_an_allowed_origin_may_call(whole: TestClient) -> None:
     """And no other."""
     asked = {"Access-Control-Request-Method": "POST"}

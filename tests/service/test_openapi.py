@@ -28,7 +28,17 @@ def test_nothing_that_a_client_sends_breaks_the_service(tmp_path: Path, template
     token = subprocess.run(create, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
     with serving(root, environ={"EVIDENCE_SERVICE_RATE": "0"}) as api:
         command = [schemathesis, "run", f"{api.base_url}openapi.json", "-H", f"Authorization: Bearer {token}"]
-        limits = ["--max-examples", "3", "--seed", "1", "--phases", "examples,coverage,fuzzing"]
+        assert api.get("/ready").status_code == 200  # MLflow is imported by now
+        limits = [
+            "--request-timeout",
+            "60",
+            "--max-examples",
+            "3",
+            "--seed",
+            "1",
+            "--phases",
+            "examples,coverage,fuzzing",
+        ]
         done = subprocess.run(
             [*command, *limits, "--exclude-checks", NOT_IN_SCHEMAS],
             cwd=tmp_path,
