@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.backtest.conventions import Conventions
     from pipeline.backtest.spacing import DataFacts
+    from pipeline.evidence.tombstone import Tombstone
     from pipeline.results.record import ResultRecord
     from pipeline.results.what import WhatRan
     from pipeline.tracking.run_tracking import TrackingInfo
@@ -203,9 +204,18 @@ class Run:
         """The sealed files; empty for a run that was not sealed, or whose manifest cannot be read."""
         return [] if self.manifest is None or self.status == UNREADABLE else sealed_files(self.manifest)
 
+    @cached_property
+    def tombstone(self) -> Tombstone | None:
+        """What the ledger says was dropped of the run; None for a run that has all its sealed files, or lost some."""
+        from pipeline.evidence.ledger_check import check_ledger
+
+        if all((self.dir.path / artifact.path).exists() for artifact in self.artifacts):
+            return None
+        return check_ledger(self.dir.ledger).tombstone_of(self.run_id)
+
     def verify(self) -> Verification:
-        """Compare the run directory, as it is now, with its seal."""
-        return verify_run(self.dir)
+        """Compare the run directory, as it is now, with its seal; what the ledger says was dropped is not missed."""
+        return verify_run(self.dir, tombstone=self.tombstone)
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} {self.record.name!r} {self.status}>"

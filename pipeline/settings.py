@@ -6,9 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.toml import parse_toml
 
+SETTINGS_FILE = Path("config") / "settings.toml"
 DATA_DIRECTORIES = "EVIDENCE_DATA_DIRECTORIES"  # separated as those of PATH are
 LAKE = "EVIDENCE_LAKE"
 LAKE_INGEST = "EVIDENCE_LAKE_INGEST"
@@ -64,6 +67,21 @@ class Settings:
     def default_tracking_uri(self) -> str:
         """Return MLFLOW_TRACKING_URI, else an SQLite store in the project's root, where `mlflow ui` looks."""
         return self.tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return a table of the project's `config/settings.toml`, empty without one, its keys unchecked.
+
+        Raises UsageError for a file that cannot be read, and for what is no table.
+        """
+        path = self.root / SETTINGS_FILE
+        try:
+            values = parse_toml(path.read_bytes()) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read: {error}.") from None
+        table = values.get(name, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {name} is a table, written [{name}].")
+        return table
 
     def resolve(self, path: str | Path) -> Path:
         """Return `path` as absolute, relative ones taken from the project's root."""

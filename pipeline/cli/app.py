@@ -13,6 +13,7 @@ from pipeline.cli import (
     key_commands,
     lake_commands,
     replay_commands,
+    retention_commands,
     run_commands,
     serve_commands,
     site_commands,
@@ -61,6 +62,7 @@ evidence_commands.register(app)
 trace_commands.register(app)
 replay_commands.register(app)
 sweep_commands.register(app)
+retention_commands.register(app)
 key_commands.register(app)
 site_commands.register(app)
 serve_commands.register(app)

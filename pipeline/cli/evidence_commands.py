@@ -43,7 +43,8 @@ def verify(
     run_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN_ID|BUNDLE.zip", help="A run_id, the start of one, `last`, or a bundle; default: `last`."
+            metavar="RUN_ID|BUNDLE.zip",
+            help="A run_id, the start of one, `last`, a bundle or an archive; default: `last`.",
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Verify the ledger and all runs.")] = False,
@@ -72,7 +73,7 @@ def verify(
         raise UsageError("Give one of: a RUN_ID, a bundle, --all, --path DIR.")
     known = _checkpoint(checkpoint)
     wanted = one_or_all(run_id, every=every)
-    if path is not None or (wanted is not None and wanted.endswith(".zip")):
+    if path is not None or (wanted is not None and wanted.endswith((".zip", ".zip.xz"))):
         found = [_verify_sent(path, Path(wanted or ""), trust, known)]
     else:
         found = _verify_own(Settings.load(), wanted, trust, known)
@@ -90,12 +91,16 @@ def _verify_sent(
     """Verify what came from elsewhere: this project's trust file says nothing about it unless it is named."""
     from pipeline.evidence.trust import load_trust
     from pipeline.evidence.unbundle import verify_bundle, verify_path
+    from pipeline.retention.archive import SUFFIX, unpacked
 
     trust = load_trust(trust_file, named=True) if trust_file else None
     if path is not None:
         return verify_path(path, trust=trust, checkpoint=checkpoint)
     if not bundle_file.is_file():
         raise UsageError(f"The bundle {bundle_file} does not exist.")
+    if bundle_file.name.endswith(SUFFIX):
+        with unpacked(bundle_file) as bundle:
+            return verify_bundle(bundle, trust=trust, checkpoint=checkpoint)
     return verify_bundle(bundle_file, trust=trust, checkpoint=checkpoint)
 
 
@@ -125,12 +130,29 @@ def _verify_own(
     from pipeline.run import load_run
 
     trust = project_trust(settings, trust_file)
+    _finish_removals(settings)
     if run_id is None:
         return list(verify_all(settings.results, trust=trust, checkpoint=checkpoint))
     run = load_run(run_id, settings=settings)
     chain, verification = verify_ledger(settings.results, trust=trust, checkpoint=checkpoint, signatures=False)
     own = verify_run(run.dir, trust=trust, ledger=chain)
     return [own] if verification.ok else [verification, own]
+
+
+def _finish_removals(settings: Settings) -> None:
+    """Finish what a killed `prune` or `restore` began; where that cannot be done, say so, and verify what is there."""
+    from pipeline.cli import output
+    from pipeline.errors import EvidenceError
+    from pipeline.rundir import PRUNING_DIR
+
+    if not (settings.results / PRUNING_DIR).is_dir():
+        return
+    from pipeline.retention.prune import resume
+
+    try:
+        output.print_warnings(resume(settings).warnings)
+    except EvidenceError as error:
+        output.warn(f"a removal that was begun is not finished: {error}")
 
 
 @ledger.command(epilog=example("evidence ledger check --checkpoint checkpoint.txt"))

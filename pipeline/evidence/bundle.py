@@ -81,18 +81,19 @@ def make_bundle(
     run: RunDir,
     output: Path,
     *,
-    ledger: Path | None = None,
+    ledger: LedgerCheck | Path | None = None,
     signer: Signer | None = None,
     trust: Trust | None = None,
     luggage: Luggage = NOTHING,
 ) -> BundleInfo:
-    """Write a bundle of one run to `output`, with `luggage`.
+    """Write a bundle of one run to `output`, with `luggage`; `ledger` is a path, or one that was checked before.
 
     What is wrong with the signatures of other runs' entries is no obstacle: the proof needs the chain, and the entry
     of this run. Raises VerificationError for a run that does not verify or a damaged chain, UsageError for what no
     verifier would take (names, MOST_FILES, MOST_BYTES), StorageError.
     """
-    chain = check_ledger(ledger) if ledger is not None and ledger.is_file() else None
+    chain = check_ledger(ledger) if isinstance(ledger, Path) and ledger.is_file() else ledger
+    chain = None if isinstance(chain, Path) else chain
     if chain is not None and chain.damage:
         raise VerificationError(f"No proof can be made from a damaged ledger: {chain.damage[0]}")
     verify_run(run, trust=trust, ledger=chain).raise_for_problems()

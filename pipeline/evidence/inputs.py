@@ -67,7 +67,7 @@ def find_by_digest(directory: Path, sha256: str, *, suffix: str = "") -> Path | 
 def _keep(path: Path, sha256: str, directory: Path, content: bytes | None) -> None:
     target = directory / f"{sha256}{ending(path)}"
     size = path.stat().st_size if content is None else len(content)
-    if target.is_file() and target.stat().st_size == size:
+    if use_kept(target) == size:
         return
     if content is not None:
         write_atomic(target, content)
@@ -79,6 +79,21 @@ def _keep(path: Path, sha256: str, directory: Path, content: bytes | None) -> No
             replace_file(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def use_kept(kept: Path) -> int | None:
+    """Mark a kept file as used from now on, and return its bytes; None when it is not there.
+
+    Whoever removes what no run uses any more leaves a file that was marked since.
+    """
+    try:
+        size = kept.stat().st_size
+        os.utime(kept)
+    except PermissionError:
+        return size  # not ours to mark, and not ours to remove
+    except OSError:
+        return None
+    return size
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -98,7 +98,7 @@ def check_ledger(
     `checkpoint` is one kept elsewhere: without it a ledger cut back to an earlier state looks whole. With `trust`
     each signature is checked, at about 0.15 ms each; `signatures=False` checks that of the last signed entry only,
     whose signer vouches for the chain before it. After a signed entry each is to be signed. A removed run is one,
-    in a ledger with signatures, only when a key signed that, one of `trust` where that is given.
+    after a signed entry, only when a key signed that, one of `trust` where that is given.
     """
     if ledger.is_symlink() or not ledger.is_file():
         gone = tuple(_checkpoint_problems([], checkpoint))
@@ -129,12 +129,16 @@ def check_ledger(
 
 
 def _counting(entries: list[Entry], trust: Trust | None) -> Callable[[Entry], bool]:
-    """Return which entries may say that a run was removed: somebody's word alone hides none where others sign."""
-    demanded = any(entry.signed is not None for entry in entries) or (trust is not None and trust.demands)
+    """Return which entries may say that a run was removed: somebody's word alone hides none where others sign.
+
+    What nobody signed counts before the first signed entry, whose signature covers it: nobody can put it there later.
+    """
+    first = next((place for place, entry in enumerate(entries) if entry.signed is not None), len(entries))
+    before = frozenset() if trust is not None and trust.demands else frozenset(e.digest for e in entries[:first])
 
     def counts(entry: Entry) -> bool:
         if entry.signed is None:
-            return not demanded
+            return entry.digest in before
         return trust is None or not list(trust.check(entry.signed, entry.time))
 
     return counts

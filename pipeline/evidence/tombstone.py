@@ -77,7 +77,7 @@ class Tombstone:
 
     def covers(self, name: str) -> bool:
         """Say whether a file of the run directory is one of those that were dropped."""
-        return any(name.startswith(item) if item.endswith(FOLDER) else name == item for item in self.dropped)
+        return is_among(name, self.dropped)
 
     def __str__(self) -> str:
         rule = f" by {self.rule}" if self.rule else ""
@@ -147,6 +147,11 @@ class Removals:
         return frozenset(run_id for run_id, tombstone in self.standing.items() if tombstone.gone)
 
 
+def is_among(name: str, names: Iterable[str]) -> bool:
+    """Say whether a file is one of these names, or in one of those that end with `/`."""
+    return any(name.startswith(item) if item.endswith(FOLDER) else name == item for item in names)
+
+
 def removals_in(entries: Iterable[Entry], counts: Callable[[Entry], bool]) -> Removals:
     """Read what the entries of a ledger say of removed runs; `counts` says whose word is taken."""
     book = _Book(counts)
@@ -203,9 +208,9 @@ class _Book:
         seals = self.seals.get(run_id, {})
         if told.never_sealed and seals:
             raise ValueError(f"it says that the run {run_id} was never sealed; entry {min(seals.values())} sealed it")
-        if run_id not in self.known or (not told.never_sealed and not seals):
+        if not told.never_sealed and not seals:
             raise ValueError(f"it removes the run {run_id}, which no entry before it knows to be sealed")
-        if told.subject not in ({None, self.known[run_id]} if told.never_sealed else seals):
+        if told.subject not in ({None, self.known.get(run_id)} if told.never_sealed else seals):
             raise ValueError(f"it removes another run {run_id} than the one that was sealed")
         self.standing[run_id] = told
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.digest import sha256_bytes
 from pipeline.errors import DataError
-from pipeline.evidence.inputs import DATA_LIMIT
+from pipeline.evidence.inputs import DATA_LIMIT, use_kept
 from pipeline.files import write_atomic
 from pipeline.rundir import INPUTS_DIR
 
@@ -80,7 +80,7 @@ def keep_frame(frame: Any, name: str, at: str, results: Path) -> tuple[Frame, by
     kept = len(content) <= DATA_LIMIT
     if kept:
         target = results / INPUTS_DIR / f"{sha256}.parquet"
-        if not target.is_file():
+        if use_kept(target) is None:
             write_atomic(target, content)
     data = data_digest(pq.read_table(io.BytesIO(content)))  # Parquet calls some types by other names than Arrow
     return Frame(name, sha256, data, table.num_rows, table.num_columns, at, kept), content

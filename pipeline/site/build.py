@@ -16,7 +16,8 @@ from pipeline.backtest.catalogue import METRICS
 from pipeline.digest import canonical_json, sha256_bytes, sha256_file
 from pipeline.errors import StorageError, UsageError
 from pipeline.evidence.ledger_check import check_ledger
-from pipeline.evidence.trust import TRUST_FILE, project_trust
+from pipeline.evidence.tombstone import Tombstone
+from pipeline.evidence.trust import TRUST_FILE, Trust, project_trust
 from pipeline.file_lock import locked
 from pipeline.file_names import is_plain_name
 from pipeline.report.markup import Html, html
@@ -124,8 +125,9 @@ def _build(plan: _Plan, processes: int, progress: Progress) -> SiteBuild:
     settings, root = plan.settings, plan.out.root
     frame = _frame(plan)
     changed, seals = _changed(plan)
-    recorded = _recorded(settings, set(changed) - seals.keys())
-    job = RunJob(settings, plan.options, root, frame, project_trust(settings), recorded)
+    trust = project_trust(settings)
+    recorded, tombstones = _recorded(settings, set(changed) - seals.keys(), trust)
+    job = RunJob(settings, plan.options, root, frame, trust, recorded, tombstones)
     for built in progress(build_runs(changed, seals, job, processes=processes), len(changed)):
         plan.now.runs[built.run_id] = built.state
         plan.out.written += built.written
@@ -226,13 +228,19 @@ def _changed(plan: _Plan) -> tuple[list[str], dict[str, str]]:
     return changed, seals
 
 
-def _recorded(settings: Settings, wanted: Set[str]) -> dict[str, frozenset[str]]:
-    """Return the digests of the manifests that the ledger's entries name, of the runs that are to be verified."""
+def _recorded(
+    settings: Settings, wanted: Set[str], trust: Trust | None
+) -> tuple[dict[str, frozenset[str]], dict[str, Tombstone]]:
+    """Return what the ledger says of the runs that are to be verified: digests of manifests, and what was dropped."""
     if not wanted:
-        return {}
-    ledger = check_ledger(settings.results / LEDGER, signatures=False)
+        return {}, {}
+    ledger = check_ledger(settings.results / LEDGER, trust=trust, signatures=False)
     seals = {run_id: ledger.seals_of(run_id) for run_id in wanted}
-    return {run_id: frozenset(str(entry.event.subject_sha256) for entry in found) for run_id, found in seals.items()}
+    stones = {run_id: stone for run_id in wanted if (stone := ledger.tombstone_of(run_id)) is not None}
+    recorded = {
+        run_id: frozenset(str(entry.event.subject_sha256) for entry in found) for run_id, found in seals.items()
+    }
+    return recorded, stones
 
 
 def _intact(root: Path, run_id: str, state: RunState) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from pipeline.evidence.tombstone import Tombstone
 from pipeline.evidence.trust import Trust
 from pipeline.evidence.unmasked import unmasked_files
 from pipeline.evidence.verify import verify_run
@@ -37,7 +38,9 @@ REPORT_PAGE = f"{REPORT_DIR}/index.html"
 
 @dataclass(frozen=True)
 class RunJob:
-    """How the pages of runs are to be made. `recorded` has the digests of manifests that the ledger knows, by run."""
+    """How the pages of runs are to be made. `recorded` has the digests of manifests that the ledger knows, by run,
+    `tombstones` what it says of runs of which files were dropped.
+    """
 
     settings: Settings
     options: SiteOptions
@@ -45,6 +48,7 @@ class RunJob:
     frame: Frame
     trust: Trust | None
     recorded: Mapping[str, frozenset[str]]
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def build_run(run_id: str, seal: str | None, job: RunJob) -> BuiltRun:
     seen = fingerprint(directory.path)
     found: Run = Run(directory)
     if seal is None:
-        seal = seal_word(found, verify_run(directory, trust=job.trust), trusted=job.trust is not None)
+        verification = verify_run(directory, trust=job.trust, tombstone=job.tombstones.get(run_id))
+        seal = seal_word(found, verification, trusted=job.trust is not None)
         if job.recorded.get(run_id, frozenset()) - {found.manifest_digest}:
             seal = BROKEN  # sealed again with other contents
     redactor = make_redactor(job.options, job.settings) if job.options.public else None

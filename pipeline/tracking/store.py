@@ -209,6 +209,25 @@ class Store:
         """Set the run's end status and time (ms since 1970 UTC)."""
         self._write("end the run", self._client.set_terminated, mlflow_run_id, status, end)
 
+    def delete_run(self, mlflow_run_id: str) -> None:
+        """Delete the run as MLflow does: it can be restored until `mlflow gc`."""
+        self._write("delete the run", self._client.delete_run, mlflow_run_id)
+
+    def delete_tag(self, mlflow_run_id: str, name: str) -> None:
+        """Take a tag off the run."""
+        self._write("delete a tag", self._client.delete_tag, mlflow_run_id, name)
+
+    def registered_runs(self) -> frozenset[str]:
+        """Return the MLflow run ids that versions of registered models are of."""
+        found: set[str] = set()
+        token = None
+        while True:
+            page = self._call("list registered models", self._client.search_model_versions, "", 1000, page_token=token)
+            found |= {version.run_id for version in page if version.run_id}
+            token = page.token
+            if not token:
+                return frozenset(found)
+
     def artifacts_of(self, run: Any) -> Iterator[tuple[str, int]]:
         """Yield (path, bytes) of all artifacts of a run that `get_run` gave.
 
@@ -242,10 +261,10 @@ class Store:
                 stack.enter_context(sqlite.turn(self.database, QUEUE_SECONDS))
             return self._call(what, function, *arguments)
 
-    def _call(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
+    def _call(self, what: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         try:
             with limits.limited(self.uri):
-                return function(*arguments)
+                return function(*arguments, **named)
         except Exception as error:  # MLflow raises its own, requests', SQLAlchemy's and the system's errors
             raise _translated(error, what, self.uri) from error
 

@@ -215,6 +215,32 @@ def test_entries_from_before_stay_as_they_were(world: World, run: RunDir) -> Non
     assert any(note.startswith("removed on purpose") and run.run_id in note for note in verified(world)[0].notes)
 
 
+def test_what_was_removed_before_anybody_signed_stays_removed(world: World) -> None:
+    """A tombstone from before there was a key counts, as the first signature covers it; none is put there later."""
+    old = World(world.results, None)
+    runs = [old.run(report=None), old.run(report=None)]
+    append(old.ledger, tombstone_of(runs[0]))
+    shutil.rmtree(runs[0].path)
+    world.run()
+    lenient = trust_in(world.signer)
+    assert [p for found in verify_all(world.results, trust=lenient) for p in found.problems] == []
+    assert any(
+        "missing run" in text
+        for text in map(str, first_problems(world, trust_in(world.signer, require_signatures=True)))
+    )
+    lines = world.ledger.read_bytes().splitlines(keepends=True)
+    forged = World(world.results.parent / "forged", None)
+    forged.results.mkdir()
+    forged.ledger.write_bytes(b"".join(lines[:5]))
+    append(forged.ledger, tombstone_of(runs[1]))
+    world.ledger.write_bytes(forged.ledger.read_bytes() + b"".join(lines[5:]))
+    assert any("there is a second entry" in str(problem) for problem in first_problems(world, lenient))
+
+
+def first_problems(world: World, trust: Any) -> tuple[Any, ...]:
+    return next(iter(verify_all(world.results, trust=trust))).problems
+
+
 def test_pins(world: World, run: RunDir) -> None:
     """Anybody may pin, as that only keeps more; what takes a pin away must be signed where others sign."""
     append(world.ledger, Event(RUN_PINNED, run.run_id), world.signer)
