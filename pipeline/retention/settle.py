@@ -143,7 +143,8 @@ def _update_site(settings: Settings, runs: Mapping[str, object] | Collection[str
     place = settings.root / SITE
     if not place.is_dir():
         return []
-    from pipeline.site import build_site, load_options
+    from pipeline.site.build import build_site
+    from pipeline.site.options import load_options
     from pipeline.site.state import read_state
     from pipeline.sweep.site_pages import SweepPages
 
