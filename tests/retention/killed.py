@@ -28,7 +28,7 @@ from pipeline.retention.restore import restore
 from pipeline.retention.rules import Rules
 from pipeline.rundir import ARCHIVE_DIR, RunDir, run_ids
 from pipeline.settings import Settings
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.state import read_state
 from pipeline.tracking.outbox import Home, State
 from pipeline.tracking.pruned import PRUNED_TAG

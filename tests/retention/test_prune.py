@@ -29,7 +29,7 @@ from pipeline.retention.rules import Policy, Rules, combined, read_age, read_pol
 from pipeline.run import Run
 from pipeline.rundir import RunDir, run_ids
 from pipeline.settings import SETTINGS_FILE
-from pipeline.site import build_site
+from pipeline.site.build import build_site
 from pipeline.site.state import read_state
 from pipeline.sweep.report.bulk import render_all, why_any_stale
 from tests.evidence.sealed_runs import new_signer
