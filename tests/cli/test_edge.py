@@ -83,10 +83,10 @@ def test_a_fault_of_ours_is_told_as_one(
 ) -> None:
     """An exception that nobody thought of: its name, no traceback unless it is asked for, an error in JSON."""
 
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("who would have thought")
 
-    monkeypatch.setattr("pipeline.run.all_runs", fail)
+    monkeypatch.setattr("pipeline.lake.listing.listed_rows", fail)
     assert run_command(["list", "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["kind"] == "RuntimeError"
