@@ -51,7 +51,9 @@ def main() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
         sys.stdout, sys.stderr = cast("TextIO", Watched(sys.stdout)), cast("TextIO", Lasting(sys.stderr))
-        sys.exit(run_command(sys.argv[1:]))
+        code = run_command(sys.argv[1:])
+        _send_the_rest()
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -75,6 +77,13 @@ def run_command(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost edge
         return _tell(error, as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
+
+
+def _send_the_rest() -> None:
+    """Send what is left to export, while the interpreter can still load what that takes."""
+    loaded = sys.modules.get("pipeline.telemetry.exporting")
+    if loaded is not None:
+        loaded.flush()
 
 
 def _check_output() -> None:

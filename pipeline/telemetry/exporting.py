@@ -8,6 +8,8 @@ import os
 import threading
 import time
 from collections import deque
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol
 
 from pipeline.telemetry.span import Item
@@ -139,14 +141,13 @@ def _begin() -> Exporting | None:
     if not _is_installed():
         logger.warning(MISSING)
         return None
+    import_module("concurrent.futures.thread")  # what it does when it is loaded is refused at the end of a process
     made = Exporting(asked)
     atexit.register(made.flush)
     return made
 
 
 def _is_installed() -> bool:
-    from importlib.util import find_spec
-
     try:
         return find_spec("opentelemetry.sdk") is not None
     except ImportError:
@@ -157,6 +158,13 @@ MISSING = (
     "Telemetry is switched on, and opentelemetry is not installed, so nothing is exported: "
     "pip install 'evidence-chain[observability]'."
 )
+
+
+def flush() -> None:
+    """Send what is left of this process, and wait a moment for it; free where nothing is exported."""
+    found = _of_process.get(os.getpid())
+    if found is not None:
+        found.flush()
 
 
 def forget() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterable
 from importlib import import_module
@@ -30,7 +31,8 @@ def open_sink(asked: Wanted) -> OpenTelemetry | None:
             "pip install 'evidence-chain[observability]'.", error.name,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - an endpoint that is none, a certificate that cannot be read
-        logger.warning("Telemetry is switched on, and cannot begin, so nothing is exported: %s", error)
+        if threading.main_thread().is_alive():  # else the process is at its end
+            logger.warning("Telemetry is switched on, and cannot begin, so nothing is exported: %s", error)
     return None
 
 
@@ -41,12 +43,20 @@ def quiet() -> None:
 
 
 def resource() -> Any:
-    """Return what the library says of this process: a name unless one is given, and an id of its own."""
-    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+    """Return what the library says of this process: a name unless one is given, and an id of its own.
+
+    `Resource.create` would ask threads of a pool, which is refused at the end of a process.
+    """
+    from importlib.metadata import version
+
+    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 
     given = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     name = {} if given else {SERVICE_NAME: SCOPE}
-    return Resource.create({**name, SERVICE_INSTANCE_ID: str(uuid.uuid4())})
+    library = {"name": "opentelemetry", "language": "python", "version": version("opentelemetry-sdk")}
+    known = Resource({f"telemetry.sdk.{key}": value for key, value in library.items()})
+    own = Resource({**name, SERVICE_INSTANCE_ID: str(uuid.uuid4())})
+    return known.merge(OTELResourceDetector().detect()).merge(own)
 
 
 class OpenTelemetry:
