@@ -56,6 +56,7 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tr
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/inputs.py
 	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/telemetry.py
 	$(BIN)/python benchmarks/backtest_statistics.py
 	$(BIN)/python benchmarks/evidence.py
 	$(BIN)/python benchmarks/report.py
