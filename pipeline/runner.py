@@ -24,6 +24,7 @@ from pipeline.evidence.keys import SECRETS, load_signer
 from pipeline.evidence.recording import record_kill
 from pipeline.files import move_into_place, write_atomic
 from pipeline.inputs.network import host_of
+from pipeline.lake.market_source import with_lake_data
 from pipeline.notebook import inside
 from pipeline.notebook.execute import execute_notebook
 from pipeline.notebook.look import saves_nothing
@@ -183,7 +184,7 @@ def plan_run(
     the run is about; and so is a value that the evidence cannot hold. Masked parameters get the values that the
     environment gives.
     """
-    spec = filled(spec, os.environ)
+    spec = with_lake_data(filled(spec, os.environ), settings)
     try:
         canonical_json([spec.to_dict(), json_values(overrides or {})])
     except ValueError as error:

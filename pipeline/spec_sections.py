@@ -103,7 +103,9 @@ class RunSection(Section):
 class DataSection(Section):
     """Which market data is used."""
 
-    source: str = Field("sample:sp500", min_length=1, description="`sample:NAME`, or a CSV, Parquet or Feather file")
+    source: str = Field(
+        "sample:sp500", min_length=1, description="`sample:NAME`, `lake`, or a CSV, Parquet or Feather file"
+    )
     symbol: str | None = Field(
         None,
         min_length=1,

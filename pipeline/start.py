@@ -198,6 +198,7 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
     from pipeline.backtest.strategies import is_meant
     from pipeline.evidence.keys import check_signer, load_signer
     from pipeline.evidence.modules import watch_imports
+    from pipeline.lake.market_source import with_lake_data
     from pipeline.opening import data_inputs, open_run
     from pipeline.sealing import close_run
     from pipeline.tracking.of_run import track_run
@@ -205,6 +206,7 @@ def _start_by_hand(spec: RunSpec, session: Session, run_id: str | None, settings
     watch_imports()
     if spec.strategy is not None and is_meant(spec.strategy.name):
         spec = with_strategy_params(spec, settings.root)
+    spec = with_lake_data(spec, settings)
     inputs = data_inputs(spec, settings)
     signer = load_signer()
     if unsigned := check_signer(signer, settings):

@@ -10,7 +10,7 @@ from pipeline.errors import LakeError
 from pipeline.lake.curves import CURVES, read_curves
 from pipeline.lake.index import Index, read_index, write_index
 from pipeline.lake.ledger_rows import add_entries, add_trials, entry_of, originals, read_on
-from pipeline.lake.parts import compacted, read_table, write_part
+from pipeline.lake.parts import compacted, read_part, read_table, write_part
 from pipeline.lake.place import Place
 from pipeline.lake.rows import OF_RUNS, Rows
 from pipeline.lake.schema import arrow_schema, tables
@@ -77,7 +77,7 @@ def ingest(
     with place.writing():
         index = _begin(place, settings, rebuild=rebuild)
         work = _Work(place, index, save=not rebuild)
-        known = _known(place, index)
+        known, count = _known(place, index, only)
         here = set(run_ids(settings.results) if only is None else only)
         seen = [*_seen(settings, sorted(here), known)]
         work.take(progress(seen, len(seen)))
@@ -86,8 +86,7 @@ def ingest(
         entries = work.read_ledger(settings)
         work.finish(compact=compact, durable=only is None)
     new = sum(item.before is None for item in seen)
-    total = len({*known, *(item.run.run_id for item in seen)})
-    return Ingested(new, len(seen) - new, len(gone), total, entries, tuple(work.problems))
+    return Ingested(new, len(seen) - new, len(gone), count + new, entries, tuple(work.problems))
 
 
 def _begin(place: Place, settings: Settings, *, rebuild: bool) -> Index:
@@ -102,13 +101,21 @@ def _begin(place: Place, settings: Settings, *, rebuild: bool) -> Index:
     return found or Index(results)
 
 
-def _known(place: Place, index: Index) -> dict[str, Known]:
-    """Return what the lake knows, by run."""
-    flags = read_table(place, index, "runs", ["run_id", "gone"]).to_pydict()
-    gone = {run_id for run_id, flag in zip(flags["run_id"], flags["gone"], strict=True) if flag}
-    states = read_table(place, index, "states").to_pydict()
-    rows = zip(states["run_id"], states["state"], states["curves"], strict=True)
-    return {run_id: Known(state, curves, run_id in gone) for run_id, state, curves in rows}
+def _known(place: Place, index: Index, only: Sequence[str] | None) -> tuple[dict[str, Known], int]:
+    """Return what the lake knows, by run, of all or of some; and how many runs it has."""
+    flags, states = read_table(place, index, "runs", ["run_id", "gone"]), read_table(place, index, "states")
+    gone = set(flags.filter(flags["gone"])["run_id"].to_pylist())
+    rows = (states if only is None else _of_runs(states, only)).to_pylist()
+    known = {row["run_id"]: Known(row["state"], row["curves"], row["run_id"] in gone) for row in rows}
+    return known, len(states)
+
+
+def _of_runs(table: pa.Table, run_ids: Iterable[str]) -> pa.Table:
+    """Return the rows of these runs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return table.filter(pc.is_in(table["run_id"], value_set=pa.array(sorted(run_ids), pa.string())))
 
 
 def _seen(settings: Settings, here: Iterable[str], known: dict[str, Known]) -> Iterator[Seen]:
@@ -156,8 +163,16 @@ class _Work:
         for name in OF_RUNS:
             self._add(name, rows, replacing=changed)
         for name, found in curves.items():
-            self.index = self.index.without(name, changed & again)
+            self._leave_out(name, changed & again)
             self._write(name, found)
+
+    def _leave_out(self, name: str, run_ids: set[str]) -> None:
+        """Let the curves of these runs no longer count, in the parts that have them: others stay as they are."""
+        parts = []
+        for part in self.index.of(name) if run_ids else ():
+            had = set(read_part(self.place, name, part, ["run_id"])["run_id"].unique().to_pylist()) & run_ids
+            parts.append(replace(part, without=tuple(sorted({*part.without, *had}))))
+        self.index = self.index.with_parts(name, parts) if run_ids else self.index
 
     def _read_curves(self, run: RunDir, curves: dict[str, list[pa.Table]]) -> None:
         found, problems = read_curves(run)
@@ -182,12 +197,10 @@ class _Work:
     def mark_gone(self, run_ids: Sequence[str]) -> None:
         """Say in the rows of these runs that their directories are no longer there."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         if not run_ids:
             return
-        table = read_table(self.place, self.index, "runs")
-        table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(run_ids)))
+        table = _of_runs(read_table(self.place, self.index, "runs"), run_ids)
         at = table.schema.get_field_index("gone")
         table = table.set_column(at, table.schema.field(at), pa.repeat(True, len(table)))
         self.index = self.index.without("runs", run_ids)
@@ -220,14 +233,12 @@ class _Work:
 
     def _earlier(self, new: Sequence[Any], about: set[str | None]) -> list[Any]:
         """Return the earlier entries about runs, and about those that they say they execute again."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
+        wanted = {run_id for run_id in about if run_id is not None} | originals(new)
+        if not len(_of_runs(read_table(self.place, self.index, "ledger", ["run_id"]), wanted)):
+            return []  # as of every new run
         table = read_table(self.place, self.index, "ledger")
-        wanted, found = {run_id for run_id in about if run_id is not None} | originals(new), []
         while True:
-            rows = table.filter(pc.is_in(table["run_id"], value_set=pa.array(sorted(wanted), pa.string())))
-            found = [entry_of(row) for row in rows.to_pylist()]
+            found = [entry_of(row) for row in _of_runs(table, wanted).to_pylist()]
             more = originals(found) - wanted
             if not more:
                 return sorted(found, key=lambda entry: entry.seq)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from pipeline.evidence.manifest import SWEEP as BUILD_TYPE
 from pipeline.evidence.modules import changed_since_import, modules_of_this_process, watch_imports
 from pipeline.evidence.recording import record_seal
 from pipeline.files import read_json, write_json
+from pipeline.lake.market_source import with_lake_data
 from pipeline.open_run import OpenRun, Progress, silent
 from pipeline.opening import data_inputs, reopen_run
 from pipeline.report.trials import count_trials
@@ -109,6 +110,7 @@ def run_sweep(
     what ended the search: a strategy or a worker that fails only fails its trials.
     """
     watch_imports()
+    spec = replace(spec, base=with_lake_data(spec.base, settings))
     space = plan_sweep(spec, settings)
     hooks = hooks or Hooks()
     sealed = find_interrupted(spec, settings, sealed=True) if resume else None

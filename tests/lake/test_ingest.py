@@ -251,3 +251,20 @@ def test_a_part_that_is_damaged_is_said(settings: Settings, name: str) -> None:
     with pytest.raises(LakeError, match=f"{part.name} cannot be read.*ingest --rebuild"):
         ingest(settings, compact=True)
     assert ingest(settings, rebuild=True).added == 3
+
+
+def test_full_parts_are_left_as_they_are_when_one_run_changes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Curves that are read again no longer count in the part that had them; the other parts stay."""
+    monkeypatch.setattr("pipeline.lake.ingest.BATCH", 2)
+    runs = sorted(make_runs(settings, 6), key=lambda run: run.run_id)
+    ingest(settings)
+    runs[0].equity.write_bytes(b"timestamp,equity,drawdown,benchmark_equity\n2021-01-01T00:00:00Z,1.0,0.0,\n")
+    ingest(settings)
+    index = read_index(Place.of(settings))
+    assert index is not None
+    assert [part.without for part in index.of("equity")] == [(runs[0].run_id,), (), (), ()]
+    changed = everything(settings)
+    ingest(settings, rebuild=True)
+    assert changed == everything(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,24 @@ import pytest
 
 from pipeline.backtest.bars_digest import data_digest
 from pipeline.backtest.data import load_ohlcv
+from pipeline.backtest.from_spec import spec_bars
 from pipeline.cli.edge import run_command
 from pipeline.errors import DataError, UsageError
 from pipeline.lake import connect
+from pipeline.lake.ingest import ingest
 from pipeline.lake.market import import_bars, served
 from pipeline.lake.market_index import read_market
+from pipeline.lake.market_source import with_lake_data
 from pipeline.lake.place import Place
+from pipeline.run import load_run
+from pipeline.runner import run_backtest
 from pipeline.settings import Settings
+from pipeline.spec import RunSpec
+from pipeline.spec_sections import ReportSection, TrackingSection
+from pipeline.start import start_run
+from pipeline.sweep.spec import SweepSpec
+from pipeline.verbs import run_sweep
+from tests.lake.worlds import rows
 
 
 @pytest.fixture
@@ -130,3 +142,80 @@ def test_the_command(project: Settings, capsys: pytest.CaptureFixture[str]) -> N
     assert run_command(words) == 0
     assert "0 bars new, 0 corrected, 5,031 unchanged" in capsys.readouterr().out
     assert run_command([*words[:-1], "1h"]) == 2
+
+
+def spec_on(source: str, symbol: str | None = "A", **more: object) -> RunSpec:
+    data = {"source": source, **({} if symbol is None else {"symbol": symbol}), **more}
+    return RunSpec.from_mapping({"run": {"name": "x"}, "data": data, "strategy": {"name": "buy_and_hold"}})
+
+
+def test_a_spec_on_the_lake_becomes_one_on_a_file_of_these_bars(settings: Settings) -> None:
+    """Its digest is that of the series; the same version is the same file, and a correction another one."""
+    done = import_bars(settings, [written(settings, bars("2024-01-01", 6))], "A", "1d")
+    spec = with_lake_data(spec_on("lake", start="2024-01-02", end="2024-01-04"), settings)
+    assert spec.data is not None
+    assert spec.data.source == f"data/lake/ohlcv/served/A-1d-{done.bars_sha256[:16]}.parquet"
+    assert data_digest(load_ohlcv(settings.root / spec.data.source)) == done.bars_sha256
+    assert len(spec_bars(spec.data, settings.root).frame) == 3
+    assert with_lake_data(spec_on("lake:1d"), settings).data.source == spec.data.source  # type: ignore[union-attr]
+    import_bars(settings, [written(settings, bars("2024-01-07", 1, start=9.0))], "A", "1d")
+    later = with_lake_data(spec_on("lake"), settings)
+    assert later.data is not None
+    assert later.data.source != spec.data.source
+    assert data_digest(load_ohlcv(settings.root / spec.data.source)) == done.bars_sha256
+    assert with_lake_data(spec, settings) is spec
+
+
+def test_which_bars_of_the_lake_are_meant_must_be_said(settings: Settings) -> None:
+    """A symbol that is not there, none, one at two frequencies."""
+    import_bars(settings, [written(settings, bars("2024-01-01", 6))], "BTCUSDT", "1d")
+    import_bars(settings, [written(settings, bars("2024-01-01", 6, freq="h"))], "BTCUSDT", "1h")
+    for spec, said in (
+        (spec_on("lake", "BTCUSD"), "Did you mean 'BTCUSDT'?"),
+        (spec_on("lake", None), "needs data.symbol"),
+        (spec_on("lake", "BTCUSDT"), "at 1d, 1h: say which"),
+        (spec_on("lake:5m", "BTCUSDT"), "no bars of 'BTCUSDT' at 5m"),
+    ):
+        with pytest.raises(DataError, match=re.escape(said)):
+            with_lake_data(spec, settings)
+
+
+@pytest.mark.slow
+def test_a_run_on_the_lake(project: Settings) -> None:
+    """It records the file and the digest of the bars, and verifies; later corrections do not touch it."""
+    done = import_bars(project, ["sample:sp500"], "SPX", "1d")
+    spec = spec_on("lake", "SPX", start="2015-01-01")
+    spec = spec.model_copy(update={"tracking": TrackingSection(mode="off"), "report": ReportSection(enabled=False)})
+    run = run_backtest(spec, settings=project).run
+    assert run.status == "FINISHED"
+    assert run.record.data is not None
+    assert run.record.data.uri.endswith(f"/served/SPX-1d-{done.bars_sha256[:16]}.parquet")
+    assert run.verify().ok
+    ingest(project)
+    (row,) = rows(project, "runs")
+    assert (row["symbol"], row["data"]) == ("SPX", run.record.data.sha256)
+
+
+@pytest.mark.slow
+def test_a_sweep_and_a_run_by_hand_on_the_lake(project: Settings) -> None:
+    """Their data are the file of these bars, too."""
+    done = import_bars(project, ["sample:sp500"], "SPX", "1d")
+    served_as = f"/served/SPX-1d-{done.bars_sha256[:16]}.parquet"
+    values = {
+        "data": {"source": "lake", "symbol": "SPX", "start": "2014-01-01"},
+        "strategy": {"name": "ma_crossover"},
+        "tracking": {"mode": "off"},
+        "report": {"enabled": False},
+        "sweep": {"name": "s", "trials": 2, "sampler": "random", "best": 0},
+        "space": {"fast": {"low": 5, "high": 20}, "slow": {"low": 50, "high": 60}},
+    }
+    sweep = run_sweep(SweepSpec.from_mapping(values), executor="inline", settings=project)
+    assert sweep.run.record.data is not None
+    assert sweep.run.record.data.uri.endswith(served_as)
+    run = start_run(data={"source": "lake", "symbol": "SPX"}, tracking={"mode": "off"}, settings=project)
+    returns = load_ohlcv(project.root / "data/lake/ohlcv" / served_as[1:])["close"].pct_change().dropna()
+    run.save(returns)
+    run.finish()
+    record = load_run(run.dir.run_id, settings=project).record
+    assert record.data is not None
+    assert record.data.uri.endswith(served_as)
