@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## Check style, types and the import layers
 docs: $(VENV)/.dev ## Generate the pages that are made from the code
 	$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tracking, statistics, evidence, report, website, lake, sweeps
+bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tracking, statistics, evidence, report, website, retention, lake, sweeps
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/run_stages.py
 	$(BIN)/python benchmarks/startup.py
@@ -63,6 +63,7 @@ bench: $(VENV)/.dev ## Measure: engine, whole run, start-up, kernels, inputs, tr
 	$(BIN)/python benchmarks/portfolio.py
 	$(BIN)/python benchmarks/site.py
 	$(BIN)/python benchmarks/lake.py
+	$(BIN)/python benchmarks/retention.py
 	$(BIN)/python benchmarks/sweep.py
 
 lock: $(VENV)/.uv ## Compile requirements/*.txt from pyproject.toml, with hashes, for all platforms

@@ -29,6 +29,7 @@ CheckpointText = Annotated[
     typer.Option("--checkpoint", metavar="SEQ:SHA256", help="One printed earlier, or a file that holds it."),
 ]
 
+ARCHIVE = ".zip.xz"  # how the name of a run's archive ends
 CONSISTENT = 4  # exit code of what was sent and holds together, signed by nobody that --trust names
 
 
@@ -73,7 +74,7 @@ def verify(
         raise UsageError("Give one of: a RUN_ID, a bundle, --all, --path DIR.")
     known = _checkpoint(checkpoint)
     wanted = one_or_all(run_id, every=every)
-    if path is not None or (wanted is not None and wanted.endswith((".zip", ".zip.xz"))):
+    if path is not None or (wanted is not None and wanted.endswith((".zip", ARCHIVE))):
         found = [_verify_sent(path, Path(wanted or ""), trust, known)]
     else:
         found = _verify_own(Settings.load(), wanted, trust, known)
@@ -91,14 +92,15 @@ def _verify_sent(
     """Verify what came from elsewhere: this project's trust file says nothing about it unless it is named."""
     from pipeline.evidence.trust import load_trust
     from pipeline.evidence.unbundle import verify_bundle, verify_path
-    from pipeline.retention.archive import SUFFIX, unpacked
 
     trust = load_trust(trust_file, named=True) if trust_file else None
     if path is not None:
         return verify_path(path, trust=trust, checkpoint=checkpoint)
     if not bundle_file.is_file():
         raise UsageError(f"The bundle {bundle_file} does not exist.")
-    if bundle_file.name.endswith(SUFFIX):
+    if bundle_file.name.endswith(ARCHIVE):
+        from pipeline.retention.archive import unpacked
+
         with unpacked(bundle_file) as bundle:
             return verify_bundle(bundle, trust=trust, checkpoint=checkpoint)
     return verify_bundle(bundle_file, trust=trust, checkpoint=checkpoint)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PRESET = 3
 BLOCK = 1 << 20
-SUFFIX = ".zip.xz"
 NO_XZ = (lzma.LZMAError, EOFError, OSError)
 
 

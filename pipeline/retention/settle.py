@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.digest import sha256_file
-from pipeline.errors import EvidenceError, StorageError, TrackingError
+from pipeline.errors import EvidenceError, StorageError, TrackingError, VerificationError
 from pipeline.evidence.ledger_check import check_ledger
 from pipeline.evidence.tombstone import ARCHIVE, ARTIFACTS, DELETE, Tombstone
 from pipeline.evidence.trust import project_trust
@@ -45,12 +45,15 @@ class Settled:
 def settle(settings: Settings, tracked: TrackedRuns | None = None) -> Settled:
     """Finish what was begun; nothing when nothing was. Call it while no other process removes runs.
 
-    A run whose tracking store is away stays begun, and a warning says so. Raises StorageError.
+    A run whose tracking store is away stays begun, and a warning says so. Raises VerificationError for a ledger that is
+    damaged but at its end, whose word is not followed, and StorageError.
     """
     intent = read_intent(settings.results)
     if intent is None:
         return Settled()
     chain = check_ledger(settings.results / LEDGER, trust=project_trust(settings))
+    if damage := [problem for problem in chain.damage if problem.kind != "torn"]:
+        raise VerificationError(f"What was begun is not gone on with, as the ledger is damaged: {damage[0]}")
     tracked, warnings = tracked or TrackedRuns(settings), []
     left: dict[str, tuple[str, ...]] = {}
     try:

@@ -14,6 +14,7 @@ KILLS = 24
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a machine that others use, too
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 def test_killed_anywhere(tmp_path: Path) -> None:
     """Ledger, directories, archives, inputs, outbox, MLflow and site say the same after verify and the next command."""

@@ -32,6 +32,9 @@ from pipeline.settings import SETTINGS_FILE
 from pipeline.site.build import build_site
 from pipeline.site.state import read_state
 from pipeline.sweep.report.bulk import render_all, why_any_stale
+from pipeline.tracking.journal import JournalWriter
+from pipeline.tracking.outbox import Home, State
+from pipeline.tracking.store import Store
 from tests.evidence.sealed_runs import new_signer
 from tests.retention.worlds import LATER, World, contents
 
@@ -177,18 +180,60 @@ def test_pinned_runs_stay(world: World) -> None:
     assert world.problems() == []
 
 
-def test_what_others_rely_on_stays_as_long_as_they_do(world: World) -> None:
-    """The original of a replay and a sweep's runs go with what relies on them, or not at all."""
+@pytest.mark.parametrize(
+    ("origin", "why"),
+    [("replay", "is a replay of it"), ("sweep-best", "is one of its trials"), ("sweep-trial", "is one")],
+)
+def test_what_others_rely_on_stays_as_long_as_they_do(world: World, origin: str, why: str) -> None:
+    """The original of a replay and a sweep with its trials' runs go with what relies on them, or not at all."""
     first, other = world.run(0), world.run(1)
-    copy = world.run(2, origin=f"replay:{first.run_id}", report=False)
-    text = copy.manifest.read_text().replace("builder:evidence-run", f"builder:replay:{first.run_id}")
+    copy = world.run(2, origin=f"{origin}:{first.run_id}", report=False)
+    text = copy.manifest.read_text().replace("builder:evidence-run", f"builder:{origin}:{first.run_id}")
     assert text != copy.manifest.read_text()
     resealed(world, copy, text)
     done = removed(world, "delete", keep_last=1)
     assert gone(done) == {other.run_id}
-    assert reasons(done) == {first.run_id: f"the run {copy.run_id} is a replay of it"}
-    assert gone(removed(world, "delete", keep_last=0)) == {first.run_id, copy.run_id}
+    assert reasons(done)[first.run_id].startswith(f"the run {copy.run_id} {why}")
+    pin(world.settings, [first.run_id], signer=world.signer)
+    assert (copy.run_id in gone(removed(world, "artifacts", keep_last=0))) == (origin == "replay")
+    done = removed(world, "delete", keep_last=0, force=True)
+    assert gone(done) == {first.run_id, copy.run_id}
+    stone = check_ledger(world.ledger).removals.standing[first.run_id]
+    assert any("it is pinned" in reason for reason in stone.forced)
     assert world.problems() == []
+
+
+@pytest.mark.slow
+def test_what_mlflow_holds(world: World, template_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registered model's run stays, and one that is not delivered or whose store is away; others are marked there."""
+    mlflow = pytest.importorskip("mlflow")
+    runs = world.runs(4)
+    database = shutil.copyfile(template_database, world.settings.root / "mlflow.db")
+    uri = f"sqlite:///{database}"
+    store = Store(uri)
+    store.connect()
+    ids = [store.create_run("0", run.run_id, 0, {}).info.run_id for run in runs[:2]]
+    client = mlflow.MlflowClient(uri)
+    client.create_registered_model("model")
+    client.create_model_version("model", "file:///model", ids[0])
+    places = [(uri, ids[0]), (uri, ids[1]), ("http://127.0.0.1:9", "0" * 32)]
+    for run, (place, mlflow_id) in zip(runs, places, strict=False):
+        Home.of_run(run).save(State(place, "0", mlflow_id))
+    JournalWriter(Home.of_run(runs[3]).late).append("tags", {"items": {"a": "b"}})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    done = removed(world, "delete", keep_last=0)
+    said = reasons(done)
+    assert "a registered model in MLflow is of it" in said[runs[0].run_id]
+    assert "its MLflow run cannot be reached" in said[runs[2].run_id]
+    assert "entries have not reached MLflow" in said[runs[3].run_id]
+    assert gone(done) == {runs[1].run_id}
+    assert client.get_run(ids[1]).info.lifecycle_stage == "deleted"
+    removed(world, "archive", where=f"run_id = {runs[0].run_id}", force=True)
+    assert client.get_run(ids[0]).data.tags["evidence.pruned"].startswith("archive 20")
+    restore(world.settings, runs[0].run_id, signer=world.signer)
+    assert "evidence.pruned" not in client.get_run(ids[0]).data.tags
+    assert gone(removed(world, "delete", keep_last=0, force=True)) == {runs[0].run_id, runs[2].run_id, runs[3].run_id}
+    assert (world.problems(), world.unfinished()) == ([], [])
 
 
 def resealed(world: World, run: RunDir, manifest: str) -> None:
