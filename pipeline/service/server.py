@@ -41,7 +41,7 @@ def serve(settings: Settings, service: ServiceSettings, *, started: Callable[[st
 
     _set_limits(service)
     app = build_app(settings, service)
-    listener = _listen(service)
+    listener = listen_at(service)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -74,9 +74,11 @@ def _set_limits(service: ServiceSettings) -> None:
     logging.getLogger("pipeline.service").setLevel(logging.INFO)
 
 
-def _listen(service: ServiceSettings) -> socket.socket:
+def listen_at(service: ServiceSettings) -> socket.socket:
+    """Return a socket at the address that is asked for; raises UsageError when it cannot be had."""
     family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Of a socket without its protocol asyncio does not know that it is TCP, and each answer waits 40 ms (Nagle).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((service.host.strip("[]"), service.port))

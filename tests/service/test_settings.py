@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.service.server import listen_at
 from pipeline.service.settings import Place, ServiceSettings
 from pipeline.settings import Settings
 from tests.conftest import REPOSITORY
@@ -63,3 +66,13 @@ def test_the_page_lists_every_setting() -> None:
         [row] = [row for row in rows if row.startswith(f"| `{name}` |")]
         shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default or "")
         assert row == f"| `{name}` | {f'`{shown}`' if shown not in ('', '()') else ''} | {field.description} |"
+
+
+def test_an_address_is_listened_at_once() -> None:
+    """By a socket that says it is TCP, else answers wait for Nagle; a port that is taken, or none of ours, is said."""
+    with listen_at(ServiceSettings(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+        with pytest.raises(UsageError, match="cannot be used"):
+            listen_at(ServiceSettings(port=listener.getsockname()[1]))
+    with pytest.raises(UsageError, match="cannot be used"):
+        listen_at(ServiceSettings(host="192.0.2.1", port=0))
