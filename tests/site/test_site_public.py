@@ -218,9 +218,15 @@ def test_a_pattern_that_searches_for_ever_is_stopped(monkeypatch: pytest.MonkeyP
     assert Redactor(patterns=("(a+)+$",)).text("a" * 60 + "b") == "a" * 60 + "b"
 
 
-def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    head = (b"IHDR", struct.pack(">2I5B", 1, 1, 8, 0, 0, 0, 0))
-    parts = [head, *chunks, (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
+HEAD = struct.pack(">2I5B", 1, 1, 8, 0, 0, 0, 0)
+ONE_PIXEL = zlib.compress(b"\0\0")
+INTERLACED_HEAD = struct.pack(">2I5B", 5, 3, 1, 3, 0, 0, 1)
+INTERLACED_PIXELS = zlib.compress(bytes(14))  # passes of 1+1, 1+1, 0, 2x1, 1x1, 2x1 and 1x1 bytes and a filter a row
+PRIVATE_PATH = b"made in /home/jdoe/desk"
+
+
+def png(*chunks: tuple[bytes, bytes], head: bytes = HEAD, pixels: bytes = ONE_PIXEL) -> bytes:
+    parts = [(b"IHDR", head), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
     )
@@ -237,12 +243,25 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
         (png((b"iTXt", b"Where\0\1\0en\0Ort\0" + zlib.compress(b"/opt/private/feed"))), False),
         (png((b"eXIf", b"MM\0*")), False),
         (png() + b"/opt/private/feed", False),
+        (png((b"zTXt", b"Comment\0\0" + zlib.compress(b" " * (1 << 20) + PRIVATE_PATH))), False),
+        (png((b"zTXt", b"Comment\0\0" + zlib.compress(b"made here") + PRIVATE_PATH)), False),
+        (png((b"tEXt", b"Comment\0" + PRIVATE_PATH.decode().encode("utf-16-le"))), False),
+        (png((b"tEXt", "By\0Jürgen".encode())), False),
+        (png((b"tEXt", "By\0Jürgen".encode("latin-1"))), False),
+        (png((b"pHYs", PRIVATE_PATH)), False),
+        (png((b"bKGD", PRIVATE_PATH)), False),
+        (png((b"IHDR", PRIVATE_PATH)), False),
+        (png(head=HEAD + PRIVATE_PATH), False),
+        (png(pixels=ONE_PIXEL + PRIVATE_PATH), False),
+        (png(pixels=zlib.compress(b"\0\0" + PRIVATE_PATH)), False),
+        (png(pixels=PRIVATE_PATH), False),
+        (png((b"PLTE", bytes(6)), head=INTERLACED_HEAD, pixels=INTERLACED_PIXELS), True),
         (b"\x89PNG\r\n\x1a\n", False),
     ],
 )
 def test_what_a_picture_says_beside_itself(picture: bytes, expected: bool) -> None:
     """Authors and paths in a PNG's texts, compressed or not, and what cannot be read as text, keep it off the page."""
-    assert Redactor(files=("plots/*.png",)).shows("plots/a.png", picture) is expected
+    assert Redactor(hide=("Jürgen",), files=("plots/*.png",)).shows("plots/a.png", picture) is expected
 
 
 PICTURE = base64.b64encode(png((b"tEXt", b"Author\0j.doe@fund.example"))).decode()
