@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DASK = "dask://"
 PRELOAD = (
+    "pipeline.sweep.late_worker",
     "numba",
     "scipy.stats",
     "pyarrow.parquet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -142,6 +143,36 @@ def test_no_worker_outlives_a_killed_coordinator(tmp_path: Path) -> None:
     workers = [psutil.Process(int(file.read_text())) for file in files if psutil.pid_exists(int(file.read_text()))]
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+class Gone:
+    """What a worker cannot read any more, as a lock of a command that has ended."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, ("/there/is/no/such/lock",)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="there is no fork server")
+@pytest.mark.parametrize(("call", "expected"), [("print, (Gone(),)", False), ("divmod, (1, 0)", True)])
+def test_a_worker_that_comes_too_late_says_nothing(call: str, expected: bool) -> None:
+    """What it misses is no news; what ends a worker that has begun is shown as ever."""
+    script = f"""
+        import multiprocessing, sys
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from pipeline.sweep.executor import PRELOAD
+        from tests.sweep.test_dispatch import Gone
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([name for name in PRELOAD if "late" in name])
+        function, given = {call}
+        process = context.Process(target=function, args=given)
+        process.start()
+        process.join()
+        print("ended with", process.exitcode)
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    assert ended.stdout == "ended with 1\n"
+    assert ("Traceback" in ended.stderr) is expected, ended.stderr
 
 
 def busy(name: str) -> None:
