@@ -29,6 +29,7 @@ LARGEST_GRID = 1_000_000
 VARIED_IN_FAST = (STRATEGY_PARAMS, "backtest.")
 CONVENTIONS = ("backtest.risk_free_rate", "data.periods_per_year", "data.currency")
 MOST_DRAWS = 10_000
+MOST_STEPS = 10**15  # decimals of more digits are not told apart
 Params = dict[str, Any]
 
 
@@ -77,6 +78,11 @@ class SearchSpace:
             return False
         return True
 
+    def remarks(self) -> list[str]:
+        """Say what is not tried although it may be expected."""
+        found = (_unreached(name, dimension) for name, dimension in self.dimensions.items())
+        return [sentence for sentence in found if sentence]
+
     def grid(self) -> Iterator[Params]:
         """Yield every feasible combination, the last dimension varying fastest."""
         sizes = [grid_size(name, dimension) for name, dimension in self.dimensions.items()]
@@ -106,6 +112,7 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     """
     if spec.of_notebook:
         _check_conventions(spec.space)
+        _check_steps(spec.space, spec)
         examples = {name: _draw(item, random.Random(0)) for name, item in spec.space.items()}  # noqa: S311 - no secret
         return SearchSpace(None, dict(spec.space), {}, tuple(_rule(text, examples) for text in spec.sweep.constraints))
     strategy = get_strategy(spec.base.bundled.strategy.name, search=search)
@@ -118,6 +125,7 @@ def search_space(spec: SweepSpec, *, search: Path) -> SearchSpace:
     _check_conventions(dimensions)
     _check_names(dimensions, strategy, schema, fast=spec.sweep.mode == "fast")
     typed = {name: _typed(name, item, schema.get(name)) for name, item in dimensions.items()}
+    _check_steps(typed, spec)
     defaults = {name: item.default for name, item in schema.items() if name not in typed}
     examples = {**defaults, **fixed, **{name: _draw(item, random.Random(0)) for name, item in typed.items()}}  # noqa: S311
     rules = tuple(_rule(text, examples) for text in spec.sweep.constraints)
@@ -201,6 +209,41 @@ def _check_conventions(dimensions: Mapping[str, Dimension]) -> None:
                 f"space.{name}: a convention of the figures, by which trials would be ranked as if it were skill. Set "
                 f"{path_of(name)} once for the sweep."
             )
+
+
+def _check_steps(dimensions: Mapping[str, Dimension], spec: SweepSpec) -> None:
+    for name, dimension in dimensions.items():
+        _check_step(name, dimension, counted=spec.sweep.sampler == "grid")
+
+
+def _check_step(name: str, dimension: Dimension, *, counted: bool) -> None:
+    """Raise SpecError for a step that leaves nothing but the low end, or more values than can be told apart.
+
+    A grid is `counted` as a whole.
+    """
+    if dimension.step is None or dimension.low == dimension.high:
+        return
+    steps, (low, high) = _steps(dimension), _ends(dimension)
+    if not steps:
+        raise SpecError(
+            f"space.{name}: step = {dimension.step:g} is wider than the range from {low:g} to {high:g}, so {low:g} "
+            "alone would be tried. Use a smaller step."
+        )
+    if steps > MOST_STEPS and not counted:
+        raise SpecError(
+            f"space.{name}: step = {dimension.step:g} makes {_count(steps)} values from {low:g} to {high:g}. "
+            "Use a wider step, or none."
+        )
+
+
+def _unreached(name: str, dimension: Dimension) -> str | None:
+    """Say which value is the last one, when the steps of a range do not end at its high end."""
+    if dimension.step is None or dimension.range is None:
+        return None
+    last, high = _step(dimension, _steps(dimension)), dimension.range[1]
+    if _exact(last) == _exact(high):
+        return None
+    return f"space.{name}: high = {high:g} is not tried: with step = {dimension.step:g} the last value is {last:g}."
 
 
 def _from_schema(parameter: Parameter) -> Dimension:

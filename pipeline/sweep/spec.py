@@ -31,6 +31,7 @@ from pipeline.spec_sections import Section
 RUN = "run."
 STRATEGY_PARAMS = "strategy.params."
 ADAPTIVE = ("tpe", "nsga2")
+KINDS = {"bool": "true, false", "int": "a finite number", "float": "a finite number", "str": "a text"}
 
 
 class SweepSection(Section):
@@ -271,12 +272,20 @@ def _section(model: Any, given: object, place: str, problems: list[str]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
+        kinds: dict[str, list[str]] = {}
         for item in error.errors(include_url=False):
             where = ".".join([place, *map(str, item["loc"])])
             if item["type"] == "extra_forbidden":
                 problems.append(f"{where}: unknown key. {nearest(str(item['loc'][-1]), model.model_fields)}")
+            elif item["type"] == "model_type":
+                form = "a list of values, or low and high" if model is Dimension else "a section with keys of its own"
+                problems.append(f"{where}: give {form} (given: {shown(item['input'])})")
+            elif item["loc"] and (kind := KINDS.get(str(item["loc"][-1]))):  # of several that it may be
+                whole = where.rpartition(".")[0]
+                kinds.setdefault(f"{whole}: give {{}} (given: {shown(item['input'])})", []).append(kind)
             else:
                 problems.append(f"{where}: {item['msg']} (given: {shown(item['input'])})")
+        problems += [line.replace("{}", " or ".join(dict.fromkeys(found)), 1) for line, found in kinds.items()]
         return None
 
 

@@ -119,6 +119,7 @@ def run_sweep(
     run, resumed = open_or_resume(
         spec, settings, given, overrides, resume=resume, progress=hooks.stage, signer=signing_key()
     )
+    run.warnings += space.remarks()
     stop = stop or Event()
     tracking = _track(run, resumed=resumed)
     try:

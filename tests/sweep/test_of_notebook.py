@@ -52,6 +52,14 @@ def test_nothing_of_the_bundled_engine_is_asked_for(tmp_path: Path) -> None:
     assert [*search_space(wanted, search=tmp_path).grid()] == [{"run.parameters.window": 5}]
 
 
+def test_steps_are_looked_at_here_too(tmp_path: Path) -> None:
+    wide = {"run.parameters.window": {"low": 5, "high": 20, "step": 40}}
+    with pytest.raises(SpecError, match="step = 40 is wider than the range"):
+        search_space(spec(wide), search=tmp_path)
+    short = {"run.parameters.window": {"low": 5, "high": 20, "step": 4}}
+    assert len(search_space(spec(short), search=tmp_path).remarks()) == 1
+
+
 @pytest.mark.parametrize(
     ("space", "mode"), [({"window": [5, 9]}, "full"), ({"run.parameters.window": [5, 9]}, "fast"), ({}, "full")]
 )

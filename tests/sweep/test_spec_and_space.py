@@ -117,6 +117,54 @@ def test_a_param_under_its_whole_key_has_its_schema(tmp_path: Path) -> None:
         spec(space={"fast": [6], "strategy.params.fast": [5]})
 
 
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        (
+            {"low": 5, "high": 20, "step": 40},
+            "step = 40 is wider than the range from 5 to 20, so 5 alone",
+        ),
+        ({"low": 0.0, "high": 1.0, "step": 1e-300}, r"step = 1e-300 makes about 10\^\d+ values from 0 to 1\."),
+        ({"low": 0.0, "high": 1e300, "step": 0.1}, r"step = 0\.1 makes about 10\^\d+ values"),
+    ],
+)
+def test_steps_that_cannot_be_meant_are_refused(tmp_path: Path, dimension: dict[str, Any], message: str) -> None:
+    """Too wide for the range, and so small that they cannot be counted as decimals."""
+    (tmp_path / "own.py").write_text("def f(df, params):\n    return df['close'] * 0\n")
+    wanted = spec(space={"n": dimension}, sweep={"sampler": "tpe"}, strategy={"name": "own:f"})
+    with pytest.raises(SpecError, match=message):
+        Proposer(wanted.sweep, search_space(wanted, search=tmp_path)).propose(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("high", "step", "expected"),
+    [
+        (20, 4, ["space.fast: high = 20 is not tried: with step = 4 the last value is 17."]),
+        (20, 5, []),
+        (5, 3, []),
+    ],
+)
+def test_a_high_end_that_is_not_reached_is_told(tmp_path: Path, high: int, step: int, expected: list[str]) -> None:
+    wanted = spec(space={"fast": {"low": 5, "high": high, "step": step}, "slow": [30]})
+    assert search_space(wanted, search=tmp_path).remarks() == expected
+
+
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        ([[1, 2], 3], "space.n.values.0: give true, false or a finite number or a text (given: [1, 2])"),
+        ([float("nan")], "space.n.values.0: give true, false or a finite number or a text (given: nan)"),
+        ({"low": "a", "high": 3}, "space.n.low: give a finite number (given: 'a')"),
+        (3, "space.n: give a list of values, or low and high (given: 3)"),
+    ],
+)
+def test_what_is_wrong_is_one_line(dimension: Any, message: str) -> None:
+    """Not one for each of the kinds that a value may be of."""
+    with pytest.raises(SpecError) as refused:
+        spec(space={"n": dimension})
+    assert str(refused.value).splitlines()[1:] == [f"  - {message}"]
+
+
 @pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "nsga2"])
 def test_proposals_keep_the_rules(tmp_path: Path, sampler: str) -> None:
     """No sampler's proposal breaks a rule, and their numbers have no gaps."""
