@@ -16,7 +16,6 @@ from pipeline.engines.look_ahead import Verdict, check_look_ahead
 from pipeline.engines.saving import result_of
 from pipeline.errors import UsageError
 from pipeline.report.page import Page
-from pipeline.report.sections.trust import look_ahead
 from pipeline.reruns import examine
 from pipeline.robustness_record import Robustness
 from pipeline.run import Run
@@ -270,7 +269,7 @@ def test_a_run_says_what_was_found(project: Settings) -> None:
     assert any("cut off or shuffled" in text for text in good.result.boundary.checked)
     assert any("it looks ahead" in text for text in bad.result.boundary.checked)
     assert any("same_bar looks into the future" in text for text in bad.record.warnings)
-    said = look_ahead(Page(good))
+    said = Page(good).look_ahead()
     assert "own move was varied" in said
     assert "LOOK-AHEAD" in said
     assert good.verify().ok

@@ -32,6 +32,7 @@ REQUIRED = {  # what a command cannot be called without
     "files": "sample:sp500",
     "symbol": "SPX",
     "freq": "1d",
+    "name": "a colleague",
 }
 FAULT = "fault of evidence"  # what is said of an error that nobody thought of
 
