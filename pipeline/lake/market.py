@@ -57,7 +57,6 @@ def import_bars(
     A bar that differs from the one that is there takes its place, in a new version. What is there already changes
     nothing. Raises DataError for bars that break the data contract, or that are not `freq` apart; UsageError.
     """
-    import pandas as pd
 
     step = _seconds(freq)
     if not symbol.strip() or len(symbol) > 100:
@@ -82,7 +81,7 @@ def import_bars(
         if added or corrected or series is None:
             series = _stored(place, market, series or Series(symbol, freq, ()), after, sources)
     now = series.current
-    given = len(pd.Index([]).append([frame.index for frame in found]).unique())
+    given = len(_merged(found))
     return Imported(
         symbol, freq, added, corrected, given - added - corrected, now.rows, now.first, now.last, now.bars_sha256,
         tuple(dict.fromkeys(notes)),
