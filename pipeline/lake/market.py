@@ -95,7 +95,7 @@ def series_frame(place: Place, version: Version) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        table = pa.concat_tables(pq.read_table(place.ohlcv / year.file) for year in version.years)
+        table = pa.concat_tables(pq.read_table(place.ohlcv / year.file, partitioning=None) for year in version.years)
     except (OSError, ValueError) as error:
         raise StorageError(f"Bars of the lake cannot be read: {error}") from None
     frame: pd.DataFrame = table.select(["timestamp", *PRICES]).to_pandas()
